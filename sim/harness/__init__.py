@@ -1,0 +1,1 @@
+"""The whole-chip simulation kit: memory, probes and the harness around the chip."""

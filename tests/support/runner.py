@@ -1,0 +1,117 @@
+"""Run a cocotb bench on the Verilog that an Amaranth component becomes."""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from amaranth.back import verilog
+
+from sim import verilate
+
+__all__ = ["BenchFailed", "run_bench"]
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "tests"
+SEED = 1
+
+# A Yosys on PATH may be too old for Amaranth; the one in the wheel never is.
+os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
+os.environ.setdefault("CCACHE_DIR", str(ROOT / "build" / "ccache"))
+
+
+class BenchFailed(AssertionError):
+    """Tests of a bench failed."""
+
+
+def run_bench(dut, bench, *, name=None, params=None, timeout=600):
+    """Convert a component to Verilog, verilate it, and run every test of a bench.
+
+    After a failure the bench runs again with a waveform, whose path the exception names.
+
+    Parameters
+    ----------
+    dut : wiring.Component
+        The component, whose ports become those of the top module ``dut``.
+    bench : str
+        Module with the cocotb tests, such as ``tests.hw.bench_requantise``.
+    name : str
+        Name of the build folder; by default that of the component's class.
+    params : dict
+        What the bench gets from ``tests.support.bench.params()``. Must survive JSON.
+    timeout : float
+        Seconds that the simulation may take.
+
+    Raises
+    ------
+    BenchFailed
+        Naming the failing tests and their errors.
+    """
+    __tracebackhide__ = True
+    name = name or type(dut).__name__.lower()
+    text = verilog.convert(dut, name="dut", strip_internal_attrs=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    folder = BUILD / f"{name}-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / "dut.v"
+    if not source.exists():
+        source.write_text(text)
+    ports = re.findall(r"^  (?:input|output) (?:\[[^]]*\] )?(\S+?) ?;", text[_top(text) :], re.M)
+
+    def once(*, trace):
+        build_dir = folder / ("trace" if trace else "plain")
+        with _lock(build_dir):
+            executable = verilate.build(
+                [source], "dut", build_dir, fast=False, trace=trace, public=ports
+            )
+        run_dir = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
+        waveform = run_dir / "dump.vcd" if trace else None
+        result = verilate.run(
+            executable,
+            bench,
+            top="dut",
+            run_dir=run_dir,
+            env={"SERRANO_PARAMS": json.dumps(params or {})},
+            seed=SEED,
+            waveform=waveform,
+            timeout=timeout,
+        )
+        return result, waveform
+
+    os.chdir(ROOT)
+    result, _ = once(trace=False)
+    print(f"{bench} on {name}: {len(result.passed)} tests, seed {SEED}, {result.seconds:.1f} s")
+    if result.ok:
+        return
+    lines = [f"{bench} on {name}, seed {SEED}, log {result.log}:"]
+    lines += [f"  {test}: {result.messages[test]}" for test in result.failed]
+    if not result.failed:
+        tail = result.log.read_text(errors="replace").splitlines()[-15:]
+        lines += ["  no test ran to its end; the log ends with", *(f"    {x}" for x in tail)]
+    again, waveform = once(trace=True)
+    lines.append(f"  waveform: {waveform}")
+    if again.ok:
+        lines.append("  (the run that wrote it passed: the failure depends on chance)")
+    raise BenchFailed("\n".join(lines))
+
+
+def _top(text):
+    return re.search(r"^module dut\b", text, re.M).start()
+
+
+class _lock:
+    """Only one process at a time builds in a folder."""
+
+    def __init__(self, folder):
+        self.path = folder.with_suffix(".lock")
+
+    def __enter__(self):
+        import fcntl  # not on Windows
+
+        self.file = self.path.open("w")
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_):
+        self.file.close()
