@@ -99,6 +99,7 @@ def build(
     fast=True,
     trace=False,
     public=("*",),
+    readable=(),
     parameters=None,
     defines=None,
     verilator_args=(),
@@ -120,8 +121,8 @@ def build(
         Whether to optimise for the speed of the simulation or for that of the build.
     trace : bool
         Whether the simulator can write a waveform (VCD: FST needs libraries a user may lack).
-    public : iterable of str
-        Names in the top module that cocotb may touch, ``*`` for all.
+    public, readable : iterable of str
+        Names in the top module that cocotb may write and read, or only read; ``*`` for all.
     parameters, defines : dict
         Verilog parameters of the top module, and macros.
     verilator_args : iterable of str
@@ -141,7 +142,11 @@ def build(
     build_dir.mkdir(parents=True, exist_ok=True)
 
     control = build_dir / "public.vlt"
-    rules = "".join(f'public_flat_rw -module "{top}" -var "{name}"\n' for name in public)
+    rules = "".join(
+        f'{rule} -module "{top}" -var "{name}"\n'
+        for rule, names in (("public_flat_rw", public), ("public_flat_rd", readable))
+        for name in names
+    )
     _write_if_changed(control, f"`verilator_config\n{rules}")
 
     import cocotb_tools.config  # heavy, and golden-only users have no need of it

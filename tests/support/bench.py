@@ -4,10 +4,11 @@ import json
 import os
 import random
 
-import cocotb
 from amaranth.hdl import Shape, unsigned
+from amaranth.lib import data, enum
 from cocotb.clock import Clock
-from cocotb.triggers import ReadOnly, RisingEdge
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
+from cocotb.utils import get_sim_time
 
 __all__ = [
     "STALLS",
@@ -83,8 +84,6 @@ def pack(shape, payload):
 
 def unpack(shape, bits):
     """Return the payload of a shape that has these bits: an int, a dict or a list."""
-    from amaranth.lib import data, enum
-
     shape = _shape(shape)
     bits = int(bits)
     if isinstance(shape, data.ArrayLayout):
@@ -133,7 +132,7 @@ class _Stream:
 
 def cycle():
     """Return the number of the current clock cycle, counted from the start of the test."""
-    return round((cocotb.utils.get_sim_time("ns") - _origin[0]) / PERIOD_NS)
+    return round((get_sim_time("ns") - _origin[0]) / PERIOD_NS)
 
 
 _origin = [0.0]
@@ -142,16 +141,13 @@ _origin = [0.0]
 async def start(dut, *, reset_cycles=3):
     """Start the clock and reset; return just after the edge that ends the reset.
 
-    Inputs that nothing drives are 0.
+    All inputs are 0 until something drives them.
     """
-    _origin[0] = cocotb.utils.get_sim_time("ns")
+    _origin[0] = get_sim_time("ns")
+    for name in json.loads(os.environ.get("SERRANO_INPUTS", "[]")):
+        if name != "clk":
+            getattr(dut, name).value = 0
     Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start()
-    for port in dut:
-        if port._name.endswith(("__valid", "__ready")) and not port.is_const:
-            try:
-                port.value = 0
-            except Exception:  # an output
-                pass
     dut.rst.value = 1
     for _ in range(reset_cycles):
         await RisingEdge(dut.clk)
@@ -234,8 +230,6 @@ async def obeys_rules(dut, name):
 
 async def watchdog(dut, cycles):
     """Fail the test after so many cycles."""
-    from cocotb.triggers import ClockCycles
-
     await ClockCycles(dut.clk, cycles)
     raise TimeoutError(f"not finished after {cycles} cycles")
 

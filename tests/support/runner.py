@@ -58,13 +58,19 @@ def run_bench(dut, bench, *, name=None, params=None, timeout=600):
     source = folder / "dut.v"
     if not source.exists():
         source.write_text(text)
-    ports = re.findall(r"^  (?:input|output) (?:\[[^]]*\] )?(\S+?) ?;", text[_top(text) :], re.M)
+    inputs, outputs = (_ports(text, direction) for direction in ("input", "output"))
 
     def once(*, trace):
         build_dir = folder / ("trace" if trace else "plain")
         with _lock(build_dir):
             executable = verilate.build(
-                [source], "dut", build_dir, fast=False, trace=trace, public=ports
+                [source],
+                "dut",
+                build_dir,
+                fast=False,
+                trace=trace,
+                public=inputs,
+                readable=outputs,
             )
         run_dir = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
         waveform = run_dir / "dump.vcd" if trace else None
@@ -73,7 +79,10 @@ def run_bench(dut, bench, *, name=None, params=None, timeout=600):
             bench,
             top="dut",
             run_dir=run_dir,
-            env={"SERRANO_PARAMS": json.dumps(params or {})},
+            env={
+                "SERRANO_PARAMS": json.dumps(params or {}),
+                "SERRANO_INPUTS": json.dumps(inputs),
+            },
             seed=SEED,
             waveform=waveform,
             timeout=timeout,
@@ -97,8 +106,10 @@ def run_bench(dut, bench, *, name=None, params=None, timeout=600):
     raise BenchFailed("\n".join(lines))
 
 
-def _top(text):
-    return re.search(r"^module dut\b", text, re.M).start()
+def _ports(text, direction):
+    start = re.search(r"^module dut\b", text, re.M).start()
+    end = text.index("endmodule", start)
+    return re.findall(rf"^  {direction} (?:\[[^]]*\] )?(\S+?) ?;", text[start:end], re.M)
 
 
 class _lock:
