@@ -1,0 +1,1 @@
+"""Generic blocks that know nothing of transformers."""

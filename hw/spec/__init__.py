@@ -1,0 +1,1 @@
+"""The contract that hardware, golden model, compiler, driver and docs all read."""

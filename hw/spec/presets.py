@@ -1,0 +1,23 @@
+"""Configurations by name; every published number names its preset."""
+
+from .config import ArchConfig
+
+__all__ = ["PRESETS", "preset"]
+
+PRESETS = {
+    "tiny": ArchConfig(
+        rows=4, cols=4, lanes=4, port_bytes=4, max_rows=8, max_dim=128, act_blocks=32,
+        max_context=256, page_len=32, max_head_dim=64, stream_depth=64,
+    ),
+    "small": ArchConfig(
+        rows=16, cols=16, lanes=16, port_bytes=16, max_rows=64, max_dim=1024, act_blocks=128,
+        max_context=1024, page_len=64, max_head_dim=128, stream_depth=512,
+    ),
+}  # fmt: skip
+
+
+def preset(name):
+    """Return the configuration called ``name``; ValueError names those there are."""
+    if name not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {name!r}")
+    return PRESETS[name]

@@ -1,0 +1,1 @@
+"""The golden model: integers only, one file per unit of the hardware."""
