@@ -1,0 +1,1 @@
+"""From a checkpoint to a memory image and a program of operator words."""

@@ -1,0 +1,136 @@
+"""What a host reads and writes in the chip's memory while the chip is there."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.spec import layout
+from hw.spec.csr import RING_ENTRY_BYTES
+from hw.spec.formats import BLOCK_LEN
+from sim.compiler.kv_page import HeadCache, pack_head, unpack_head
+from sim.compiler.memory_map import TOKEN_BYTES
+
+__all__ = ["HostImage", "RingEntry"]
+
+
+@dataclass(frozen=True)
+class RingEntry:
+    """A token that the chip wrote, its position, and the cycle in which it was written."""
+
+    token: int
+    position: int
+    cycle: int
+
+
+class HostImage:
+    """The host's view of a compiled model's memory.
+
+    Parameters
+    ----------
+    compiled : CompiledModel
+        Configuration, shape and memory map.
+    memory : uint8 array
+        The memory, mapped from its file.
+    """
+
+    def __init__(self, compiled, memory):
+        size = compiled.memory_map.size_bytes
+        if memory.dtype != np.uint8 or memory.shape != (size,):
+            raise ValueError(
+                f"memory must be uint8 of shape ({size},), not {memory.dtype} of {memory.shape}"
+            )
+        self.compiled = compiled
+        self.memory = memory
+        self.map = compiled.memory_map
+
+    def write_prompt(self, tokens):
+        """Write the prompt.
+
+        Raises
+        ------
+        ValueError
+            No token, more than the context has room for, or one that the model does not have.
+        """
+        vocab, context = self.compiled.shape.vocab, self.map.context
+        if not 1 <= len(tokens) <= context:
+            raise ValueError(f"a prompt must have 1 to {context} tokens, not {len(tokens)}")
+        for token in tokens:
+            if not 0 <= token < vocab:
+                raise ValueError(f"a token must be 0 to {vocab - 1}, not {token!r}")
+        self._write_words(self.map.prompt_addr, tokens)
+
+    def write_page_table(self, pages=None):
+        """Write the addresses of ``pages``, by default all in order; return how many they are."""
+        pages = range(self.map.page_count) if pages is None else pages
+        if len(pages) > self.map.page_count:
+            raise ValueError(
+                f"the page table has room for {self.map.page_count} pages, not {len(pages)}"
+            )
+        self._write_words(self.map.page_table_addr, [self.map.page_addr(page) for page in pages])
+        return len(pages)
+
+    def read_ring(self, start, stop):
+        """Return entries ``start`` to ``stop`` (not included), counted from the first written."""
+        if stop - start > self.map.ring_len:
+            raise ValueError(f"the ring holds {self.map.ring_len} entries, not {stop - start}")
+        entries = []
+        for index in range(start, stop):
+            at = self.map.offset(self.map.ring_addr)
+            at += index % self.map.ring_len * RING_ENTRY_BYTES
+            raw = self.memory[at : at + RING_ENTRY_BYTES].tobytes()
+            fields = (raw[:4], raw[4:8], raw[8:16])
+            entries.append(RingEntry(*(int.from_bytes(field, "little") for field in fields)))
+        return entries
+
+    def read_head(self, page, layer, head):
+        """Return the `HeadCache` of one page, layer and KV head."""
+        return unpack_head(self.compiled.config, self._blocks, self._head_bytes(page, layer, head))
+
+    def write_head(self, page, layer, head, cache):
+        """Write the `HeadCache` of one page, layer and KV head."""
+        self._head_bytes(page, layer, head)[:] = pack_head(self.compiled.config, cache)
+
+    def read_cache(self, pages, length):
+        """Return the first ``length`` positions of a sequence whose pages are ``pages``.
+
+        Returns
+        -------
+        HeadCache
+            Its arrays have two more axes in front: (layers, KV heads, positions, ...).
+        """
+        shape, page_len = self.compiled.shape, self.compiled.config.page_len
+        pages = list(pages)[: -(-length // page_len)]
+        if len(pages) * page_len < length:
+            raise ValueError(f"{len(pages)} pages hold fewer than {length} positions")
+
+        def gather(name):
+            return np.stack([
+                np.stack([
+                    np.concatenate([getattr(self.read_head(p, layer, head), name) for p in pages])[
+                        :length
+                    ]
+                    for head in range(shape.kv_heads)
+                ])
+                for layer in range(shape.layers)
+            ])
+
+        return HeadCache(**{name: gather(name) for name in ("k", "k_exp", "v", "v_exp")})
+
+    @property
+    def _blocks(self):
+        return self.compiled.shape.head_dim // BLOCK_LEN
+
+    def _head_bytes(self, page, layer, head):
+        shape = self.compiled.shape
+        for name, value, limit in (("layer", layer, shape.layers), ("head", head, shape.kv_heads)):
+            if not 0 <= value < limit:
+                raise ValueError(f"{name} must be 0 to {limit - 1}, not {value!r}")
+        stride = layout.head_bytes(self.compiled.config, self._blocks)
+        start = self.map.offset(self.map.page_addr(page))
+        start += (layer * shape.kv_heads + head) * stride
+        return self.memory[start : start + stride]
+
+    def _write_words(self, addr, values):
+        data = np.asarray(values, dtype=f"<u{TOKEN_BYTES}").view(np.uint8)
+        start = self.map.offset(addr)
+        self.memory[start : start + len(data)] = data

@@ -1,0 +1,126 @@
+"""Where image, KV cache and host data lie in the chip's memory."""
+
+from dataclasses import dataclass
+
+from hw.spec.csr import RING_ENTRY_BYTES
+from sim.compiler.error import CompileError
+
+__all__ = ["ALIGN_BYTES", "REGION_BYTES", "TOKEN_BYTES", "MemoryMap", "round_up"]
+
+ALIGN_BYTES = 64  #: of every piece: a multiple of every configuration's ``align_bytes``
+REGION_BYTES = 4096  #: regions and pages start at multiples of this; no AXI burst crosses one
+TOKEN_BYTES = 4  #: a prompt's token, and a page table's entry
+ADDRESS_LIMIT = 1 << 32
+
+
+def round_up(value, multiple):
+    """Return the smallest multiple of ``multiple`` that is at least ``value``."""
+    return -(-value // multiple) * multiple
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryMap:
+    """Addresses of the three regions: image, KV cache, host. All in bytes.
+
+    Parameters
+    ----------
+    image_base, image_bytes : int
+        Region of program, tables and weights. The program is its first piece.
+    page_bytes : int
+        Distance between two pages of the KV cache.
+    page_count : int
+        Pages of the KV region.
+    context : int
+        Positions of one sequence: what the prompt, and the token ring, have room for.
+    """
+
+    image_base: int
+    image_bytes: int
+    page_bytes: int
+    page_count: int
+    context: int
+
+    def __post_init__(self):
+        if self.image_base % REGION_BYTES:
+            raise CompileError(
+                f"image_base must be a multiple of {REGION_BYTES}, not {self.image_base:#x}"
+            )
+        if self.host_limit > ADDRESS_LIMIT:
+            raise CompileError(
+                f"memory must end at {ADDRESS_LIMIT:#x} (32-bit addresses) at most, "
+                f"not {self.host_limit:#x}: image {self.image_bytes} bytes, "
+                f"{self.page_count} pages of {self.page_bytes} bytes"
+            )
+
+    @property
+    def program_addr(self):
+        """Address of the first operator word."""
+        return self.image_base
+
+    @property
+    def image_limit(self):
+        """First byte after the image region."""
+        return self.image_base + round_up(self.image_bytes, REGION_BYTES)
+
+    @property
+    def kv_base(self):
+        """First byte of the KV region."""
+        return self.image_limit
+
+    @property
+    def kv_limit(self):
+        """First byte after the KV region."""
+        return self.kv_base + self.page_count * self.page_bytes
+
+    @property
+    def host_base(self):
+        """First byte of the host region."""
+        return self.kv_limit
+
+    @property
+    def prompt_addr(self):
+        """Address of the prompt, which has room for ``context`` tokens."""
+        return self.host_base
+
+    @property
+    def page_table_addr(self):
+        """Address of the page table, which has room for ``page_count`` entries."""
+        return self.prompt_addr + round_up(self.context * TOKEN_BYTES, ALIGN_BYTES)
+
+    @property
+    def ring_addr(self):
+        """Address of the token ring."""
+        return self.page_table_addr + round_up(self.page_count * TOKEN_BYTES, ALIGN_BYTES)
+
+    @property
+    def ring_len(self):
+        """Entries of the token ring: a power of two, at least ``context``."""
+        return 1 << (self.context - 1).bit_length()
+
+    @property
+    def host_limit(self):
+        """First byte after the host region, and after the memory."""
+        return round_up(self.ring_addr + self.ring_len * RING_ENTRY_BYTES, REGION_BYTES)
+
+    @property
+    def size_bytes(self):
+        """Bytes of the whole memory: the size of the file."""
+        return self.host_limit - self.image_base
+
+    def page_addr(self, page):
+        """Return the address of page ``page`` of the KV region."""
+        if not 0 <= page < self.page_count:
+            raise ValueError(f"page must be 0 to {self.page_count - 1}, not {page!r}")
+        return self.kv_base + page * self.page_bytes
+
+    def offset(self, addr):
+        """Return where an address lies in the file."""
+        return addr - self.image_base
+
+    def registers(self):
+        """Return the values of the registers that describe this map, by name."""
+        names = (
+            "program_addr", "prompt_addr", "page_table_addr", "image_base", "image_limit",
+            "kv_base", "kv_limit", "host_base", "host_limit", "ring_addr", "ring_len",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}

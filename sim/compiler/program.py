@@ -1,0 +1,160 @@
+"""The operators of one pass over a model, in order, and where each finds its data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from hw.spec import layout
+from hw.spec.formats import BLOCK_LEN
+from hw.spec.isa import DESTINATIONS
+from sim.compiler import image
+from sim.compiler.error import CompileError
+
+__all__ = ["Step", "Stream", "allocate", "build_program"]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Static data of an operator: ``size`` bytes that ``fill`` writes into an array of zeros.
+
+    ``words`` is the operator word's field: the length of what one operator reads.
+    """
+
+    size: int
+    words: int
+    fill: Callable[[np.ndarray], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator: its name for people, its name in `isa.OPERATORS`, its fields, its data."""
+
+    name: str
+    operator: str
+    fields: dict
+    stream: Stream | None = None
+
+
+def allocate(shape, config):
+    """Return the first block of the activation memory of ``h``, ``q``, ``mixed`` and ``ffn``.
+
+    ``h``, what a norm writes, and ``mixed``, what attention writes, never live at the same time,
+    nor do ``q`` and ``ffn``. Nothing is written while its own operator reads the same blocks.
+
+    Raises
+    ------
+    CompileError
+        The configuration has too few blocks.
+    """
+    dim, heads, ffn = (
+        length // BLOCK_LEN for length in (shape.dim, shape.heads * shape.head_dim, shape.ffn)
+    )
+    upper = max(dim, heads)
+    needed = upper + max(heads, ffn)
+    if needed > config.act_blocks:
+        raise CompileError(
+            f"the model needs {needed} blocks of activation memory a row, "
+            f"and act_blocks is {config.act_blocks}"
+        )
+    return {"h": 0, "mixed": 0, "q": upper, "ffn": upper}
+
+
+def build_program(model, config, *, context):
+    """Return the list of `Step` that one pass runs.
+
+    Parameters
+    ----------
+    model : QuantisedModel
+        Already checked against the configuration.
+    config : ArchConfig
+        What the program is for.
+    context : int
+        Positions that the rope table has rows for.
+    """
+    shape = model.shape
+    at = allocate(shape, config)
+    dim_blocks, head_blocks = shape.dim // BLOCK_LEN, shape.head_dim // BLOCK_LEN
+    head_stride = layout.head_bytes(config, head_blocks)
+
+    def norm(name, norm, **fields):
+        size = image.norm_bytes(norm)
+        stream = Stream(size, size // config.cols, partial(image.pack_norm, norm))
+        fields |= {"blocks": dim_blocks, "shift": norm.shift, "epsilon": norm.epsilon}
+        return Step(name, "norm", {"dst": at["h"], **fields}, stream)
+
+    def linear(name, dest, sections, src, **fields):
+        size = image.linear_bytes(config, sections)
+        fill = partial(image.pack_linear, config, sections, alternate=dest == "glu")
+        for index, section in enumerate(sections):
+            fields |= {
+                f"strips{index}": image.strip_count(section),
+                f"shift1_{index}": section.shift1,
+                f"shift2_{index}": section.shift2,
+            }
+        fields |= {
+            "dest": DESTINATIONS[dest],
+            "bias": any(section.bias is not None for section in sections),
+            "blocks": sections[0].weight.shape[1] // BLOCK_LEN,
+            "src": at[src],
+        }
+        return Step(name, "linear", fields, Stream(size, size // config.cols, fill))
+
+    def layer_steps(index, layer):
+        name = f"layer {index}"
+        cache = {
+            "head_blocks": head_blocks,
+            "kv_offset": index * shape.kv_heads * head_stride,
+            "head_stride": head_stride,
+        }
+        yield norm(f"{name} attention norm", layer.attention_norm)
+        qkv = (layer.q, layer.k, layer.v)
+        yield linear(f"{name} qkv", "qkv", qkv, "h", dst=at["q"], **cache)
+        yield Step(
+            f"{name} attention",
+            "attention",
+            {
+                "q_src": at["q"],
+                "dst": at["mixed"],
+                "kv_heads": shape.kv_heads,
+                "group": shape.group,
+                "shift": layer.score_shift,
+                **cache,
+            },
+        )
+        yield linear(f"{name} o", "residual", (layer.o,), "mixed")
+        yield norm(f"{name} ffn norm", layer.ffn_norm)
+        yield linear(
+            f"{name} glu",
+            "glu",
+            (layer.gate, layer.up),
+            "h",
+            dst=at["ffn"],
+            gate_fraction=layer.gate_fraction,
+            glu_shift=layer.glu_shift,
+        )
+        yield linear(f"{name} down", "residual", (layer.down,), "ffn")
+
+    embed = Stream(
+        image.embedding_bytes(config, model),
+        layout.embed_row_words(config, dim_blocks),
+        partial(image.pack_embedding, config, model),
+    )
+    rope = Stream(
+        image.rope_bytes(config, model, context),
+        layout.rope_row_words(config, head_blocks),
+        partial(image.pack_rope, config, model, context),
+    )
+    steps = [
+        Step("embed", "embed", {"shift": model.embedding_shift, "blocks": dim_blocks}, embed),
+        Step("rope", "rope", {"blocks": head_blocks}, rope),
+    ]
+    for index, layer in enumerate(model.layers):
+        steps += layer_steps(index, layer)
+    steps.append(norm("final norm", model.final_norm, last_row=1, emit_only=1))
+    steps.append(
+        linear("logits", "logits", (model.head,), "h", valid=shape.vocab, one_row=1, emit_only=1)
+    )
+    steps.append(Step("end", "end", {}))
+    return steps
