@@ -11,8 +11,9 @@ __all__ = ["Output", "Recorder"]
 class Output:
     """What one operator of one pass wrote.
 
-    ``name`` is the operator: ``embed``, ``layer<n>.attention_norm``, ``.qkv``, ``.attention``,
-    ``.o``, ``.ffn_norm``, ``.glu``, ``.down``, then ``final_norm`` and ``head``.
+    ``name`` is that of the operator in the compiler's program: ``embed``, ``layer <n> attention
+    norm``, ``layer <n> qkv``, ``... attention``, ``... o``, ``... ffn norm``, ``... glu``, ``...
+    down``, then ``final norm`` and ``logits``.
 
     ``kind`` tells what the arrays are, rows first:
 

@@ -79,9 +79,9 @@ class Transformer:
         )
         record("embed", "residual", x)
         for index, layer in enumerate(model.layers):
-            name = f"layer{index}."
+            name = f"layer {index} "
             h = block_quantise(_norm(layer.attention_norm, x))
-            record(name + "attention_norm", "blocks", *h)
+            record(name + "attention norm", "blocks", *h)
 
             q = self._heads(self._linear(layer.q, h, "q"), table)
             k = self._heads(self._linear(layer.k, h, "k"), table)
@@ -98,7 +98,7 @@ class Transformer:
             record(name + "o", "residual", x)
 
             h = block_quantise(_norm(layer.ffn_norm, x))
-            record(name + "ffn_norm", "blocks", *h)
+            record(name + "ffn norm", "blocks", *h)
             gate, up = self._linear(layer.gate, h, "gate"), self._linear(layer.up, h, "up")
             clip = self._clip("glu")
             h = block_quantise(swiglu(gate, up, layer.gate_fraction, layer.glu_shift, clip))
@@ -110,9 +110,9 @@ class Transformer:
         if emit == "none":
             return None
         h = block_quantise(_norm(model.final_norm, x if emit == "all" else x[-1:]))
-        record("final_norm", "blocks", *h)
+        record("final norm", "blocks", *h)
         logits = self._linear(model.head, h, "head").astype(np.int32)
-        record("head", "logits", logits)
+        record("logits", "logits", logits)
         return logits
 
     def prefill(self, tokens, cache, *, chunk=None, recorder=None):
