@@ -114,7 +114,7 @@ class HostImage:
                 for layer in range(shape.layers)
             ])
 
-        return HeadCache(**{name: gather(name) for name in ("k", "k_exp", "v", "v_exp")})
+        return HeadCache(**{name: gather(name) for name in ("k", "k_exponents", "v", "v_exponents")})
 
     @property
     def _blocks(self):
