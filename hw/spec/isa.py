@@ -62,7 +62,7 @@ class Operator:
 #: section n; ``valid``: tokens of the vocabulary; ``kv_offset``, ``head_stride``: bytes inside a page of the KV cache.
 OPERATORS = {
     "embed": Operator(1, (("shift", 6), ("blocks", 10), ("valid", 32))),
-    "rope": Operator(2, (("blocks", 10),)),
+    "rope": Operator(2, (("spare", 6), ("blocks", 10))),
     "norm": Operator(
         3,
         (("blocks", 10), ("dst", 10), ("shift", 6), ("last_row", 1), ("spare", 5), ("epsilon", 48)),

@@ -1,0 +1,494 @@
+"""The chip without its bus: units joined by streams."""
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import exact_log2
+
+from .activation_memory import ActivationMemory
+from .argmax import ArgMax
+from .attention import Attention
+from .burst_cutter import command_layout
+from .drain import Drain
+from .fetcher import Fetcher
+from .kv_reader import KvReader
+from .kv_writer import KvWriter
+from .matmul import Matmul
+from .memory_controller import FETCH_BEATS_WIDTH, STREAM_BEATS_WIDTH
+from .memory_writer import write_data_layout
+from .norm_operator import NormOperator
+from .operator_word import operator_layout
+from .page_table import PageTable
+from .program_fetch import ProgramFetch
+from .request import Request
+from .residual import Residual
+from .result_path import ResultPath
+from .ring_writer import RingWriter
+from .row_tables import RowTables
+from .scores import Scores
+from .sequencer import Sequencer
+from .spec.csr import ERRORS
+from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, RESIDUAL_WIDTH
+from .spec.isa import OPERATORS
+from .table_reader import TableReader
+from .value_exponents import ValueExponents
+from .weight_streamer import WeightStreamer
+
+__all__ = ["PROBES", "Core", "probe_signature"]
+
+#: Probes: what `trace` shows of each operator, and the number of each kind in a trace file.
+PROBES = {"block": 0, "residual": 1, "key_value": 2, "logits": 3}
+
+_CODE = {name: operator.opcode for name, operator in OPERATORS.items()}
+
+
+def probe_signature(config):
+    """Return the signature of all probes.
+
+    ``block``: a block as the activation memory stores it, ``index`` its place in the row.
+    ``residual``: a beat as it is stored. ``key_value``: a block appended to the cache, ``index`` =
+    is_value << 12 | head << 4 | block. ``logits``: a beat of logits.
+    """
+    block = BLOCK_LEN * ACT_WIDTH + EXP_WIDTH
+    beat = config.lanes * RESIDUAL_WIDTH
+    widths = {"block": block, "residual": beat, "key_value": block, "logits": beat}
+    return wiring.Signature({
+        name: Out(
+            wiring.Signature({
+                "valid": Out(1),
+                "op": Out(16),
+                "row": Out(16),
+                "index": Out(16),
+                "data": Out(widths[name]),
+            })
+        )
+        for name in PROBES
+    })
+
+
+class Core(wiring.Component):
+    """Everything between the registers and the memory controller.
+
+    Parameters
+    ----------
+    config : ArchConfig
+
+    Members
+    -------
+    start : In(1)
+        Run the request that the registers (inputs of the same names) describe.
+    o_stream, i_beat, o_fetch, i_fetched, o_write, o_wdata, writes_pending
+        To the memory controller.
+    token_event, finished, eos, ring_head
+        See `Request`.
+    error, error_cause, error_addr : Out
+        The request cannot go on: the core is to be reset.
+    op_id : Out(16)
+        Operator that runs.
+    counts : Out
+        A bit for each counter of `hw.spec.csr` that lies inside; ``saturations`` counts lanes.
+    trace : Out(probe_signature)
+    """
+
+    REGISTERS = (*Request.REGISTERS, "program_addr")
+
+    def __init__(self, config):
+        self.config = config
+        beat = stream.Signature(data.ArrayLayout(unsigned(8), config.port_bytes))
+        short = stream.Signature(command_layout(FETCH_BEATS_WIDTH))
+        super().__init__({
+            "start": In(1),
+            **{name: In(32) for name in self.REGISTERS},
+            "o_stream": Out(stream.Signature(command_layout(STREAM_BEATS_WIDTH))),
+            "i_beat": In(beat),
+            "o_fetch": Out(short),
+            "i_fetched": In(beat),
+            "o_write": Out(short),
+            "o_wdata": Out(stream.Signature(write_data_layout(config.port_bytes))),
+            "writes_pending": In(1),
+            "token_event": Out(1),
+            "finished": Out(1),
+            "eos": Out(1),
+            "ring_head": Out(32),
+            "error": Out(1),
+            "error_cause": Out(4),
+            "error_addr": Out(32),
+            "op_id": Out(16),
+            "counts": Out(
+                wiring.Signature({
+                    "passes": Out(1),
+                    "array_rows": Out(1),
+                    "array_starved": Out(1),
+                    "weight_words": Out(1),
+                    "matmul_busy": Out(1),
+                    "norm_busy": Out(1),
+                    "attention_busy": Out(1),
+                    "softmax_busy": Out(1),
+                    "embed_busy": Out(1),
+                    "post_busy": Out(1),
+                    "saturations": Out(range(config.lanes + 1)),
+                })
+            ),
+            "trace": Out(probe_signature(config)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        sizes = {"lanes": cfg.lanes, "max_rows": cfg.max_rows}
+        units = m.submodules
+        units.streamer = streamer = WeightStreamer(port_bytes=cfg.port_bytes, word_bytes=cfg.cols)
+        units.fetcher = fetcher = Fetcher(port_bytes=cfg.port_bytes)
+        units.program = program = ProgramFetch()
+        units.request = request = Request(cfg)
+        units.sequencer = sequencer = Sequencer(cfg)
+        units.ring = ring = RingWriter(port_bytes=cfg.port_bytes)
+        units.pages = pages = PageTable(cfg)
+        units.kv_reader = kv_reader = KvReader(cfg)
+        units.kv_writer = kv_writer = KvWriter(cfg)
+        units.table = table = TableReader(cfg)
+        units.row_tables = row_tables = RowTables(cfg)
+        units.norm = norm = NormOperator(cfg)
+        units.matmul = matmul = Matmul(cfg)
+        units.drain = drain = Drain(cfg)
+        units.results = results = ResultPath(cfg)
+        units.activations = activations = ActivationMemory(
+            blocks=cfg.act_blocks, max_rows=cfg.max_rows
+        )
+        units.residual = residual = Residual(max_dim=cfg.max_dim, **sizes)
+        units.exponents = exponents = ValueExponents(cfg)
+        units.scores = scores = Scores(cfg)
+        units.attention = attention = Attention(cfg)
+        units.argmax = argmax = ArgMax(**sizes)
+
+        word = sequencer.word
+        views = {name: operator_layout(name)(word.as_value()) for name in OPERATORS}
+        first_pos, rows = request.first_pos, request.rows
+        starts = {name: sequencer.start.bit_select(code, 1) for name, code in _CODE.items()}
+
+        # Request and program.
+        m.d.comb += [
+            request.start.eq(self.start),
+            program.run.eq(request.busy),
+            program.program_addr.eq(self.program_addr),
+            request.writes_pending.eq(self.writes_pending),
+            request.pass_done.eq(sequencer.pass_done),
+            sequencer.pass_start.eq(request.pass_start),
+            sequencer.emit.eq(request.emit),
+            sequencer.rows.eq(rows),
+            sequencer.writes_pending.eq(self.writes_pending | kv_writer.busy),
+            pages.write_en.eq(request.page_en),
+            pages.write_index.eq(request.page_index),
+            pages.write.eq(request.page),
+            self.token_event.eq(request.token_event),
+            self.finished.eq(request.finished),
+            self.eos.eq(request.eos),
+            self.ring_head.eq(request.ring_head),
+            self.op_id.eq(word.op_id),
+        ]
+        for name in Request.REGISTERS:
+            m.d.comb += getattr(request, name).eq(getattr(self, name))
+        connect(m, program.o_request, fetcher.i_program)
+        connect(m, fetcher.o_program, program.i_word)
+        connect(m, program.o_operator, sequencer.i_operator)
+        connect(m, request.o_fetch, fetcher.i_data)
+        connect(m, fetcher.o_data, request.i_word)
+        connect(m, fetcher.o_fetch, flipped(self.o_fetch))
+        connect(m, flipped(self.i_fetched), fetcher.i_beat)
+
+        # The stream: descriptors of one source at a time, words to the unit that asks.
+        connect(m, streamer.o_command, flipped(self.o_stream))
+        connect(m, flipped(self.i_beat), streamer.i_beats)
+        sources = [row_tables.o_descriptor, kv_reader.o_descriptor, sequencer.o_descriptor]
+        into = streamer.i_descriptor
+        for index, source in enumerate(sources):
+            with (m.If if index == 0 else m.Elif)(source.valid):
+                m.d.comb += [
+                    into.valid.eq(1),
+                    into.payload.eq(source.payload),
+                    source.ready.eq(into.ready),
+                ]
+        takers = [matmul.i_words, exponents.i_words, table.i_words]
+        words = streamer.o_words
+        ready = 0
+        for taker in takers:
+            m.d.comb += [taker.valid.eq(words.valid), taker.payload.eq(words.payload)]
+            ready = ready | taker.ready
+        m.d.comb += words.ready.eq(ready)
+
+        # Table operators, and the headers of strips through the same reader.
+        is_norm = word.opcode == _CODE["norm"]
+        is_linear = word.opcode == _CODE["linear"]
+        connect(m, matmul.o_table, table.i_header)
+        entry = table.o_entry
+        m.d.comb += [
+            table.start.eq(starts["embed"] | starts["rope"] | starts["norm"]),
+            table.words.eq(word.words),
+            table.rows.eq(Mux(is_norm, 1, rows)),
+            row_tables.start.eq(starts["embed"] | starts["rope"]),
+            row_tables.is_rope.eq(word.opcode == _CODE["rope"]),
+            row_tables.word.eq(word),
+            row_tables.first_pos.eq(first_pos),
+            row_tables.rows.eq(rows),
+            request.token_row.eq(row_tables.token_row),
+            row_tables.token.eq(request.token),
+            norm.start.eq(starts["norm"]),
+            norm.word.eq(word),
+            norm.rows.eq(rows),
+            row_tables.i_entry.payload.eq(entry.payload),
+            norm.i_entry.payload.eq(entry.payload),
+            drain.i_header.payload.eq(entry.payload),
+        ]
+        with m.If(is_linear):
+            m.d.comb += [drain.i_header.valid.eq(entry.valid), entry.ready.eq(drain.i_header.ready)]
+        with m.Elif(is_norm):
+            m.d.comb += [norm.i_entry.valid.eq(entry.valid), entry.ready.eq(norm.i_entry.ready)]
+        with m.Else():
+            m.d.comb += [
+                row_tables.i_entry.valid.eq(entry.valid),
+                entry.ready.eq(row_tables.i_entry.ready),
+            ]
+
+        # Residual: embedded rows, or sums of what operators add.
+        connect(m, norm.o_norm, results.i_norm)
+        write = residual.i_write
+        with m.If(row_tables.o_residual.valid):
+            connect_stream(m, row_tables.o_residual, write)
+        with m.Else():
+            connect_stream(m, results.o_residual, write)
+        m.d.comb += [
+            residual.read_en.eq(norm.residual_en),
+            residual.read_row.eq(norm.residual_row),
+            residual.read_beat.eq(norm.residual_beat),
+            norm.residual.eq(residual.read_data),
+            residual.orm_row.eq(norm.orm_row),
+            norm.orm.eq(residual.orm),
+        ]
+
+        # Matrix jobs: of linear operators, or of attention.
+        job = matmul.i_job
+        with m.If(attention.busy):
+            connect_stream(m, attention.o_job, job)
+        with m.Else():
+            connect_stream(m, sequencer.o_job, job)
+        m.d.comb += [
+            activations.read_block.eq(matmul.act_block),
+            activations.read_row.eq(matmul.act_row),
+            matmul.act.eq(activations.read),
+            activations.write_en.eq(results.block_en),
+            activations.write_block.eq(results.block_dst),
+            activations.write_row.eq(results.block_row),
+            activations.write.eq(results.block),
+            scores.prob_row.eq(matmul.prob_row),
+            scores.prob_block.eq(matmul.prob_block),
+            matmul.prob.eq(scores.prob),
+            exponents.read_block.eq(matmul.value_block),
+            exponents.read_pos_block.eq(matmul.prob_block),
+            matmul.value_exp.eq(exponents.read),
+            exponents.feed_block.eq(matmul.value_block),
+            exponents.feed_row.eq(matmul.value_max_row),
+            matmul.value_max.eq(exponents.feed_max),
+            drain.strip_valid.eq(matmul.strip_valid),
+            drain.strip.eq(matmul.strip),
+            drain.strip_bank.eq(matmul.strip_bank),
+            matmul.strip_done.eq(drain.strip_done),
+            matmul.sum_en.eq(drain.sum_en),
+            matmul.sum_addr.eq(drain.sum_addr),
+            drain.sum.eq(matmul.sum),
+            drain.header_bank.eq(matmul.header_bank),
+            drain.header_bias.eq(matmul.header_bias),
+            scores.scale_en.eq(drain.scale_en),
+            scores.scale_row.eq(drain.scale_row),
+            drain.scale.eq(scores.scale),
+            exponents.drain_en.eq(drain.value_max_en),
+            exponents.drain_block.eq(drain.value_max_block),
+            exponents.drain_row.eq(drain.value_max_row),
+            drain.value_max.eq(exponents.drain_max),
+        ]
+
+        # Results.
+        connect(m, drain.o_act, results.i_act)
+        connect(m, results.o_score, scores.i_score)
+        logits = results.o_logits
+        label = logits.p.meta
+        m.d.comb += [
+            results.norm_dst.eq(views["norm"].dst),
+            results.gate_fraction.eq(views["linear"].gate_fraction),
+            results.glu_shift.eq(views["linear"].glu_shift),
+            results.rope_en.eq(row_tables.table_en),
+            results.rope_row.eq(row_tables.table_row),
+            results.rope_addr.eq(row_tables.table_addr),
+            results.rope.eq(row_tables.table),
+            argmax.i_logits.valid.eq(logits.valid),
+            logits.ready.eq(argmax.i_logits.ready),
+            argmax.i_logits.p.data.eq(logits.p.data),
+            argmax.i_logits.p.row.eq(label.index),
+            argmax.i_logits.p.index.eq(
+                (label.strip << exact_log2(BLOCK_LEN)) + (label.beat << exact_log2(cfg.lanes))
+            ),
+            argmax.i_logits.p.first.eq((label.strip == 0) & (label.beat == 0)),
+            argmax.i_logits.p.valid_count.eq(views["linear"].valid),
+            argmax.result_row.eq(0),
+            request.next_token.eq(argmax.result_index),
+        ]
+
+        # KV cache.
+        is_attention = word.opcode == _CODE["attention"]
+        linear, attends = views["linear"], views["attention"]
+        connect(m, results.o_key_value, kv_writer.i_block)
+        m.d.comb += [
+            kv_writer.first_pos.eq(first_pos),
+            kv_writer.kv_offset.eq(linear.kv_offset),
+            kv_writer.head_stride.eq(linear.head_stride),
+            kv_writer.head_blocks.eq(linear.head_blocks),
+            pages.append_index.eq(kv_writer.page_index),
+            kv_writer.page.eq(pages.append),
+            kv_reader.start.eq(starts["attention"]),
+            kv_reader.pos_blocks.eq(attention.pos_blocks),
+            kv_reader.kv_heads.eq(attends.kv_heads),
+            kv_reader.chunks.eq(attention.chunks),
+            kv_reader.head_blocks.eq(attends.head_blocks),
+            kv_reader.kv_offset.eq(attends.kv_offset),
+            kv_reader.head_stride.eq(attends.head_stride),
+            pages.read_index.eq(kv_reader.page_index),
+            kv_reader.page.eq(pages.read),
+        ]
+
+        # Attention.
+        matrix_busy = Signal()
+        m.d.comb += [
+            matrix_busy.eq(matmul.busy | drain.busy | results.busy),
+            attention.start.eq(starts["attention"]),
+            attention.word.eq(word),
+            attention.first_pos.eq(first_pos),
+            attention.rows.eq(rows),
+            attention.exponents_busy.eq(exponents.busy),
+            attention.scores_busy.eq(scores.busy),
+            attention.scores_collecting.eq(scores.collecting),
+            attention.results_busy.eq(matrix_busy),
+            exponents.start.eq(attention.exponents_start),
+            exponents.pos_blocks.eq(attention.pos_blocks),
+            exponents.head_blocks.eq(attends.head_blocks),
+            exponents.first_pos.eq(first_pos),
+            exponents.rows.eq(rows),
+            scores.start.eq(attention.scores_start),
+            scores.first_pos.eq(first_pos),
+            scores.heads.eq(attention.chunk_heads),
+            scores.head_rows.eq(rows),
+            scores.pos_blocks.eq(attention.pos_blocks),
+        ]
+
+        # Writes: the ring only when no keys and values are on their way.
+        with m.If(kv_writer.busy):
+            connect_stream(m, kv_writer.o_write, self.o_write)
+            connect_stream(m, kv_writer.o_wdata, self.o_wdata)
+        with m.Else():
+            connect_stream(m, ring.o_write, self.o_write)
+            connect_stream(m, ring.o_wdata, self.o_wdata)
+        cycles = Signal(64)
+        with m.If(request.busy):
+            m.d.sync += cycles.eq(cycles + 1)
+        m.d.comb += [
+            ring.start.eq(request.ring_start),
+            ring.addr.eq(request.ring_addr),
+            ring.token.eq(request.ring_token),
+            ring.pos.eq(request.ring_pos),
+            ring.cycles.eq(cycles),
+            request.ring_busy.eq(ring.busy),
+        ]
+
+        m.d.comb += [
+            sequencer.units_issuing.eq(row_tables.issuing | kv_reader.busy),
+            sequencer.busy.eq(
+                matrix_busy
+                | row_tables.busy
+                | table.busy
+                | norm.busy
+                | attention.busy
+                | kv_writer.busy
+                | residual.busy
+                | argmax.busy
+            ),
+        ]
+        self._errors(m, request, sequencer, row_tables)
+        self._counters(m, request, sequencer, matmul, drain, norm, attention, scores, row_tables)
+        self._trace(m, word, results, residual, label)
+        return m
+
+    def _errors(self, m, request, sequencer, row_tables):
+        with m.If(request.error):
+            m.d.comb += [
+                self.error.eq(1),
+                self.error_cause.eq(request.error_cause),
+                self.error_addr.eq(request.error_addr),
+            ]
+        with m.Elif(sequencer.error):
+            m.d.comb += [
+                self.error.eq(1),
+                self.error_cause.eq(sequencer.error_cause),
+                self.error_addr.eq(sequencer.error_addr),
+            ]
+        with m.Elif(row_tables.bad_token):
+            m.d.comb += [
+                self.error.eq(1),
+                self.error_cause.eq(ERRORS["bad_token"]),
+                self.error_addr.eq(row_tables.token),
+            ]
+
+    def _counters(self, m, request, sequencer, matmul, drain, norm, attention, scores, row_tables):
+        counts = self.counts
+        act = drain.o_act
+        m.d.comb += [
+            counts.passes.eq(request.pass_start),
+            counts.array_rows.eq(matmul.feeding),
+            counts.array_starved.eq(matmul.starved),
+            counts.weight_words.eq(matmul.loading),
+            counts.matmul_busy.eq(matmul.busy),
+            counts.norm_busy.eq(norm.busy),
+            counts.attention_busy.eq(attention.busy),
+            counts.softmax_busy.eq(scores.busy),
+            counts.embed_busy.eq(row_tables.busy),
+            counts.post_busy.eq(drain.busy),
+            counts.saturations.eq(
+                Mux(act.valid & act.ready, sum(bit for bit in act.p.clipped), 0)
+            ),
+        ]
+
+    def _trace(self, m, word, results, residual, label):
+        trace = self.trace
+        block, key_value = results.block, results.o_key_value
+        item = key_value.p
+        logits = results.o_logits
+        m.d.comb += [
+            trace.block.valid.eq(results.block_en),
+            trace.block.row.eq(results.block_row),
+            trace.block.index.eq(results.block_dst),
+            trace.block.data.eq(block),
+            trace.residual.valid.eq(residual.trace_valid),
+            trace.residual.row.eq(residual.trace_row),
+            trace.residual.index.eq(residual.trace_beat),
+            trace.residual.data.eq(residual.trace_data),
+            trace.key_value.valid.eq(key_value.valid & key_value.ready),
+            trace.key_value.row.eq(item.row),
+            trace.key_value.index.eq(item.is_value << 12 | item.head << 4 | item.index),
+            trace.key_value.data.eq(item.block),
+            trace.logits.valid.eq(logits.valid & logits.ready),
+            trace.logits.row.eq(label.index),
+            trace.logits.index.eq(
+                (label.strip << exact_log2(self.config.beats)) + label.beat
+            ),
+            trace.logits.data.eq(logits.p.data),
+        ]
+        for name in PROBES:
+            m.d.comb += getattr(trace, name).op.eq(word.op_id)
+
+
+def connect_stream(m, source, target):
+    """Connect two streams inside a condition, which `connect` cannot."""
+    m.d.comb += [
+        target.valid.eq(source.valid),
+        target.payload.eq(source.payload),
+        source.ready.eq(target.ready),
+    ]
+
+

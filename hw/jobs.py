@@ -1,0 +1,82 @@
+"""Layouts of what the units tell each other: matrix jobs and the labels of their results."""
+
+from amaranth.hdl import signed, unsigned
+from amaranth.lib import data, enum
+
+from .spec.formats import MULTIPLIER_WIDTH
+
+__all__ = ["Dest", "RowScale", "matmul_job", "result_label"]
+
+
+class Dest(enum.Enum, shape=3):
+    """What a matrix job computes and where its results go; the first four as in `hw.spec.isa`."""
+
+    RESIDUAL = 0
+    QKV = 1
+    GLU = 2
+    LOGITS = 3
+    SCORES = 4  # q . K, with an exponent for each column
+    VALUES = 5  # p . V, two planes, scaled for each row
+
+
+#: Scale of an attention row, from the softmax: `numerics.md` 3.2 step 9.
+RowScale = data.StructLayout({
+    "shift1": signed(7),
+    "reciprocal": unsigned(MULTIPLIER_WIDTH),
+    "shift2": unsigned(6),
+})
+
+
+def matmul_job(config):
+    """Return the layout of a matrix job.
+
+    Fields: ``dest``; ``bias``: strips carry one; ``strips``: strips of 32 outputs; ``blocks``:
+    blocks of 32 along the reduction; ``heads``, ``head_rows``: the rows fed are ``heads`` times
+    ``head_rows``; row (h, i) is row ``row0 + i`` of the activation memory, from block
+    ``src + h * head_blocks``; ``dst``: first block written; ``strips0`` to ``strips2``, ``shift1_0``
+    ...: sections of the outputs.
+    """
+    rows = range(config.max_rows + 1)
+    sections = {}
+    for index in range(3):
+        sections |= {
+            f"strips{index}": unsigned(16),
+            f"shift1_{index}": unsigned(6),
+            f"shift2_{index}": unsigned(6),
+        }
+    return data.StructLayout({
+        "dest": Dest,
+        "bias": 1,
+        "strips": unsigned(16),
+        "blocks": unsigned(12),
+        "heads": rows,
+        "head_rows": rows,
+        "head_blocks": unsigned(4),
+        "row0": range(config.max_rows),
+        "src": unsigned(10),
+        "dst": unsigned(10),
+        **sections,
+    })
+
+
+def result_label(config):
+    """Return the layout that travels with each beat of results.
+
+    ``row``: row of the activation memory; ``index``: row in the job; ``head_row``: row in its head;
+    ``section``, ``strip`` (in its section), ``head``, ``block`` (in its head), ``beat`` (in its
+    block); ``dst``: block of the activation memory; ``last``: last beat of the job.
+    """
+    rows = range(config.max_rows)
+    return data.StructLayout({
+        "dest": Dest,
+        "row": rows,
+        "index": rows,
+        "head_row": rows,
+        "section": unsigned(2),
+        "strip": unsigned(16),
+        "head": unsigned(8),
+        "block": unsigned(4),
+        "beat": range(max(2, config.beats)),
+        "dst": unsigned(10),
+        "last": 1,
+    })

@@ -1,0 +1,161 @@
+"""Tells the weight streamer where the keys and values of an attention pass lie."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from .spec.formats import BLOCK_LEN
+from .weight_streamer import descriptor_layout
+
+__all__ = ["KvReader"]
+
+
+class KvReader(wiring.Component):
+    """Offer one descriptor after the other, in the order in which `Attention` takes the words.
+
+    For each KV head: the exponents of V, block by block; then for each chunk of query heads K, and
+    V block by block and substrip by substrip. Each runs over the pages of the sequence and stops
+    at the last block of 32 positions in use.
+
+    Parameters
+    ----------
+    config : ArchConfig
+
+    Members
+    -------
+    start : In(1)
+        Begin. The fields below must hold while ``busy``.
+    pos_blocks : In
+        Blocks of 32 positions to visit.
+    kv_heads, chunks, head_blocks : In
+        KV heads; chunks of query heads for each; blocks of 32 in a head.
+    kv_offset, head_stride : In(32)
+        Place of the layer in a page, and bytes from head to head.
+    page_index, page : Out, In(32)
+        Page table: address of a page, one cycle after its number.
+    o_descriptor : Out(stream of descriptor_layout)
+        To the weight streamer.
+    busy : Out(1)
+        Descriptors are yet to come.
+
+    Timing
+    ------
+    A descriptor every three cycles.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "start": In(1),
+            "pos_blocks": In(range(config.max_context // BLOCK_LEN + 1)),
+            "kv_heads": In(8),
+            "chunks": In(8),
+            "head_blocks": In(4),
+            "kv_offset": In(32),
+            "head_stride": In(32),
+            "page_index": Out(range(max(2, config.max_pages))),
+            "page": In(32),
+            "o_descriptor": Out(stream.Signature(descriptor_layout())),
+            "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        page_blocks = cfg.page_len // BLOCK_LEN
+        head = Signal(8)
+        head_offset = Signal(32)
+        chunk = Signal(8)
+        block = Signal(4)
+        sub = Signal(range(max(2, cfg.subs)))
+        page = Signal(range(cfg.max_pages + 1))
+        left = Signal.like(self.pos_blocks)  # blocks of positions from this page on
+        within = Signal(32)  # offset in the head's part of a page
+        addr = Signal(32)
+        here = Signal(range(page_blocks + 1))  # blocks of positions in this page
+        step = Signal(32)
+
+        m.d.comb += [
+            self.busy.eq(1),
+            self.page_index.eq(page),
+            here.eq(Mux(left > page_blocks, page_blocks, left)),
+            step.eq(cfg.page_len * self.head_blocks),
+            self.o_descriptor.p.addr.eq(addr),
+        ]
+        words_of_values = here << exact_log2(BLOCK_LEN)
+        words_of_exponents = here << exact_log2(BLOCK_LEN // cfg.cols)
+
+        kind = Signal(2)  # 0: exponents of V, 1: K, 2: V
+        last_page = left == here
+        last_block = block == self.head_blocks - 1
+        with m.Switch(kind):
+            with m.Case(0):
+                m.d.comb += self.o_descriptor.p.words.eq(words_of_exponents)
+            with m.Case(1):
+                m.d.comb += self.o_descriptor.p.words.eq(
+                    words_of_exponents * self.head_blocks * (BLOCK_LEN + 1)
+                )
+            with m.Default():
+                m.d.comb += self.o_descriptor.p.words.eq(words_of_values)
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.busy.eq(self.start)
+                m.d.sync += [
+                    head.eq(0),
+                    head_offset.eq(self.kv_offset),
+                    chunk.eq(0),
+                    block.eq(0),
+                    sub.eq(0),
+                    page.eq(0),
+                    kind.eq(0),
+                    left.eq(self.pos_blocks),
+                    within.eq(step * (BLOCK_LEN + 1)),
+                ]
+                with m.If(self.start):
+                    m.next = "LOOK_UP"
+            with m.State("LOOK_UP"):
+                m.next = "ADD"
+            with m.State("ADD"):
+                m.d.sync += addr.eq(self.page + head_offset + within)
+                m.next = "OFFER"
+            with m.State("OFFER"):
+                m.d.comb += self.o_descriptor.valid.eq(1)
+                with m.If(self.o_descriptor.ready):
+                    m.next = "LOOK_UP"
+                    m.d.sync += [page.eq(page + 1), left.eq(left - here)]
+                    with m.If(last_page):
+                        m.d.sync += [page.eq(0), left.eq(self.pos_blocks)]
+                        with m.Switch(kind):
+                            with m.Case(0):
+                                m.d.sync += [block.eq(block + 1), within.eq(within + cfg.page_len)]
+                                with m.If(last_block):
+                                    m.d.sync += [block.eq(0), kind.eq(1), within.eq(0)]
+                            with m.Case(1):
+                                m.d.sync += [kind.eq(2), within.eq(step * (BLOCK_LEN + 2))]
+                            with m.Default():
+                                m.d.sync += [
+                                    sub.eq(sub + 1),
+                                    within.eq(within + cfg.page_len * cfg.cols),
+                                ]
+                                with m.If(sub == cfg.subs - 1):
+                                    m.d.sync += [sub.eq(0), block.eq(block + 1)]
+                                    with m.If(last_block):
+                                        m.d.sync += [
+                                            block.eq(0),
+                                            kind.eq(1),
+                                            within.eq(0),
+                                            chunk.eq(chunk + 1),
+                                        ]
+                                        with m.If(chunk == self.chunks - 1):
+                                            m.d.sync += [
+                                                chunk.eq(0),
+                                                kind.eq(0),
+                                                within.eq(step * (BLOCK_LEN + 1)),
+                                                head.eq(head + 1),
+                                                head_offset.eq(head_offset + self.head_stride),
+                                            ]
+                                            with m.If(head == self.kv_heads - 1):
+                                                m.next = "IDLE"
+        return m

@@ -1,0 +1,200 @@
+"""Where results go: each destination's way from the requantiser to its memory."""
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from .activation_memory import Block
+from .block_quantiser import BlockQuantiser
+from .glu import Glu
+from .jobs import Dest, result_label
+from .kv_writer import kv_block_layout
+from .qkv_projection import QkvProjection
+from .residual import residual_write_layout
+from .rmsnorm import norm_result_layout
+from .spec.formats import FFN_WIDTH, RESIDUAL_WIDTH, ROPE_WIDTH, SCORE_WIDTH
+
+__all__ = ["ResultPath"]
+
+_QUERY, _KEY = 0, 1  # sections of the fused projection; the third is v
+
+
+class ResultPath(wiring.Component):
+    """Route results by their label; quantise those that the array will read again.
+
+    Parameters
+    ----------
+    config : ArchConfig
+
+    Members
+    -------
+    i_act : In(stream of data, clipped, meta)
+        Results of `Drain`.
+    i_norm : In(stream of norm_result_layout)
+        Rows of a norm. Never at the same time as results that are quantised.
+    norm_dst : In(10)
+        First block of the norm's rows in the activation memory.
+    gate_fraction, glu_shift : In(6)
+        Fields of the running operator.
+    rope_en, rope_row, rope_addr, rope : In
+        Write the table of cosines and sines.
+    o_residual : Out(stream of residual_write_layout)
+    o_logits, o_score : Out(stream of data, meta)
+    o_key_value : Out(stream of kv_block_layout)
+    block_en, block_dst, block_row, block : Out
+        Write the activation memory.
+    busy : Out(1)
+        Elements are inside.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        lanes = config.lanes
+        self.label = result_label(config)
+        sizes = {"lanes": lanes, "max_dim": config.max_dim, "max_rows": config.max_rows}
+
+        def vector(width, **more):
+            return stream.Signature(
+                data.StructLayout({
+                    "data": data.ArrayLayout(signed(width), lanes),
+                    **more,
+                    "meta": self.label,
+                })
+            )
+
+        super().__init__({
+            "i_act": In(vector(RESIDUAL_WIDTH, clipped=lanes)),
+            "i_norm": In(stream.Signature(norm_result_layout(**sizes))),
+            "norm_dst": In(10),
+            "gate_fraction": In(6),
+            "glu_shift": In(6),
+            "rope_en": In(1),
+            "rope_row": In(range(config.max_rows)),
+            "rope_addr": In(range(config.max_head_dim // lanes)),
+            "rope": In(data.ArrayLayout(signed(ROPE_WIDTH), lanes)),
+            "o_residual": Out(stream.Signature(residual_write_layout(**sizes))),
+            "o_logits": Out(vector(RESIDUAL_WIDTH)),
+            "o_score": Out(vector(SCORE_WIDTH)),
+            "o_key_value": Out(stream.Signature(kv_block_layout(config))),
+            "block_en": Out(1),
+            "block_dst": Out(10),
+            "block_row": Out(range(config.max_rows)),
+            "block": Out(Block),
+            "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        m.submodules.qkv = qkv = QkvProjection(cfg)
+        m.submodules.glu = glu = Glu(cfg)
+        m.submodules.quantiser = quantiser = BlockQuantiser(
+            lanes=cfg.lanes, width=FFN_WIDTH, meta_shape=self.label
+        )
+        m.d.comb += [
+            glu.gate_fraction.eq(self.gate_fraction),
+            glu.shift.eq(self.glu_shift),
+            qkv.table_en.eq(self.rope_en),
+            qkv.table_row.eq(self.rope_row),
+            qkv.table_addr.eq(self.rope_addr),
+            qkv.table.eq(self.rope),
+        ]
+
+        def offer(target):
+            m.d.comb += [
+                target.valid.eq(self.i_act.valid),
+                self.i_act.ready.eq(target.ready),
+                target.p.meta.eq(self.i_act.p.meta),
+            ]
+            for lane in range(cfg.lanes):
+                m.d.comb += target.p.data[lane].eq(self.i_act.p.data[lane])
+
+        # The direct way to the quantiser is free when neither of the others has something.
+        direct = Signal()
+        norm = self.i_norm
+        into = quantiser.i_act
+        meta = self.i_act.p.meta
+        with m.Switch(meta.dest):
+            with m.Case(Dest.RESIDUAL):
+                write = self.o_residual
+                m.d.comb += [
+                    write.valid.eq(self.i_act.valid),
+                    self.i_act.ready.eq(write.ready),
+                    write.p.data.eq(self.i_act.p.data),
+                    write.p.row.eq(meta.row),
+                    write.p.beat.eq((meta.strip << exact_log2(cfg.beats)) + meta.beat),
+                    write.p.add.eq(1),
+                    write.p.first.eq((meta.strip == 0) & (meta.beat == 0)),
+                ]
+            with m.Case(Dest.QKV):
+                offer(qkv.i_act)
+            with m.Case(Dest.GLU):
+                offer(glu.i_act)
+            with m.Case(Dest.LOGITS):
+                offer(self.o_logits)
+            with m.Case(Dest.SCORES):
+                offer(self.o_score)
+            with m.Default():
+                m.d.comb += [
+                    direct.eq(self.i_act.valid),
+                    self.i_act.ready.eq(
+                        into.ready & ~qkv.o_act.valid & ~glu.o_ffn.valid & ~norm.valid
+                    ),
+                ]
+
+        def quantise(source, label):
+            m.d.comb += [into.valid.eq(source.valid), into.p.meta.eq(label)]
+            for lane in range(cfg.lanes):
+                m.d.comb += into.p.data[lane].eq(source.p.data[lane])
+
+        norm_label = Signal(self.label)
+        m.d.comb += [
+            norm_label.dest.eq(Dest.VALUES),
+            norm_label.row.eq(norm.p.row),
+            norm_label.dst.eq(self.norm_dst + (norm.p.beat >> exact_log2(cfg.beats))),
+        ]
+        with m.If(qkv.o_act.valid):
+            quantise(qkv.o_act, qkv.o_act.p.meta)
+            m.d.comb += qkv.o_act.ready.eq(into.ready)
+        with m.Elif(glu.o_ffn.valid):
+            quantise(glu.o_ffn, glu.o_ffn.p.meta)
+            m.d.comb += glu.o_ffn.ready.eq(into.ready)
+        with m.Elif(norm.valid):
+            quantise(norm, norm_label)
+            m.d.comb += norm.ready.eq(into.ready)
+        with m.Elif(direct):
+            quantise(self.i_act, meta)
+
+        # Blocks: q and all others stay on chip, k and v are appended to the cache.
+        block = quantiser.o_block
+        label = block.p.meta
+        appended = (label.dest == Dest.QKV) & (label.section != _QUERY)
+        out = self.o_key_value
+        m.d.comb += [
+            out.p.block.q.eq(block.p.q),
+            out.p.block.exp.eq(block.p.exp),
+            out.p.is_value.eq(label.section != _KEY),
+            out.p.row.eq(label.row),
+            out.p.head.eq(label.head),
+            out.p.index.eq(label.block),
+            out.valid.eq(block.valid & appended),
+            block.ready.eq(Mux(appended, out.ready, 1)),
+            self.block_en.eq(block.valid & ~appended),
+            self.block_dst.eq(label.dst),
+            self.block_row.eq(label.row),
+            self.block.q.eq(block.p.q),
+            self.block.exp.eq(block.p.exp),
+        ]
+
+        # Beats on their way to a block.
+        inside = Signal(8)
+        gate = (meta.dest == Dest.GLU) & (meta.section == 0)
+        quantised = (
+            (meta.dest == Dest.QKV) | ((meta.dest == Dest.GLU) & ~gate) | (meta.dest == Dest.VALUES)
+        )
+        enters = self.i_act.valid & self.i_act.ready & quantised
+        leaves = Mux(block.valid & block.ready, cfg.beats, 0)
+        m.d.sync += inside.eq(inside + enters + (norm.valid & norm.ready) - leaves)
+        m.d.comb += self.busy.eq(inside != 0)
+        return m

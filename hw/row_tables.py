@@ -1,0 +1,209 @@
+"""Operators that fetch a table row for each row of the pass: embedding and rope."""
+
+from amaranth.hdl import Cat, Module, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from .embedding import Embedding
+from .operator_word import operator_layout
+from .residual import residual_write_layout
+from .spec.formats import ROPE_WIDTH
+from .weight_streamer import descriptor_layout
+
+__all__ = ["RowTables"]
+
+
+class RowTables(wiring.Component):
+    """Run ``embed`` and ``rope``: one descriptor and one table row for each row of the pass.
+
+    Parameters
+    ----------
+    config : ArchConfig
+
+    Members
+    -------
+    start : In(1)
+        Begin. ``is_rope``, ``word``, ``first_pos`` and ``rows`` must hold while ``busy``.
+    is_rope : In(1)
+        The operator is ``rope``: rows by position. Otherwise ``embed``: rows by token.
+    word : In(operator_layout("embed"))
+        Also a ``rope`` word, whose fields lie in the same places as far as it has them.
+    first_pos, rows : In
+        Position of row 0; number of rows.
+    token_row, token : Out, In(32)
+        Token of a row, one cycle later.
+    o_descriptor : Out(stream of descriptor_layout)
+    issuing : Out(1)
+        Descriptors are yet to come.
+    i_entry : In(stream of 2 * lanes bytes)
+        Entries of the table rows.
+    o_residual : Out(stream of residual_write_layout)
+    table_en, table_row, table_addr, table : to `QkvProjection`
+    bad_token : Out(1)
+        ``token`` is not below the word's ``valid``: nothing is fetched for it.
+    busy : Out(1)
+
+    Timing
+    ------
+    An entry each cycle; an embedding's entry holds two beats and takes two.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        rows = range(config.max_rows)
+        self.entry = data.ArrayLayout(unsigned(8), config.entry_bytes)
+        self.residual = residual_write_layout(
+            lanes=config.lanes, max_dim=config.max_dim, max_rows=config.max_rows
+        )
+        super().__init__({
+            "start": In(1),
+            "is_rope": In(1),
+            "word": In(operator_layout("embed")),
+            "first_pos": In(range(config.max_context)),
+            "rows": In(range(config.max_rows + 1)),
+            "token_row": Out(rows),
+            "token": In(32),
+            "o_descriptor": Out(stream.Signature(descriptor_layout())),
+            "issuing": Out(1),
+            "i_entry": In(stream.Signature(self.entry)),
+            "o_residual": Out(stream.Signature(self.residual)),
+            "table_en": Out(1),
+            "table_row": Out(rows),
+            "table_addr": Out(range(config.max_head_dim // config.lanes)),
+            "table": Out(data.ArrayLayout(signed(ROPE_WIDTH), config.lanes)),
+            "bad_token": Out(1),
+            "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        taking = Signal()
+        self._descriptors(m)
+        self._entries(m, taking)
+        m.d.comb += self.busy.eq(self.start | self.issuing | taking)
+        return m
+
+    def _descriptors(self, m):
+        cfg = self.config
+        row = Signal(range(cfg.max_rows + 1))
+        offset = Signal(32)
+        m.d.comb += [
+            self.token_row.eq(row),
+            self.o_descriptor.p.words.eq(self.word.words),
+            self.o_descriptor.p.addr.eq(self.word.addr + (offset << exact_log2(cfg.cols))),
+            self.issuing.eq(1),
+        ]
+        with m.FSM(name="descriptors"):
+            with m.State("IDLE"):
+                m.d.comb += self.issuing.eq(self.start)
+                m.d.sync += row.eq(0)
+                with m.If(self.start):
+                    m.next = "LOOK_UP"
+            with m.State("LOOK_UP"):
+                m.next = "PLACE"
+            with m.State("PLACE"):
+                with m.If(self.is_rope):
+                    m.d.sync += offset.eq((self.first_pos + row) * self.word.words[:16])
+                with m.Else():
+                    m.d.sync += offset.eq(self.token[:24] * self.word.words[:16])
+                m.next = "OFFER"
+                with m.If(~self.is_rope & (self.token >= self.word.valid)):
+                    m.d.comb += self.bad_token.eq(1)
+                    m.next = "REFUSED"
+            with m.State("REFUSED"):
+                pass  # until the chip stops, which the trap brings about
+            with m.State("OFFER"):
+                m.d.comb += self.o_descriptor.valid.eq(1)
+                with m.If(self.o_descriptor.ready):
+                    m.d.sync += row.eq(row + 1)
+                    m.next = "LOOK_UP"
+                    with m.If(row == self.rows - 1):
+                        m.next = "IDLE"
+
+    def _entries(self, m, taking):
+        cfg = self.config
+        meta = data.StructLayout({"row": range(cfg.max_rows), "beat": unsigned(16)})
+        m.submodules.embedding = embedding = Embedding(lanes=cfg.lanes, meta_shape=meta)
+        row = Signal(range(cfg.max_rows + 1))
+        count = Signal(16)  # entries of this table row taken
+        total = Signal(16)
+        used = Signal(16)
+        high = Signal()  # second beat of an embedding's entry
+        multiplier = Signal(16)
+        entry = self.i_entry.payload
+        ratio = exact_log2(cfg.entry_bytes) - exact_log2(cfg.cols)
+        m.d.comb += [
+            # entry_bytes is at least 2 * 4 and cols at least 4: never more than 8 words narrower.
+            total.eq(self.word.words >> ratio if ratio >= 0 else self.word.words << -ratio),
+            used.eq(self.word.blocks << exact_log2(cfg.beats)),
+        ]
+
+        m.d.comb += [
+            self.table_row.eq(row),
+            self.table_addr.eq(count),
+            self.table.eq(entry),
+            embedding.i_row.p.multiplier.eq(multiplier),
+            embedding.i_row.p.shift.eq(self.word.shift),
+            embedding.i_row.p.meta.row.eq(row),
+            embedding.i_row.p.meta.beat.eq(Cat(high, count - 1)),
+        ]
+        for lane in range(cfg.lanes):
+            low, upper = entry[lane], entry[cfg.lanes + lane]
+            with m.If(high):
+                m.d.comb += embedding.i_row.p.data[lane].eq(upper.as_signed())
+            with m.Else():
+                m.d.comb += embedding.i_row.p.data[lane].eq(low.as_signed())
+
+        done = Signal()
+        inside = Signal(range(16))
+        with m.FSM(name="entries"):
+            with m.State("IDLE"):
+                m.d.sync += [row.eq(0), count.eq(0), high.eq(0)]
+                with m.If(self.start):
+                    m.next = "TAKE"
+            with m.State("TAKE"):
+                m.d.comb += taking.eq(1)
+                with m.If(self.is_rope):
+                    m.d.comb += [
+                        done.eq(self.i_entry.valid),
+                        self.table_en.eq(self.i_entry.valid & (count < used)),
+                    ]
+                with m.Elif(count == 0):
+                    m.d.comb += done.eq(self.i_entry.valid)
+                    m.d.sync += multiplier.eq(Cat(entry[0], entry[1]))
+                with m.Elif(count > used >> 1):
+                    m.d.comb += done.eq(self.i_entry.valid)
+                with m.Else():
+                    m.d.comb += [
+                        embedding.i_row.valid.eq(self.i_entry.valid),
+                        done.eq(self.i_entry.valid & embedding.i_row.ready & high),
+                    ]
+                    with m.If(self.i_entry.valid & embedding.i_row.ready):
+                        m.d.sync += high.eq(~high)
+                m.d.comb += self.i_entry.ready.eq(done)
+                with m.If(done):
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == total - 1):
+                        m.d.sync += [count.eq(0), row.eq(row + 1)]
+                        with m.If(row == self.rows - 1):
+                            m.next = "FINISH"
+            with m.State("FINISH"):
+                m.d.comb += taking.eq(1)
+                with m.If(inside == 0):
+                    m.next = "IDLE"
+
+        result = embedding.o_row
+        write = self.o_residual
+        m.d.comb += [
+            write.valid.eq(result.valid),
+            result.ready.eq(write.ready),
+            write.p.data.eq(result.p.data),
+            write.p.row.eq(result.p.meta.row),
+            write.p.beat.eq(result.p.meta.beat),
+            write.p.add.eq(0),
+            write.p.first.eq(result.p.meta.beat == 0),
+        ]
+        enters = embedding.i_row.valid & embedding.i_row.ready
+        m.d.sync += inside.eq(inside + enters - (write.valid & write.ready))

@@ -1,0 +1,120 @@
+"""Starts the core, and brings it to rest: after the last token, a stop, or an error."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .spec.csr import ERRORS
+
+__all__ = ["RunControl"]
+
+
+class RunControl(wiring.Component):
+    """Idle, running, or coming to rest.
+
+    However a run ends, the memory controller first finishes what is on the bus, then the core is
+    reset: the next start finds it as after power-on.
+
+    Members
+    -------
+    start, stop : In(1)
+        What the host wants. ``start`` comes only while not ``busy``.
+    core_start, core_reset : Out(1)
+        To the core.
+    halt : Out(1)
+        To the memory controller, until it is ``idle``.
+    idle : In(1)
+    finished : In(1)
+        The core's request is at its end.
+    core_error, core_cause, core_addr : In
+        Errors of the core.
+    bus_error, bus_cause, bus_addr : In
+        Errors of the memory controller.
+    progress : In(1)
+        Something moved in this cycle.
+    watchdog : In(32)
+        Cycles without progress before a trap; 0 for never.
+    busy, done : Out(1)
+        A run is on; the last run came to its end.
+    error_event, error_cause, error_addr : Out
+        The run ends by an error: one strobe for a run.
+    done_event : Out(1)
+        The run is over and the core at rest, for whatever reason.
+    """
+
+    def __init__(self):
+        super().__init__({
+            "start": In(1),
+            "stop": In(1),
+            "core_start": Out(1),
+            "core_reset": Out(1),
+            "halt": Out(1),
+            "idle": In(1),
+            "finished": In(1),
+            "core_error": In(1),
+            "core_cause": In(4),
+            "core_addr": In(32),
+            "bus_error": In(1),
+            "bus_cause": In(4),
+            "bus_addr": In(32),
+            "progress": In(1),
+            "watchdog": In(32),
+            "busy": Out(1),
+            "done": Out(1),
+            "error_event": Out(1),
+            "error_cause": Out(4),
+            "error_addr": Out(32),
+            "done_event": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        quiet = Signal(32)  # cycles since something moved
+        starved = Signal()
+        m.d.sync += quiet.eq(Mux(self.progress | ~self.busy, 0, quiet + 1))
+        m.d.comb += [
+            starved.eq((self.watchdog != 0) & (quiet >= self.watchdog)),
+            self.busy.eq(1),
+            self.error_cause.eq(ERRORS["watchdog"]),
+        ]
+        with m.If(self.bus_error):
+            m.d.comb += [
+                self.error_cause.eq(self.bus_cause),
+                self.error_addr.eq(self.bus_addr),
+            ]
+        with m.Elif(self.core_error):
+            m.d.comb += [
+                self.error_cause.eq(self.core_cause),
+                self.error_addr.eq(self.core_addr),
+            ]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.busy.eq(0)
+                with m.If(self.start):
+                    m.d.comb += self.core_start.eq(1)
+                    m.d.sync += self.done.eq(0)
+                    m.next = "RUN"
+            with m.State("RUN"):
+                with m.If(self.bus_error | self.core_error | starved):
+                    m.d.comb += self.error_event.eq(1)
+                    m.next = "SETTLE"
+                with m.Elif(self.finished):
+                    m.d.sync += self.done.eq(1)
+                    m.next = "SETTLE"
+                with m.Elif(self.stop):
+                    m.next = "SETTLE"
+            with m.State("SETTLE"):
+                # The controller sees `halt` for a cycle before its `idle` counts.
+                m.d.comb += self.halt.eq(1)
+                m.next = "HALT"
+            with m.State("HALT"):
+                m.d.comb += self.halt.eq(1)
+                with m.If(self.idle):
+                    m.next = "RESET"
+            with m.State("RESET"):
+                m.d.comb += [self.core_reset.eq(1), self.halt.eq(1)]
+                m.next = "REST"
+            with m.State("REST"):
+                m.d.comb += [self.core_reset.eq(1), self.done_event.eq(1)]
+                m.next = "IDLE"
+        return m

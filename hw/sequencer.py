@@ -1,0 +1,248 @@
+"""Runs the operators of a pass: streams are asked for ahead, work is done in order."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .jobs import matmul_job
+from .operator_word import HeaderLayout, operator_layout
+from .program_fetch import located_word
+from .spec.csr import ERRORS
+from .spec.formats import BLOCK_LEN
+from .spec.isa import DESTINATIONS, OPERATORS
+from .weight_streamer import descriptor_layout
+
+__all__ = ["Sequencer"]
+
+_CODE = {name: operator.opcode for name, operator in OPERATORS.items()}
+
+
+class Sequencer(wiring.Component):
+    """Check each operator word, ask for its stream, and start its unit when the one before is done.
+
+    While an operator runs, the stream of the next is already being fetched: weights do not depend
+    on results. Only descriptors that a unit makes itself (embedding, rope, attention) must come
+    first, as the stream is one.
+
+    Parameters
+    ----------
+    config : ArchConfig
+
+    Members
+    -------
+    i_operator : In(stream of located_word)
+        Words in program order.
+    pass_start : In(1)
+        A pass begins. ``emit`` and ``rows`` hold until ``pass_done``.
+    pass_done : Out(1)
+        The word ``end`` was reached.
+    o_descriptor : Out(stream of descriptor_layout)
+        Static streams.
+    units_issuing : In(1)
+        A unit has descriptors of its own to give.
+    start : Out(opcodes)
+        One bit for each opcode: its unit is to start on ``word``.
+    word, running : Out
+        The operator that runs, and whether one does.
+    busy : In(1)
+        A unit works, or results are on their way.
+    writes_pending : In(1)
+        Keys and values are on their way to memory.
+    o_job : Out(stream of matmul_job)
+        Jobs of linear operators.
+    error, error_cause, error_addr : Out
+        A word that cannot be run, and its address.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "i_operator": In(stream.Signature(located_word())),
+            "pass_start": In(1),
+            "pass_done": Out(1),
+            "emit": In(1),
+            "rows": In(range(config.max_rows + 1)),
+            "o_descriptor": Out(stream.Signature(descriptor_layout())),
+            "units_issuing": In(1),
+            "start": Out(max(_CODE.values()) + 1),
+            "word": Out(HeaderLayout),
+            "running": Out(1),
+            "busy": In(1),
+            "writes_pending": In(1),
+            "o_job": Out(stream.Signature(matmul_job(config))),
+            "error": Out(1),
+            "error_cause": Out(4),
+            "error_addr": Out(32),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        ahead = Signal(located_word())
+        ahead_full = Signal()
+        ahead_issued = Signal()
+        in_pass = Signal()  # between pass_start and the word `end`
+        dynamic = Signal()  # the running operator has not given all its descriptors yet
+        word = Signal(HeaderLayout)
+        take = Signal()  # the running place takes the word ahead
+        cause = Signal(4)
+
+        header = ahead.word
+        static = (header.opcode == _CODE["norm"]) | (header.opcode == _CODE["linear"])
+        skipped = (header.emit_only != 0) & ~self.emit
+        m.d.comb += [
+            self.i_operator.ready.eq(~ahead_full & in_pass),
+            self.o_descriptor.p.addr.eq(header.addr),
+            self.o_descriptor.p.words.eq(header.words),
+            self.error_addr.eq(ahead.addr),
+            self.error_cause.eq(cause),
+            self.word.eq(word),
+        ]
+        with m.If(self.pass_start):
+            m.d.sync += in_pass.eq(1)
+        with m.If(self.i_operator.valid & self.i_operator.ready):
+            m.d.sync += [
+                ahead.eq(self.i_operator.payload),
+                ahead_full.eq(1),
+                ahead_issued.eq(0),
+            ]
+            with m.If(self.i_operator.p.word.opcode == _CODE["end"]):
+                m.d.sync += in_pass.eq(0)
+
+        self._check(m, ahead.word, cause)
+        with m.If(ahead_full & ~ahead_issued):
+            with m.If(cause != 0):
+                m.d.comb += self.error.eq(1)
+            with m.Elif(skipped):
+                m.d.sync += ahead_full.eq(0)
+            with m.Elif(~static):
+                m.d.sync += ahead_issued.eq(1)
+            with m.Elif(~dynamic):
+                m.d.comb += self.o_descriptor.valid.eq(1)
+                with m.If(self.o_descriptor.ready):
+                    m.d.sync += ahead_issued.eq(1)
+
+        is_dynamic = (
+            (header.opcode == _CODE["embed"])
+            | (header.opcode == _CODE["rope"])
+            | (header.opcode == _CODE["attention"])
+        )
+        with m.FSM():
+            with m.State("WAIT"):
+                with m.If(ahead_full & ahead_issued):
+                    m.d.comb += take.eq(1)
+                    m.d.sync += [word.eq(ahead.word), ahead_full.eq(0), dynamic.eq(is_dynamic)]
+                    m.next = "START"
+            with m.State("START"):
+                m.d.comb += self.running.eq(1)
+                with m.Switch(word.opcode):
+                    with m.Case(_CODE["linear"]):
+                        m.d.comb += self.o_job.valid.eq(1)
+                        with m.If(self.o_job.ready):
+                            m.next = "RUN"
+                    with m.Case(_CODE["attention"]):
+                        # Keys and values of this pass must be in memory before they are read.
+                        with m.If(~self.writes_pending):
+                            m.d.comb += self.start.eq(1 << _CODE["attention"])
+                            m.next = "RUN"
+                    with m.Case(_CODE["end"]):
+                        m.d.comb += self.pass_done.eq(1)
+                        m.next = "WAIT"
+                    with m.Default():
+                        m.d.comb += self.start.eq(1 << word.opcode[:3])
+                        m.next = "RUN"
+            with m.State("RUN"):
+                m.d.comb += self.running.eq(1)
+                with m.If(~self.units_issuing):
+                    m.d.sync += dynamic.eq(0)
+                with m.If(~self.busy & ~self.units_issuing):
+                    m.next = "WAIT"
+
+        self._linear_job(m, word)
+        return m
+
+    def _check(self, m, header, cause):
+        """Refuse what no unit could run."""
+        cfg = self.config
+        views = {name: operator_layout(name)(header.as_value()) for name in OPERATORS}
+        wrong = Signal()
+        max_blocks = cfg.max_dim // BLOCK_LEN
+        head_blocks = cfg.max_head_dim // BLOCK_LEN
+
+        def outside(value, least, most):
+            return (value < least) | (value > most)
+
+        with m.Switch(header.opcode):
+            with m.Case(_CODE["embed"]):
+                word = views["embed"]
+                m.d.comb += wrong.eq(outside(word.blocks, 1, max_blocks) | (word.words == 0))
+            with m.Case(_CODE["rope"]):
+                word = views["rope"]
+                m.d.comb += wrong.eq(outside(word.blocks, 1, head_blocks) | (word.words == 0))
+            with m.Case(_CODE["norm"]):
+                word = views["norm"]
+                m.d.comb += wrong.eq(
+                    outside(word.blocks, 1, max_blocks)
+                    | (word.dst + word.blocks > cfg.act_blocks)
+                    | (word.words == 0)
+                )
+            with m.Case(_CODE["linear"]):
+                word = views["linear"]
+                is_qkv = word.dest == DESTINATIONS["qkv"]
+                m.d.comb += wrong.eq(
+                    (word.blocks == 0)
+                    | (word.src + word.blocks > cfg.act_blocks)
+                    | (word.strips0 == 0)
+                    | (word.words == 0)
+                    | (word.dest > max(DESTINATIONS.values()))
+                    | (is_qkv & outside(word.head_blocks, 1, head_blocks))
+                    | (is_qkv & ((word.strips1 == 0) | (word.strips2 == 0)))
+                    | (is_qkv & (word.dst + word.strips0 > cfg.act_blocks))
+                    | (
+                        (word.dest == DESTINATIONS["glu"])
+                        & (
+                            (word.dst + word.strips0 > cfg.act_blocks)
+                            | (word.strips1 != word.strips0)
+                        )
+                    )
+                    | ((word.dest == DESTINATIONS["residual"]) & (word.strips0 > max_blocks))
+                )
+            with m.Case(_CODE["attention"]):
+                word = views["attention"]
+                blocks = word.kv_heads * word.group * word.head_blocks
+                m.d.comb += wrong.eq(
+                    outside(word.head_blocks, 1, head_blocks)
+                    | (word.kv_heads == 0)
+                    | outside(word.group, 1, cfg.max_rows)
+                    | (word.q_src + blocks > cfg.act_blocks)
+                    | (word.dst + blocks > cfg.act_blocks)
+                )
+            with m.Case(_CODE["end"]):
+                pass
+            with m.Default():
+                m.d.comb += cause.eq(ERRORS["bad_opcode"])
+        with m.If(wrong):
+            m.d.comb += cause.eq(ERRORS["bad_field"])
+
+    def _linear_job(self, m, header):
+        word = operator_layout("linear")(header.as_value())
+        job = self.o_job.p
+        strips = Signal(18)
+        m.d.comb += [
+            # Gate and up both have strips0 strips, and qkv has three sections.
+            strips.eq(word.strips0 + word.strips1 + word.strips2),
+            job.dest.eq(word.dest[:3]),
+            job.bias.eq(word.bias),
+            job.strips.eq(strips),
+            job.blocks.eq(word.blocks),
+            job.heads.eq(1),
+            job.head_rows.eq(Mux(word.one_row, 1, self.rows)),
+            job.head_blocks.eq(word.head_blocks),
+            job.src.eq(word.src),
+            job.dst.eq(word.dst),
+        ]
+        for index in range(3):
+            m.d.comb += [
+                job[f"strips{index}"].eq(word[f"strips{index}"]),
+                job[f"shift1_{index}"].eq(word[f"shift1_{index}"]),
+                job[f"shift2_{index}"].eq(word[f"shift2_{index}"]),
+            ]

@@ -1,0 +1,77 @@
+"""Turns words of the stream into table entries."""
+
+from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .lib.gearbox import Gearbox
+
+__all__ = ["TableReader"]
+
+
+class TableReader(wiring.Component):
+    """Join words of ``cols`` bytes to entries of ``2 * lanes`` bytes: gains, tables, headers.
+
+    Parameters
+    ----------
+    config : ArchConfig
+
+    Members
+    -------
+    start : In(1)
+        Take ``rows`` times ``words`` words from ``i_words``; both must hold while ``busy``.
+    words, rows : In
+    i_words : In(stream of cols bytes)
+        The weight stream. No word is taken but those that were asked for.
+    i_header : In(stream of cols bytes)
+        Words of a strip's header, which `Matmul` has counted.
+    o_entry : Out(stream of 2 * lanes bytes)
+        Entries, whatever they came from.
+    busy : Out(1)
+        Words are yet to be taken.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        word = data.ArrayLayout(signed(8), config.cols)
+        super().__init__({
+            "start": In(1),
+            "words": In(32),
+            "rows": In(range(config.max_rows + 1)),
+            "i_words": In(stream.Signature(word)),
+            "i_header": In(stream.Signature(word)),
+            "o_entry": Out(stream.Signature(data.ArrayLayout(unsigned(8), config.entry_bytes))),
+            "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.gearbox = gearbox = Gearbox(
+            i_bytes=self.config.cols, o_bytes=self.config.entry_bytes
+        )
+        taking = Signal()
+        word, row = Signal.like(self.words), Signal.like(self.rows)
+        m.d.comb += [
+            self.busy.eq(self.start | taking),
+            gearbox.i.payload.eq(self.i_header.payload),
+            gearbox.i.valid.eq(self.i_header.valid),
+            self.i_header.ready.eq(gearbox.i.ready & ~taking),
+            self.o_entry.valid.eq(gearbox.o.valid),
+            self.o_entry.payload.eq(gearbox.o.payload),
+            gearbox.o.ready.eq(self.o_entry.ready),
+        ]
+        with m.If(self.start):
+            m.d.sync += [taking.eq(1), word.eq(0), row.eq(0)]
+        with m.If(taking):
+            m.d.comb += [
+                gearbox.i.payload.eq(self.i_words.payload),
+                gearbox.i.valid.eq(self.i_words.valid),
+                self.i_words.ready.eq(gearbox.i.ready),
+            ]
+            with m.If(self.i_words.valid & self.i_words.ready):
+                m.d.sync += word.eq(word + 1)
+                with m.If(word == self.words - 1):
+                    m.d.sync += [word.eq(0), row.eq(row + 1)]
+                    with m.If(row == self.rows - 1):
+                        m.d.sync += taking.eq(0)
+        return m
