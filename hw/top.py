@@ -1,0 +1,160 @@
+"""The whole chip: what becomes Verilog."""
+
+from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from .core import PROBES, Core, probe_signature
+from .csr import Csr
+from .lib.axi import Axi4, Axi4Lite
+from .memory_controller import MemoryController
+from .run_control import RunControl
+
+__all__ = ["Top"]
+
+_CSR_ADDR_WIDTH = 12
+
+#: Registers whose name in the core differs, for `ring_addr` there is that of an entry.
+_RENAMED = {"ring_addr_base": "ring_addr"}
+
+
+def _flat(prefix, signature):
+    """Return a signature's members with their names behind ``prefix``: AXI's usual names."""
+    return {f"{prefix}_{name}": member for name, member in signature.members.items()}
+
+
+class Top(wiring.Component):
+    """The chip, with flat port names that AXI tools recognise.
+
+    Parameters
+    ----------
+    config : ArchConfig
+    trace : bool
+        Bring the core's probes out as ``trace_<name>_<field>``, for simulation.
+
+    Members
+    -------
+    s_axil_* : AXI4-Lite subordinate
+        Registers, `hw.spec.csr`.
+    m0_axi_* : AXI4 manager
+        Memory channel 0.
+    irq : Out(1)
+        Interrupt, level.
+    """
+
+    def __init__(self, config, *, trace=False):
+        self.config = config
+        self.trace = trace
+        self._axil = Axi4Lite(addr_width=_CSR_ADDR_WIDTH).flip()
+        self._axi = Axi4(data_bytes=config.port_bytes)
+        members = {
+            **_flat("s_axil", self._axil),
+            **_flat("m0_axi", self._axi),
+            "irq": Out(1),
+        }
+        if trace:
+            for name, member in probe_signature(config).members.items():
+                members |= _flat(f"trace_{name}", member.signature)
+        super().__init__(members)
+
+    def _join(self, m, prefix, signature, inner):
+        """Connect flat ports with the members of an interface inside."""
+        for name, member in signature.members.items():
+            port, other = getattr(self, f"{prefix}_{name}"), getattr(inner, name)
+            m.d.comb += port.eq(other) if member.flow is Out else other.eq(port)
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        m.submodules.csr = csr = Csr(cfg)
+        m.submodules.control = control = RunControl()
+        m.submodules.memory = memory = MemoryController(
+            port_bytes=cfg.port_bytes, stream_depth=cfg.stream_depth
+        )
+        core = Core(cfg)
+        core_reset = Signal()
+        m.submodules.core = ResetInserter(core_reset)(core)
+        m.d.comb += core_reset.eq(control.core_reset)
+
+        self._join(m, "s_axil", self._axil, csr.axil)
+        self._join(m, "m0_axi", self._axi, memory.axi)
+        m.d.comb += self.irq.eq(csr.irq)
+        if self.trace:
+            for name in PROBES:
+                member = probe_signature(cfg).members[name]
+                self._join(m, f"trace_{name}", member.signature, getattr(core.trace, name))
+
+        connect(m, core.o_stream, memory.i_stream)
+        connect(m, memory.o_stream, core.i_beat)
+        connect(m, core.o_fetch, memory.i_fetch)
+        connect(m, memory.o_fetch, core.i_fetched)
+        connect(m, core.o_write, memory.i_write)
+        connect(m, core.o_wdata, memory.i_wdata)
+        for name in Core.REGISTERS:
+            m.d.comb += getattr(core, name).eq(getattr(csr, _RENAMED.get(name, name)))
+        for name in ("image", "kv", "host"):
+            m.d.comb += [
+                memory.regions[name].base.eq(getattr(csr, f"{name}_base")),
+                memory.regions[name].limit.eq(getattr(csr, f"{name}_limit")),
+            ]
+
+        # A start while busy goes nowhere: the registers say so.
+        eos = Signal()
+        failed = Signal()
+        op_id = Signal(16)
+        m.d.comb += [
+            core.start.eq(control.core_start),
+            core.writes_pending.eq(memory.writes_pending),
+            control.start.eq(csr.start),
+            control.stop.eq(csr.stop),
+            control.idle.eq(memory.idle),
+            control.finished.eq(core.finished),
+            control.core_error.eq(core.error),
+            control.core_cause.eq(core.error_cause),
+            control.core_addr.eq(core.error_addr),
+            control.bus_error.eq(memory.error_valid),
+            control.bus_cause.eq(memory.error_cause),
+            control.bus_addr.eq(memory.error_addr),
+            control.progress.eq(
+                memory.read_beat | memory.write_beat | core.counts.array_rows | core.token_event
+            ),
+            control.watchdog.eq(csr.watchdog),
+            memory.halt.eq(control.halt),
+            csr.busy.eq(control.busy),
+            csr.done.eq(control.done & ~control.busy),
+            csr.error.eq(failed),
+            csr.eos.eq(eos),
+            csr.error_valid.eq(control.error_event),
+            csr.error_cause.eq(control.error_cause),
+            csr.error_addr.eq(control.error_addr),
+            csr.error_op.eq(op_id),
+            csr.token_event.eq(core.token_event),
+            csr.done_event.eq(control.done_event),
+            csr.error_event.eq(control.error_event),
+        ]
+        ring_head = Signal(32)
+        m.d.comb += csr.ring_head.eq(ring_head)
+        with m.If(control.busy & ~core_reset):
+            m.d.sync += [ring_head.eq(core.ring_head), op_id.eq(core.op_id)]
+        with m.If(core.finished):
+            m.d.sync += eos.eq(core.eos)
+        with m.If(control.error_event):
+            m.d.sync += failed.eq(1)
+        with m.If(control.core_start):
+            m.d.sync += [eos.eq(0), failed.eq(0), ring_head.eq(0)]
+
+        self._count(m, csr, memory, core)
+        return m
+
+    def _count(self, m, csr, memory, core):
+        counts = core.counts
+        inner = {name: getattr(counts, name) for name in counts.signature.members}
+        outer = {
+            "cycles": 1,
+            "tokens": core.token_event,
+            "read_beats": memory.read_beat,
+            "write_beats": memory.write_beat,
+            "stream_stalled": memory.stream_full,
+        }
+        for name, value in (inner | outer).items():
+            m.d.comb += getattr(csr, f"count_{name}").eq(value)
