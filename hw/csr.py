@@ -1,0 +1,248 @@
+"""Registers of the chip on AXI4-Lite."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, flipped
+
+from hw.lib.axi import RESP_OKAY, RESP_SLVERR, Axi4Lite
+from hw.spec.csr import (
+    CONTROL,
+    COUNTERS,
+    ERRORS,
+    ID_VALUE,
+    IRQ,
+    REGISTERS,
+    STATUS,
+    VERSION_VALUE,
+    counter_offset,
+)
+
+__all__ = ["ADDR_WIDTH", "ERROR_WIDTH", "OP_ID_WIDTH", "Csr"]
+
+ADDR_WIDTH = 12  #: width of a register's byte offset
+ERROR_WIDTH = max(ERRORS.values()).bit_length()  #: width of an error's cause
+OP_ID_WIDTH = 16  #: width of an operator's number
+
+#: Registers whose value comes from a member of the same name.
+_FROM_MEMBERS = ("ring_head",)
+_COUNTER_WIDTH = 64
+
+
+class Csr(wiring.Component):
+    """Hold the registers of `hw.spec.csr`, latch errors and events, and count.
+
+    Parameters
+    ----------
+    config : ArchConfig
+        What the configuration words show.
+
+    Members
+    -------
+    bus : In(Axi4Lite(addr_width=12))
+        Registers, 32 bits at multiples of 4; the lowest two address bits are ignored. SLVERR for
+        addresses without a register and for writing registers that are read-only. ``control``
+        reads as 0. Byte strobes are honoured.
+    irq_enable, program_addr, ... : Out(32)
+        Every register of `REGISTERS` that can be written, by its name, but ``irq_status``.
+    start, stop : Out(1)
+        Strobes, by writing `CONTROL` bits. ``start`` is not passed on while ``busy``.
+    busy, done, error, eos : In(1)
+        Bits of ``status``. ``busy`` rises at most two cycles after ``start``.
+    error_valid : In(1)
+        Something went wrong. The first time since ``start`` is kept.
+    error_cause, error_addr, error_op : In
+        What, as in the registers of the same names.
+    token_event, done_event, error_event : In(1)
+        Strobes that set the bits of ``irq_status``. A start while busy sets the error bit too,
+        and ``error_cause`` reads ``busy_start`` while no other error is kept; the next start
+        forgets it.
+    irq : Out(1)
+        Some bit of ``irq_status`` is set that ``irq_enable`` allows.
+    ring_head : In(32)
+        The register of the same name.
+    count_<name> : In(1)
+        Strobes that count, one for each of `COUNTERS` but ``cycles``, which counts by itself.
+        ``count_saturations`` is a number, 0 to ``config.lanes``. They count while ``busy``.
+    cycles : Out(64)
+        The counter of cycles, for the token ring.
+
+    Timing
+    ------
+    An access takes three cycles at least, and reads and writes go on side by side. Strobes come
+    two cycles after the later of write address and data; counters and ``irq`` follow their cause
+    by one cycle. Reading a low word keeps the high word, until the next low word is read.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        writable = [
+            name for name, reg in REGISTERS.items() if reg.access == "rw" and name != "irq_status"
+        ]
+        self._writable = writable
+        super().__init__({
+            "bus": In(Axi4Lite(addr_width=ADDR_WIDTH)),
+            **{name: Out(32) for name in writable},
+            **{name: Out(1) for name in CONTROL},
+            **{name: In(1) for name in STATUS},
+            "error_valid": In(1),
+            "error_cause": In(ERROR_WIDTH),
+            "error_addr": In(32),
+            "error_op": In(OP_ID_WIDTH),
+            **{f"{name}_event": In(1) for name in IRQ},
+            "irq": Out(1),
+            **{name: In(32) for name in _FROM_MEMBERS},
+            **{
+                f"count_{name}": In(range(config.lanes + 1) if name == "saturations" else 1)
+                for name in COUNTERS
+                if name != "cycles"
+            },
+            "cycles": Out(_COUNTER_WIDTH),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        self._elaborate_errors(m)
+        self._elaborate_counters(m)
+        self._elaborate_writes(m)
+        self._elaborate_reads(m)
+        return m
+
+    def _elaborate_errors(self, m):
+        self._refused_start = refused_start = Signal()
+        busy_start = Signal()
+        cause = Signal(ERROR_WIDTH)
+        addr = Signal(32)
+        op = Signal(OP_ID_WIDTH)
+        with m.If(self.start):
+            m.d.sync += [cause.eq(0), addr.eq(0), op.eq(0), busy_start.eq(0)]
+        with m.Elif(self.error_valid & (cause == ERRORS["none"])):
+            m.d.sync += [
+                cause.eq(self.error_cause),
+                addr.eq(self.error_addr),
+                op.eq(self.error_op),
+            ]
+        with m.If(refused_start):
+            m.d.sync += busy_start.eq(1)
+        shown = Mux(busy_start & (cause == ERRORS["none"]), ERRORS["busy_start"], cause)
+
+        self._irq_status = irq_status = Signal(len(IRQ))
+        self._irq_clear = irq_clear = Signal(len(IRQ))
+        events = Signal(len(IRQ))
+        for name, bit in IRQ.items():
+            m.d.comb += events[bit].eq(getattr(self, f"{name}_event"))
+        with m.If(refused_start):
+            m.d.comb += events[IRQ["error"]].eq(1)
+        m.d.sync += [
+            irq_status.eq((irq_status & ~irq_clear) | events),
+            self.irq.eq((irq_status & self.irq_enable).any()),
+        ]
+
+        status = Signal(len(STATUS))
+        for name, bit in STATUS.items():
+            m.d.comb += status[bit].eq(getattr(self, name))
+        self._read_only = {
+            "status": status,
+            "error_cause": shown,
+            "error_addr": addr,
+            "error_op": op,
+        }
+
+    def _elaborate_counters(self, m):
+        self._counters = {}
+        for name in COUNTERS:
+            counter = Signal(_COUNTER_WIDTH, name=f"counter_{name}")
+            self._counters[name] = counter
+            step = 1 if name == "cycles" else getattr(self, f"count_{name}")
+            with m.If(self.start):
+                m.d.sync += counter.eq(0)
+            with m.Elif(self.busy):
+                m.d.sync += counter.eq(counter + step)
+        m.d.comb += self.cycles.eq(self._counters["cycles"])
+
+    def _elaborate_writes(self, m):
+        bus = flipped(self.bus)
+        offset = Signal(ADDR_WIDTH - 2)
+        value = Signal(32)
+        strobe = Signal(4)
+        offset_full = Signal()
+        value_full = Signal()
+        write = Signal()
+        m.d.comb += [
+            bus.awready.eq(~offset_full),
+            bus.wready.eq(~value_full),
+            write.eq(offset_full & value_full & ~bus.bvalid),
+        ]
+        with m.If(bus.awvalid & bus.awready):
+            m.d.sync += [offset.eq(bus.awaddr[2:]), offset_full.eq(1)]
+        with m.If(bus.wvalid & bus.wready):
+            m.d.sync += [value.eq(bus.wdata), strobe.eq(bus.wstrb), value_full.eq(1)]
+        with m.If(bus.bready):
+            m.d.sync += bus.bvalid.eq(0)
+        with m.If(write):
+            m.d.sync += [
+                offset_full.eq(0),
+                value_full.eq(0),
+                bus.bvalid.eq(1),
+                bus.bresp.eq(RESP_SLVERR),
+            ]
+
+        mask = Cat(bit.replicate(8) for bit in strobe)
+        ones = Signal(32)
+        m.d.comb += ones.eq(value & mask)
+        with m.If(write), m.Switch(offset):
+            for name, register in REGISTERS.items():
+                if register.access == "ro":
+                    continue
+                with m.Case(register.offset // 4):
+                    m.d.sync += bus.bresp.eq(RESP_OKAY)
+                    if name == "control":
+                        start = ones[CONTROL["start"]]
+                        m.d.comb += [
+                            self.start.eq(start & ~self.busy),
+                            self._refused_start.eq(start & self.busy),
+                            self.stop.eq(ones[CONTROL["stop"]]),
+                        ]
+                    elif name == "irq_status":
+                        m.d.comb += self._irq_clear.eq(ones)
+                    else:
+                        member = getattr(self, name)
+                        m.d.sync += member.eq((member & ~mask) | ones)
+
+    def _elaborate_reads(self, m):
+        bus = flipped(self.bus)
+        config = self.config
+        words = {
+            "id": ID_VALUE,
+            "version": VERSION_VALUE,
+            "config0": (
+                config.rows | config.cols << 8 | config.lanes << 16 | config.port_bytes << 24
+            ),
+            "config1": config.max_rows | config.max_dim << 16,
+            "config2": config.max_context | config.page_len << 16,
+            "config3": config.act_blocks | config.max_head_dim << 16,
+        }
+        values = {name: Const(word, 32) for name, word in words.items()}
+        values |= self._read_only
+        values |= {name: getattr(self, name) for name in (*self._writable, *_FROM_MEMBERS)}
+        values |= {"irq_status": self._irq_status, "control": Const(0, 32)}
+        assert values.keys() == REGISTERS.keys()
+
+        high = Signal(32)
+        m.d.comb += bus.arready.eq(~bus.rvalid)
+        with m.If(bus.rready):
+            m.d.sync += bus.rvalid.eq(0)
+        with m.If(bus.arvalid & bus.arready):
+            m.d.sync += [bus.rvalid.eq(1), bus.rdata.eq(0), bus.rresp.eq(RESP_SLVERR)]
+            with m.Switch(bus.araddr[2:]):
+                for name, register in REGISTERS.items():
+                    with m.Case(register.offset // 4):
+                        m.d.sync += [bus.rdata.eq(values[name]), bus.rresp.eq(RESP_OKAY)]
+                for name, counter in self._counters.items():
+                    with m.Case(counter_offset(name) // 4):
+                        m.d.sync += [
+                            bus.rdata.eq(counter[:32]),
+                            high.eq(counter[32:]),
+                            bus.rresp.eq(RESP_OKAY),
+                        ]
+                    with m.Case(counter_offset(name) // 4 + 1):
+                        m.d.sync += [bus.rdata.eq(high), bus.rresp.eq(RESP_OKAY)]
