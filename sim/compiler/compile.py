@@ -184,7 +184,7 @@ def _check_tensors(model):
     if len(model.layers) != shape.layers:
         raise CompileError(f"the model must have {shape.layers} layers, not {len(model.layers)}")
     for index, layer in enumerate(model.layers):
-        name = f"layer{index}."
+        name = f"layer {index} "
         check(name + "attention_norm.gain", layer.attention_norm.gain, np.int16, (dim,))
         check(name + "ffn_norm.gain", layer.ffn_norm.gain, np.int16, (dim,))
         check_linear(name + "q", layer.q, queries, dim)

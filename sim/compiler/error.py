@@ -1,6 +1,10 @@
-"""The error of a model that cannot be compiled."""
+"""The errors of models that cannot be read or compiled."""
 
-__all__ = ["CompileError"]
+__all__ = ["CheckpointError", "CompileError"]
+
+
+class CheckpointError(ValueError):
+    """A folder that is no checkpoint of a model that Serrano runs."""
 
 
 class CompileError(ValueError):

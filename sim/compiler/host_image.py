@@ -1,6 +1,6 @@
 """What a host reads and writes in the chip's memory while the chip is there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -78,8 +78,8 @@ class HostImage:
             at = self.map.offset(self.map.ring_addr)
             at += index % self.map.ring_len * RING_ENTRY_BYTES
             raw = self.memory[at : at + RING_ENTRY_BYTES].tobytes()
-            fields = (raw[:4], raw[4:8], raw[8:16])
-            entries.append(RingEntry(*(int.from_bytes(field, "little") for field in fields)))
+            parts = (raw[:4], raw[4:8], raw[8:16])
+            entries.append(RingEntry(*(int.from_bytes(part, "little") for part in parts)))
         return entries
 
     def read_head(self, page, layer, head):
@@ -114,7 +114,8 @@ class HostImage:
                 for layer in range(shape.layers)
             ])
 
-        return HeadCache(**{name: gather(name) for name in ("k", "k_exponents", "v", "v_exponents")})
+        names = [field.name for field in fields(HeadCache)]
+        return HeadCache(**{name: gather(name) for name in names})
 
     @property
     def _blocks(self):

@@ -102,17 +102,17 @@ def build_program(model, config, *, context):
         return Step(name, "linear", fields, Stream(size, size // config.cols, fill))
 
     def layer_steps(index, layer):
-        name = f"layer{index}"
+        name = f"layer {index}"
         cache = {
             "head_blocks": head_blocks,
             "kv_offset": index * shape.kv_heads * head_stride,
             "head_stride": head_stride,
         }
-        yield norm(f"{name}.attention_norm", layer.attention_norm)
+        yield norm(f"{name} attention norm", layer.attention_norm)
         qkv = (layer.q, layer.k, layer.v)
-        yield linear(f"{name}.qkv", "qkv", qkv, "h", dst=at["q"], **cache)
+        yield linear(f"{name} qkv", "qkv", qkv, "h", dst=at["q"], **cache)
         yield Step(
-            f"{name}.attention",
+            f"{name} attention",
             "attention",
             {
                 "q_src": at["q"],
@@ -123,10 +123,10 @@ def build_program(model, config, *, context):
                 **cache,
             },
         )
-        yield linear(f"{name}.o", "residual", (layer.o,), "mixed")
-        yield norm(f"{name}.ffn_norm", layer.ffn_norm)
+        yield linear(f"{name} o", "residual", (layer.o,), "mixed")
+        yield norm(f"{name} ffn norm", layer.ffn_norm)
         yield linear(
-            f"{name}.glu",
+            f"{name} glu",
             "glu",
             (layer.gate, layer.up),
             "h",
@@ -134,7 +134,7 @@ def build_program(model, config, *, context):
             gate_fraction=layer.gate_fraction,
             glu_shift=layer.glu_shift,
         )
-        yield linear(f"{name}.down", "residual", (layer.down,), "ffn")
+        yield linear(f"{name} down", "residual", (layer.down,), "ffn")
 
     embed = Stream(
         image.embedding_bytes(config, model),
@@ -147,14 +147,19 @@ def build_program(model, config, *, context):
         partial(image.pack_rope, config, model, context),
     )
     steps = [
-        Step("embed", "embed", {"shift": model.embedding_shift, "blocks": dim_blocks}, embed),
+        Step(
+            "embed",
+            "embed",
+            {"shift": model.embedding_shift, "blocks": dim_blocks, "valid": shape.vocab},
+            embed,
+        ),
         Step("rope", "rope", {"blocks": head_blocks}, rope),
     ]
     for index, layer in enumerate(model.layers):
         steps += layer_steps(index, layer)
-    steps.append(norm("final_norm", model.final_norm, last_row=1, emit_only=1))
+    steps.append(norm("final norm", model.final_norm, last_row=1, emit_only=1))
     steps.append(
-        linear("head", "logits", (model.head,), "h", valid=shape.vocab, one_row=1, emit_only=1)
+        linear("logits", "logits", (model.head,), "h", valid=shape.vocab, one_row=1, emit_only=1)
     )
     steps.append(Step("end", "end", {}))
     return steps

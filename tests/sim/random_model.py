@@ -70,7 +70,7 @@ def random_model(shape, seed, *, bias=False, eos_token=None):
         multiplier, shift2 = _multiplier(scale * extra * 2.0 ** (to - in_fraction + shift1))
         values = None
         if with_bias:
-            values = np.rint(rng.normal(0, size * 2.0**to, outputs)).astype(np.int32)
+            values = np.rint(rng.normal(0, size * extra * 2.0**to, outputs)).astype(np.int32)
         return Linear(weight.astype(np.int8), multiplier, shift1, shift2, width, values)
 
     def layer():

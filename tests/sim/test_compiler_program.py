@@ -1,0 +1,298 @@
+"""Programs, memory maps, and models that are refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from hw.spec import isa, layout
+from hw.spec.config import ArchConfig
+from hw.spec.csr import REGISTERS
+from hw.spec.isa import DESTINATIONS, decode
+from hw.spec.presets import PRESETS
+from sim.compiler.compile import compile_model
+from sim.compiler.error import CompileError
+from sim.compiler.memory_map import REGION_BYTES, MemoryMap
+from sim.compiler.program import allocate
+from sim.golden.record import Recorder
+from sim.golden.transformer import Transformer
+from tests.sim.random_model import random_model, small_shape
+
+LAYER = ("attention norm", "qkv", "attention", "o", "ffn norm", "glu", "down")
+
+
+@pytest.fixture(scope="module")
+def model():
+    print("seed 3")
+    return random_model(small_shape(), 3)
+
+
+@pytest.fixture(scope="module")
+def compiled(model):
+    return compile_model(model, ArchConfig())
+
+
+def fields(compiled, name):
+    return decode(compiled.program[compiled.op_id(name)])[1]
+
+
+def changed_layer(model, **changes):
+    layers = (dataclasses.replace(model.layers[0], **changes), *model.layers[1:])
+    return dataclasses.replace(model, layers=layers)
+
+
+def test_operators_come_in_the_order_of_the_model(compiled):
+    layers = [f"layer {index} {name}" for index in range(2) for name in LAYER]
+    assert list(compiled.names) == ["embed", "rope", *layers, "final norm", "logits", "end"]
+    assert [decode(word)[1]["op_id"] for word in compiled.program] == list(range(19))
+
+
+def test_names_are_those_of_the_golden_model(compiled, model):
+    recorder = Recorder()
+    transformer = Transformer(model)
+    transformer.step([1, 2], transformer.new_cache(), recorder=recorder)
+    names = list(dict.fromkeys(output.name for output in recorder.outputs))
+    assert names == [name for name in compiled.names if name not in ("rope", "end")]
+
+
+def test_only_final_norm_and_head_are_left_out_of_passes_without_token(compiled):
+    emit_only = [n for n in compiled.names if fields(compiled, n)["emit_only"]]
+    assert emit_only == ["final norm", "logits"]
+    assert fields(compiled, "final norm")["last_row"] == 1
+    assert fields(compiled, "layer 1 ffn norm")["last_row"] == 0
+    assert fields(compiled, "logits")["one_row"] == 1
+    assert fields(compiled, "logits")["valid"] == 80
+
+
+def test_linear_fields_are_those_of_the_sections(compiled, model):
+    for index, layer in enumerate(model.layers):
+        for name, sections, dest in (
+            ("qkv", (layer.q, layer.k, layer.v), "qkv"),
+            ("o", (layer.o,), "residual"),
+            ("glu", (layer.gate, layer.up), "glu"),
+            ("down", (layer.down,), "residual"),
+        ):
+            word = fields(compiled, f"layer {index} {name}")
+            assert word["dest"] == DESTINATIONS[dest]
+            assert word["bias"] == 0
+            assert word["blocks"] == sections[0].weight.shape[1] // 32
+            for n in range(3):
+                section = sections[n] if n < len(sections) else None
+                assert word[f"strips{n}"] == (len(section.weight) // 32 if section else 0)
+                assert word[f"shift1_{n}"] == (section.shift1 if section else 0)
+                assert word[f"shift2_{n}"] == (section.shift2 if section else 0)
+            strips = sum(len(section.weight) // 32 for section in sections)
+            per_strip = layout.strip_words(compiled.config, word["blocks"], bias=False)
+            assert word["words"] == strips * per_strip
+
+
+def test_other_fields_are_those_of_the_model(compiled, model):
+    layer = model.layers[1]
+    assert fields(compiled, "layer 1 glu")["gate_fraction"] == layer.gate_fraction
+    assert fields(compiled, "layer 1 glu")["glu_shift"] == layer.glu_shift
+    norm = fields(compiled, "layer 1 ffn norm")
+    assert (norm["shift"], norm["epsilon"]) == (layer.ffn_norm.shift, layer.ffn_norm.epsilon)
+    attention = fields(compiled, "layer 1 attention")
+    assert attention["shift"] == layer.score_shift
+    assert (attention["kv_heads"], attention["group"], attention["words"]) == (2, 2, 0)
+    assert fields(compiled, "embed")["valid"] == model.shape.vocab
+    assert fields(compiled, "embed")["shift"] == model.embedding_shift
+    assert fields(compiled, "embed")["words"] == layout.embed_row_words(compiled.config, 2)
+    assert fields(compiled, "rope")["words"] == layout.rope_row_words(compiled.config, 1)
+
+
+def test_bias_bit_says_that_there_is_a_bias():
+    compiled = compile_model(random_model(small_shape(), 3, bias=True), ArchConfig())
+    assert fields(compiled, "layer 0 qkv")["bias"] == 1
+    assert fields(compiled, "layer 0 glu")["bias"] == 0
+
+
+def test_layers_and_heads_fill_a_page_without_gaps(compiled):
+    stride = layout.head_bytes(compiled.config, 1)
+    for index in range(2):
+        for name in ("qkv", "attention"):
+            word = fields(compiled, f"layer {index} {name}")
+            assert word["head_stride"] == stride
+            assert word["kv_offset"] == index * 2 * stride
+            assert word["head_blocks"] == 1
+
+
+@pytest.mark.parametrize(("heads", "dim", "ffn"), [(4, 64, 96), (1, 256, 64), (8, 32, 512)])
+def test_no_operator_writes_what_it_reads(heads, dim, ffn):
+    shape = small_shape(heads=heads, kv_heads=1, dim=dim, ffn=ffn)
+    at = allocate(shape, ArchConfig())
+    sizes = {"h": dim // 32, "q": heads, "mixed": heads, "ffn": ffn // 32}
+    for reads, writes in (("h", "q"), ("q", "mixed"), ("h", "ffn")):
+        assert at[reads] + sizes[reads] <= at[writes] or at[writes] + sizes[writes] <= at[reads]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("context", [1, 33, 64])
+def test_regions_follow_each_other(model, name, context):
+    compiled = compile_model(model, PRESETS[name], context=context)
+    m = compiled.memory_map
+    edges = [m.image_base, m.image_limit, m.kv_base, m.kv_limit, m.host_base, m.host_limit]
+    assert edges == sorted(edges)
+    assert not any(edge % REGION_BYTES for edge in edges)
+    assert (m.image_limit, m.kv_limit) == (m.kv_base, m.host_base)
+    assert m.page_count == -(-context // PRESETS[name].page_len)
+    assert m.page_bytes >= layout.page_bytes(PRESETS[name], 1, 2, 2)
+    assert m.page_addr(m.page_count - 1) + m.page_bytes == m.kv_limit
+    assert m.prompt_addr + 4 * context <= m.page_table_addr
+    assert m.page_table_addr + 4 * m.page_count <= m.ring_addr
+    assert m.ring_addr + 16 * m.ring_len <= m.host_limit
+    assert m.ring_len >= context
+    assert m.ring_len & (m.ring_len - 1) == 0
+
+
+def test_registers_are_registers_of_the_chip(compiled):
+    registers = compiled.memory_map.registers()
+    assert set(registers) <= set(REGISTERS)
+    assert {"program_addr", "image_limit", "kv_limit", "host_limit", "ring_len"} <= set(registers)
+
+
+def test_image_base_moves_everything(model, compiled):
+    moved = compile_model(model, ArchConfig(), image_base=0x10000)
+    for name in compiled.names:
+        here, there = fields(compiled, name), fields(moved, name)
+        assert there["addr"] == (here["addr"] + 0x10000 if here["words"] else 0)
+    assert moved.memory_map.size_bytes == compiled.memory_map.size_bytes
+
+
+def test_page_must_be_in_the_region(compiled):
+    with pytest.raises(ValueError, match="page must be 0 to 0, not 1"):
+        compiled.memory_map.page_addr(1)
+
+
+def test_operator_name_must_be_known(compiled):
+    with pytest.raises(
+        ValueError, match="operator must be one of embed, rope, .*, not 'layer 9 o'"
+    ):
+        compiled.op_id("layer 9 o")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"max_dim": 32}, r"dim must be at most max_dim \(32\), not 64"),
+        ({"act_blocks": 7}, "needs 8 blocks of activation memory a row, and act_blocks is 7"),
+    ],
+)
+def test_model_must_fit_the_configuration(model, sizes, message):
+    with pytest.raises(CompileError, match=message):
+        compile_model(model, ArchConfig(**sizes))
+
+
+def test_head_must_fit_the_configuration():
+    with pytest.raises(CompileError, match=r"head_dim must be at most max_head_dim \(32\), not 64"):
+        compile_model(random_model(small_shape(head_dim=64), 1), ArchConfig(max_head_dim=32))
+
+
+@pytest.mark.parametrize("context", [0, 65])
+def test_context_must_be_what_the_model_reaches(model, context):
+    with pytest.raises(CompileError, match=f"context must be 1 to 64 .*, not {context}"):
+        compile_model(model, ArchConfig(), context=context)
+
+
+def test_context_must_be_what_the_configuration_reaches(model):
+    config = ArchConfig(max_context=32, page_len=32)
+    assert compile_model(model, config).memory_map.context == 32
+    with pytest.raises(CompileError, match="context must be 1 to 32"):
+        compile_model(model, config, context=33)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ({"score_shift": 64}, "layer 0 attention: attention.shift must be 0 to 63, not 64"),
+        ({"score_shift": -1}, "layer 0 attention: attention.shift must be 0 to 63, not -1"),
+        ({"glu_shift": 64}, "layer 0 glu: linear.glu_shift must be 0 to 63, not 64"),
+    ],
+)
+def test_shifts_must_fit_their_fields(model, what, message):
+    with pytest.raises(CompileError, match=message):
+        compile_model(changed_layer(model, **what), ArchConfig())
+
+
+@pytest.mark.parametrize("name", ["shift1", "shift2"])
+def test_requantiser_shifts_must_fit_their_fields(model, name):
+    o = dataclasses.replace(model.layers[0].o, **{name: 64})
+    with pytest.raises(CompileError, match=f"layer 0 o: linear.{name}_0 must be 0 to 63, not 64"):
+        compile_model(changed_layer(model, o=o), ArchConfig())
+
+
+def test_epsilon_must_fit_its_field(model):
+    norm = dataclasses.replace(model.final_norm, epsilon=1 << 48)
+    with pytest.raises(CompileError, match="final norm: norm.epsilon must be 0 to"):
+        compile_model(dataclasses.replace(model, final_norm=norm), ArchConfig())
+
+
+def test_tensor_must_have_its_shape(model):
+    o = dataclasses.replace(model.layers[0].o, weight=np.zeros((64, 96), np.int8))
+    message = r"layer 0 o.weight must be int8 of shape \(64, 128\), not int8 of shape \(64, 96\)"
+    with pytest.raises(CompileError, match=message):
+        compile_model(changed_layer(model, o=o), ArchConfig())
+
+
+def test_tensor_must_have_its_type(model):
+    changed = dataclasses.replace(model, embedding=model.embedding.astype(np.int16))
+    with pytest.raises(CompileError, match="embedding must be int8 of shape .*, not int16"):
+        compile_model(changed, ArchConfig())
+
+
+def test_dim_must_be_whole_blocks(model):
+    shape = dataclasses.replace(model.shape, dim=65)
+    with pytest.raises(CompileError, match="dim must be a positive multiple of 32, not 65"):
+        compile_model(dataclasses.replace(model, shape=shape), ArchConfig())
+
+
+def test_heads_must_divide(model):
+    shape = dataclasses.replace(model.shape, kv_heads=3)
+    with pytest.raises(CompileError, match=r"heads must be a multiple of kv_heads \(3\), not 4"):
+        compile_model(dataclasses.replace(model, shape=shape), ArchConfig())
+
+
+def test_memory_must_end_within_32_bit_addresses(model):
+    with pytest.raises(CompileError, match=r"memory must end at 0x100000000 .* not 0x1000"):
+        compile_model(model, ArchConfig(), image_base=0xFFFF_F000)
+    with pytest.raises(CompileError, match="300000 pages of"):
+        compile_model(model, ArchConfig(), page_count=300_000)
+
+
+def test_memory_may_end_with_the_last_address():
+    sizes = {"image_bytes": 4096, "page_bytes": 4096, "page_count": 1, "context": 1}
+    base = (1 << 32) - 3 * 4096
+    assert MemoryMap(image_base=base, **sizes).host_limit == 1 << 32
+    with pytest.raises(CompileError, match="must end"):
+        MemoryMap(image_base=base + 4096, **sizes)
+
+
+def test_image_base_must_be_aligned(model):
+    with pytest.raises(CompileError, match="image_base must be a multiple of 4096, not 0x40"):
+        compile_model(model, ArchConfig(), image_base=0x40)
+
+
+@pytest.mark.parametrize("name", isa.OPERATORS)
+@pytest.mark.parametrize("edge", ["zeros", "ones", "alternate"])
+def test_words_survive_encode_and_decode(name, edge):
+    values = {}
+    for index, (field, width) in enumerate(isa.fields_of(name)):
+        if field != "opcode":
+            on = edge == "ones" or edge == "alternate" and index % 2
+            values[field] = (1 << width) - 1 if on else 0
+    word = isa.encode(name, **values)
+    assert len(word) == isa.WORD_BYTES
+    decoded, fields = isa.decode(word)
+    assert decoded == name
+    assert fields == {"opcode": isa.OPERATORS[name].opcode, **values}
+
+
+@pytest.mark.parametrize(("value", "text"), [(-1, "-1"), (1 << 32, str(1 << 32))])
+def test_a_field_refuses_what_it_cannot_hold(value, text):
+    with pytest.raises(ValueError, match=f"norm.addr must be 0 to {(1 << 32) - 1}, not {text}"):
+        isa.encode("norm", addr=value)
+
+
+def test_an_unknown_field_is_refused():
+    with pytest.raises(ValueError, match="operator end has no field blocks"):
+        isa.encode("end", blocks=1)
