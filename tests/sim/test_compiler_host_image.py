@@ -1,0 +1,188 @@
+"""What a host writes into and reads from the chip's memory."""
+
+import numpy as np
+import pytest
+
+from hw.spec import layout
+from hw.spec.config import ArchConfig
+from hw.spec.csr import RING_ENTRY_BYTES
+from sim.compiler.compile import compile_model
+from sim.compiler.host_image import HostImage, RingEntry
+from sim.compiler.kv_page import HeadCache, pack_head, unpack_head
+from sim.golden.transformer import Transformer
+from tests.sim.layout_reader import read_head
+from tests.sim.random_model import random_model, small_shape
+
+CONFIGS = {
+    "cols 4": ArchConfig(cols=4, lanes=4, port_bytes=4, page_len=32),
+    "cols 8": ArchConfig(cols=8, lanes=4, port_bytes=16, page_len=128),
+    "cols 16": ArchConfig(cols=16, page_len=32),
+    "cols 32": ArchConfig(cols=32, port_bytes=64, page_len=64),
+}
+BASE = 0x4000
+
+
+@pytest.fixture
+def host(tmp_path):
+    model = random_model(small_shape(), 4)
+    config = ArchConfig(page_len=32, cols=8, lanes=8)
+    compiled = compile_model(model, config, image_base=BASE)
+    return HostImage(compiled, compiled.write_image(tmp_path / "image"))
+
+
+def random_cache(positions, dim, seed):
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    k, v = rng.integers(-127, 128, (2, positions, dim)).astype(np.int8)
+    k[0, :2], v[-1, -2:] = (-127, 127), (127, -127)
+    exponents = rng.integers(0, 32, (2, positions, dim // 32)).astype(np.uint8)
+    return HeadCache(k, exponents[0], v, exponents[1])
+
+
+def assert_same(cache, other):
+    for name in ("k", "k_exponents", "v", "v_exponents"):
+        here, there = getattr(cache, name), getattr(other, name)
+        assert here.dtype == there.dtype
+        np.testing.assert_array_equal(here, there, err_msg=name)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_head_lies_as_the_layout_says(config, blocks):
+    cache = random_cache(config.page_len, 32 * blocks, blocks)
+    data = pack_head(config, cache)
+    (k, k_exponents, v, v_exponents), end = read_head(data, 0, config, blocks)
+    assert end == len(data) == layout.head_bytes(config, blocks)
+    np.testing.assert_array_equal(k, cache.k)
+    np.testing.assert_array_equal(k_exponents, cache.k_exponents)
+    np.testing.assert_array_equal(v, cache.v)
+    np.testing.assert_array_equal(v_exponents, cache.v_exponents)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_head_survives_pack_and_unpack(config, blocks):
+    cache = random_cache(config.page_len, 32 * blocks, blocks)
+    assert_same(unpack_head(config, blocks, pack_head(config, cache)), cache)
+
+
+def test_head_must_hold_a_page():
+    with pytest.raises(ValueError, match=r"cache must hold page_len \(64\) positions, not 32"):
+        pack_head(ArchConfig(), random_cache(32, 32, 1))
+
+
+def test_every_head_of_every_page_has_its_own_place(host):
+    caches = {
+        (page, layer, head): random_cache(32, 32, 100 * page + 10 * layer + head)
+        for page in range(2)
+        for layer in range(2)
+        for head in range(2)
+    }
+    for place, cache in caches.items():
+        host.write_head(*place, cache)
+    for place, cache in caches.items():
+        assert_same(host.read_head(*place), cache)
+    start = host.map.page_addr(1) - BASE + 3 * layout.head_bytes(host.compiled.config, 1)
+    (k, *_), _ = read_head(host.memory, start, host.compiled.config, 1)
+    np.testing.assert_array_equal(k, caches[1, 1, 1].k)
+    assert not host.memory[host.map.host_base - BASE :].any()
+
+
+def test_cache_of_the_golden_model_survives_pages_in_any_order(host):
+    model = random_model(small_shape(), 4)
+    transformer = Transformer(model)
+    golden = transformer.new_cache()
+    transformer.step(list(range(40)), golden)
+    names = ("k", "k_exponents", "v", "v_exponents")
+    pages = [1, 0]
+    for index, page in enumerate(pages):
+        rows = slice(32 * index, 32 * index + 32)
+        for layer in range(2):
+            for head in range(2):
+                parts = (getattr(golden, name)[layer, head, rows] for name in names)
+                host.write_head(page, layer, head, HeadCache(*parts))
+    seen = host.read_cache(pages, 40)
+    for name in names:
+        np.testing.assert_array_equal(getattr(seen, name), getattr(golden, name)[:, :, :40])
+
+
+def test_cache_must_be_within_its_pages(host):
+    with pytest.raises(ValueError, match="1 pages hold fewer than 33 positions"):
+        host.read_cache([0], 33)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ((2, 0, 0), "page must be 0 to 1, not 2"),
+        ((0, 2, 0), "layer must be 0 to 1, not 2"),
+        ((0, 0, -1), "head must be 0 to 1, not -1"),
+    ],
+)
+def test_head_must_be_there(host, place, message):
+    with pytest.raises(ValueError, match=message):
+        host.read_head(*place)
+
+
+def test_prompt_is_one_word_a_token(host):
+    host.write_prompt([1, 79, 0])
+    start = host.map.prompt_addr - BASE
+    raw = host.memory[start : start + 16].tobytes()
+    assert raw == b"\1\0\0\0\x4f\0\0\0\0\0\0\0\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ([], "a prompt must have 1 to 64 tokens, not 0"),
+        ([0] * 65, "a prompt must have 1 to 64 tokens, not 65"),
+        ([0, 80], "a token must be 0 to 79, not 80"),
+        ([-1], "a token must be 0 to 79, not -1"),
+    ],
+)
+def test_prompt_must_fit(host, tokens, message):
+    with pytest.raises(ValueError, match=message):
+        host.write_prompt(tokens)
+
+
+def test_longest_prompt_leaves_the_page_table_alone(host):
+    host.write_page_table()
+    host.write_prompt([79] * 64)
+    start = host.map.page_table_addr - BASE
+    addresses = host.memory[start : start + 8].view("<u4")
+    assert list(addresses) == [host.map.page_addr(0), host.map.page_addr(1)]
+
+
+def test_page_table_holds_addresses(host):
+    assert host.write_page_table([1, 0]) == 2
+    start = host.map.page_table_addr - BASE
+    addresses = host.memory[start : start + 8].view("<u4")
+    assert list(addresses) == [host.map.page_addr(1), host.map.page_addr(0)]
+
+
+def test_page_table_must_have_room(host):
+    with pytest.raises(ValueError, match="the page table has room for 2 pages, not 3"):
+        host.write_page_table([0, 1, 0])
+
+
+def test_ring_is_read_round_its_end(host):
+    start = host.map.ring_addr - BASE
+    for index in (62, 63, 64):
+        at = start + index % host.map.ring_len * RING_ENTRY_BYTES
+        entry = (index + 7, index, (1 << 33) + index)
+        for field, offset, size in zip(entry, (0, 4, 8), (4, 4, 8), strict=True):
+            raw = np.frombuffer(field.to_bytes(size, "little"), np.uint8)
+            host.memory[at + offset : at + offset + size] = raw
+    assert host.map.ring_len == 64
+    entries = [RingEntry(i + 7, i, (1 << 33) + i) for i in (62, 63, 64)]
+    assert host.read_ring(62, 65) == entries
+
+
+def test_ring_must_still_hold_the_entries(host):
+    with pytest.raises(ValueError, match="the ring holds 64 entries, not 65"):
+        host.read_ring(0, 65)
+
+
+def test_memory_must_be_the_compiled_models(host):
+    with pytest.raises(ValueError, match="memory must be uint8 of shape"):
+        HostImage(host.compiled, host.memory[1:])
