@@ -4,8 +4,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .lib.arithmetic import magnitude, or_tree, saturate
 from .lib.parameter import check_lanes, check_multiple, check_power_of_two
-from .lib.pipeline import Pipeline, magnitude_bits
+from .lib.pipeline import Pipeline
 from .spec.formats import BLOCK_LEN, RESIDUAL_WIDTH
 
 __all__ = ["Residual", "residual_write_layout"]
@@ -145,10 +146,9 @@ class Residual(wiring.Component):
         firsts.append(pipe.hold(firsts[-1], "sum_first"))
 
         # Saturate, but for a value that was not added to.
-        highest = (1 << (RESIDUAL_WIDTH - 1)) - 1
         stored = [
             pipe.hold(
-                Mux(added & (x > highest), highest, Mux(added & (x < -highest), -highest, x)),
+                Mux(added, saturate(x, RESIDUAL_WIDTH), x),
                 f"stored_{i}",
                 signed(RESIDUAL_WIDTH),
             )
@@ -170,10 +170,7 @@ class Residual(wiring.Component):
             self.trace_data.eq(Cat(stored)),
             orm_read.addr.eq(self.trace_row),
         ]
-        bits = 0
-        for x in stored:
-            bits = bits | magnitude_bits(x)
-        beat_orm = pipe.hold(bits, "beat_orm")
+        beat_orm = pipe.hold(or_tree(magnitude(x) for x in stored), "beat_orm")
         orm_valid = pipe.valid(stored_valid, "orm_valid")
         orm_row = pipe.hold(self.trace_row, "orm_write_row")
         orm_first = pipe.hold(firsts[-1], "orm_first")

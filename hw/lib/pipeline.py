@@ -1,8 +1,10 @@
-"""What pipelines of vectors are made of: registers that move together, sums, shifts, maxima."""
+"""Registers that move together, as pipelines of vectors are made of."""
 
 from amaranth.hdl import Signal, Value
 
-__all__ = ["Pipeline", "bit_length", "halve", "magnitude_bits", "shift_down"]
+from .arithmetic import with_half
+
+__all__ = ["Pipeline", "shift_down"]
 
 
 class Pipeline:
@@ -62,34 +64,10 @@ class Pipeline:
         return values[0], levels
 
 
-# A division by 2**s that rounds halves up is taken in two stages of logic, for
-# floor((x + 2**(s-1)) / 2**s) == floor((floor(2*x / 2**s) + 1) / 2) for every s >= 0.
-
-
 def shift_down(value, amount, width):
     """Return floor(2 * value / 2**amount), cut to ``width`` bits: half of a rounding shift.
 
-    The caller knows that the result fits a signed number of that width.
+    `hw.lib.arithmetic.round_half` is the other half. The caller knows that the result fits a
+    signed number of that width.
     """
-    return ((value << 1) >> amount)[:width].as_signed()
-
-
-def halve(value):
-    """Return ``value`` / 2 with halves rounded up, the second half of a rounding shift."""
-    return (value + 1) >> 1
-
-
-def magnitude_bits(value):
-    """Return ``value``, or its complement if negative: as long as it, without the sign."""
-    value = Value.cast(value)
-    width = value.shape().width - 1
-    return (value.as_unsigned() ^ value[-1].replicate(width + 1))[:width]
-
-
-def bit_length(m, value, name):
-    """Return the number of bits that an unsigned value needs; 0 for 0."""
-    length = Signal(range(len(value) + 1), name=name)
-    for i in range(len(value)):
-        with m.If(value[i]):
-            m.d.comb += length.eq(i + 1)
-    return length
+    return (with_half(value) >> amount)[:width].as_signed()
