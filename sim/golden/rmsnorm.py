@@ -26,7 +26,7 @@ UNIT_WIDTH = 19  #: x / |x|: signed
 def reciprocal_root(total):
     """Return (R, half) with ``R / 2**(23 + half)`` about ``1 / sqrt(total)``.
 
-    R has 17 bits, in (2**15, 2**16]. ``total`` has one positive element for each row.
+    R has 17 bits, from 2**15 to 2**16. ``total`` has one positive element for each row.
     """
     shift = bit_length(total) - 16
     shift += shift & 1
