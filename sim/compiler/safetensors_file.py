@@ -114,6 +114,9 @@ class SafetensorsFile:
                     size *= np.dtype(DTYPES[entry["dtype"]]).itemsize
                     if end - begin != size:
                         raise ValueError
+            spans = sorted(entry["data_offsets"] for entry in entries.values())
+            if [0, *(end for _, end in spans)][:-1] != [begin for begin, _ in spans]:
+                raise ValueError  # the format has neither gaps nor overlaps
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise CheckpointError(
                 f"{self.path} is corrupt, or no safetensors file: its header is not readable"
