@@ -1,5 +1,6 @@
 """Turn Verilog into a simulator with Verilator, and run cocotb benches in it."""
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 __all__ = ["BuildError", "Result", "Simulator", "build", "find_verilator", "run"]
 
 MIN_VERSION = (5, 36)
+
+CCACHE = Path(__file__).resolve().parents[1] / "build" / "ccache"
 
 WARNINGS = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-MULTIDRIVEN", "-Wno-TIMESCALEMOD"]
 
@@ -147,7 +150,6 @@ def build(
         for rule, names in (("public_flat_rw", public), ("public_flat_rd", readable))
         for name in names
     )
-    _write_if_changed(control, f"`verilator_config\n{rules}")
 
     import cocotb_tools.config  # heavy, and golden-only users have no need of it
 
@@ -188,29 +190,42 @@ def build(
         make.append(f"OBJCACHE={ccache}")
 
     digest = hashlib.sha256(repr((command, make)).encode())
-    for source in (control, main, *sources):
+    folders = sorted({source.parent for source in sources if source.suffix == ".cpp"})
+    headers = [header for folder in folders for header in sorted(folder.glob("*.h"))]
+    for source in (main, *sources, *headers):
         digest.update(source.read_bytes())
+    digest.update(rules.encode())
     stamp = build_dir / "built"
-    if executable.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest():
-        return executable
-    stamp.unlink(missing_ok=True)
-
-    env = dict(os.environ)
-    if simulator.root:
-        env["VERILATOR_ROOT"] = simulator.root
-    env.pop("MAKEFLAGS", None)  # those of the `make` that we were started by
-    env.pop("MAKELEVEL", None)
-    log = build_dir / "build.log"
-    log.write_text("")
-    _run_logged(command, log, cwd=build_dir, env=env)
-    _run_logged(make, log, cwd=build_dir, env=env)
-    stamp.write_text(digest.hexdigest())
+    with _only_one(build_dir / "lock"):
+        if executable.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest():
+            return executable
+        stamp.unlink(missing_ok=True)
+        control.write_text(f"`verilator_config\n{rules}")
+        env = dict(os.environ)
+        env.setdefault("CCACHE_DIR", str(CCACHE))
+        if simulator.root:
+            env["VERILATOR_ROOT"] = simulator.root
+        env.pop("MAKEFLAGS", None)  # those of the `make` that we were started by
+        env.pop("MAKELEVEL", None)
+        log = build_dir / "build.log"
+        log.write_text("")
+        _run_logged(command, log, cwd=build_dir, env=env)
+        _run_logged(make, log, cwd=build_dir, env=env)
+        stamp.write_text(digest.hexdigest())
     return executable
 
 
-def _write_if_changed(path, text):
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
+@contextlib.contextmanager
+def _only_one(path):
+    """Let one process at a time in; where files cannot be locked, everyone."""
+    with path.open("w") as file:
+        try:
+            import fcntl
+        except ImportError:
+            pass
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+        yield
 
 
 @dataclass(frozen=True)

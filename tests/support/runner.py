@@ -19,7 +19,6 @@ SEED = 1
 
 # A Yosys on PATH may be too old for Amaranth; the one in the wheel never is.
 os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-os.environ.setdefault("CCACHE_DIR", str(ROOT / "build" / "ccache"))
 
 
 class BenchFailed(AssertionError):
@@ -56,22 +55,15 @@ def run_bench(dut, bench, *, name=None, params=None, timeout=600):
     folder = BUILD / f"{name}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "dut.v"
-    if not source.exists():
+    if not source.exists() or source.read_text() != text:
         source.write_text(text)
     inputs, outputs = (_ports(text, direction) for direction in ("input", "output"))
 
     def once(*, trace):
         build_dir = folder / ("trace" if trace else "plain")
-        with _lock(build_dir):
-            executable = verilate.build(
-                [source],
-                "dut",
-                build_dir,
-                fast=False,
-                trace=trace,
-                public=inputs,
-                readable=outputs,
-            )
+        executable = verilate.build(
+            [source], "dut", build_dir, fast=False, trace=trace, public=inputs, readable=outputs
+        )
         run_dir = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
         waveform = run_dir / "dump.vcd" if trace else None
         result = verilate.run(
@@ -110,19 +102,3 @@ def _ports(text, direction):
     start = re.search(r"^module dut\b", text, re.M).start()
     end = text.index("endmodule", start)
     return re.findall(rf"^  {direction} (?:\[[^]]*\] )?(\S+?) ?;", text[start:end], re.M)
-
-
-class _lock:
-    """Only one process at a time builds in a folder."""
-
-    def __init__(self, folder):
-        self.path = folder.with_suffix(".lock")
-
-    def __enter__(self):
-        import fcntl  # not on Windows
-
-        self.file = self.path.open("w")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_):
-        self.file.close()
