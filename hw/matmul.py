@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .accumulator import Accumulator
+from .activation_memory import Block
 from .jobs import Dest, matmul_job
 from .spec.formats import ACC_WIDTH, ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, PROB_PLANE_SHIFT, PROB_WIDTH
 from .systolic_array import SystolicArray
@@ -75,10 +76,6 @@ class Matmul(wiring.Component):
         self.config = config
         self.array = SystolicArray(rows=config.rows, cols=config.cols)
         self.word = data.ArrayLayout(signed(8), config.cols)
-        self.act = data.StructLayout({
-            "q": data.ArrayLayout(signed(ACT_WIDTH), BLOCK_LEN),
-            "exp": unsigned(EXP_WIDTH),
-        })
         block, row = unsigned(10), range(config.max_rows)
         super().__init__({
             "i_job": In(stream.Signature(matmul_job(config))),
@@ -86,7 +83,7 @@ class Matmul(wiring.Component):
             "o_table": Out(stream.Signature(self.word)),
             "act_block": Out(block),
             "act_row": Out(row),
-            "act": In(self.act),
+            "act": In(Block),
             "prob_row": Out(row),
             "prob_block": Out(block),
             "prob": In(data.ArrayLayout(unsigned(PROB_WIDTH), BLOCK_LEN)),
