@@ -168,7 +168,13 @@ class _Quantiser:
         self.head_dim = _padded(config.head_dim)
         largest = float(statistics["residual"])
         headroom = RESIDUAL_WIDTH - 1 - RESIDUAL_HEADROOM
-        self.residual_fraction = min(MAX_RESIDUAL_FRACTION, headroom - _ceil_log2(largest or 1.0))
+        step = float(np.abs(tensors["model.embed_tokens.weight"]).max()) / WEIGHT_LIMIT
+        self.residual_fraction = min(
+            MAX_RESIDUAL_FRACTION,
+            headroom - _ceil_log2(largest or 1.0),
+            # One step of an embedding row must fit its multiplier.
+            SCALE_WIDTH - 1 - _ceil_log2(step or 1.0),
+        )
         if self.residual_fraction < 0:
             raise ValueError(f"residual must stay below 2**{headroom}, not reach {largest:g}")
 

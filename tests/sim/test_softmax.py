@@ -32,8 +32,6 @@ def test_every_distance_from_the_largest_score():
 def test_ends_of_the_range_and_masked_positions():
     top = (1 << 23) - 1
     scores = [[-top, top, MASKED], [-top, -top, MASKED], [-top, MASKED, MASKED]]
-    probs, total = softmax(
-        np.array([[-top, top, MASKED], [-top, -top, MASKED], [-top, MASKED, MASKED]])
-    )
+    probs, total = softmax(np.array(scores))
     assert probs.tolist() == [[0, 16383, 0], [16383, 16383, 0], [16383, 0, 0]]
     assert total.tolist() == [16383, 32766, 16383]
