@@ -24,7 +24,7 @@ DEBIAN_PACKAGE = "r-cran-janeaustenr"
 END_OF_TEXT = "<|endoftext|>"
 HEADING = re.compile(r"\s*(chapter|volume) [ivxlc\d]+|the end$|finis$|a note on the text", re.I)
 SHORTEST_CHAPTER = 2000  # characters; shorter pieces are title pages and notes
-HELD_OUT_EVERY, HELD_OUT_FIRST = 20, 10  # chapters 10, 30, 50, ... of every book are held out
+HELD_OUT_EVERY, HELD_OUT_FIRST = 20, 10  # chapters 10, 30, ... of each book, counted from 0
 TEXT_BYTES = 60_000  # size of each of the two text files
 SAMPLE_PROMPT = "She was"
 SAMPLE_TOKENS = 120
@@ -84,6 +84,8 @@ def split_books(books):
     """Training chapters and held-out chapters, each a list with one list per book."""
     train, held = [], []
     for book in books:
+        if len(book) < 2:
+            raise ValueError("text must have two chapters or more under headings")
         train.append([c for i, c in enumerate(book) if i % HELD_OUT_EVERY != HELD_OUT_FIRST])
         held.append(book[HELD_OUT_FIRST::HELD_OUT_EVERY] or [train[-1].pop()])
     return train, held
@@ -370,7 +372,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "sim/models/default")
     parser.add_argument("--texts", type=Path, default=ROOT / "sim/models/texts")
-    parser.add_argument("--text", type=Path, action="append", default=[], help="own text, a book")
+    parser.add_argument("--text", type=Path, action="append", default=[], help="a book")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--minutes", type=float, default=60, help="end by then, on schedule")
     parser.add_argument("--batch", type=int, default=16)
