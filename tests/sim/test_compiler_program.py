@@ -126,6 +126,17 @@ def test_no_operator_writes_what_it_reads(heads, dim, ffn):
         assert at[reads] + sizes[reads] <= at[writes] or at[writes] + sizes[writes] <= at[reads]
 
 
+@pytest.mark.parametrize(("heads", "dim", "ffn"), [(4, 64, 96), (1, 256, 64), (8, 32, 512)])
+def test_activation_memory_must_hold_every_operand(heads, dim, ffn):
+    shape = small_shape(heads=heads, kv_heads=1, dim=dim, ffn=ffn)
+    at = allocate(shape, ArchConfig())
+    sizes = {"h": dim // 32, "q": heads, "mixed": heads, "ffn": ffn // 32}
+    needed = max(at[name] + size for name, size in sizes.items())
+    assert allocate(shape, ArchConfig(act_blocks=needed)) == at
+    with pytest.raises(CompileError, match=f"needs {needed} blocks of activation memory a row"):
+        allocate(shape, ArchConfig(act_blocks=needed - 1))
+
+
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("context", [1, 33, 64])
 def test_regions_follow_each_other(model, name, context):
