@@ -76,7 +76,7 @@ class Top(wiring.Component):
         m.submodules.core = ResetInserter(core_reset)(core)
         m.d.comb += core_reset.eq(control.core_reset)
 
-        self._join(m, "s_axil", self._axil, csr.axil)
+        self._join(m, "s_axil", self._axil, csr.bus)
         self._join(m, "m0_axi", self._axi, memory.axi)
         m.d.comb += self.irq.eq(csr.irq)
         if self.trace:
@@ -150,7 +150,6 @@ class Top(wiring.Component):
         counts = core.counts
         inner = {name: getattr(counts, name) for name in counts.signature.members}
         outer = {
-            "cycles": 1,
             "tokens": core.token_event,
             "read_beats": memory.read_beat,
             "write_beats": memory.write_beat,
