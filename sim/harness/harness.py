@@ -85,6 +85,9 @@ def generate(*, tiles, data_bytes, probes=()):
     tile t has a memory channel, an `axi_dram`, with counters ``dram<t>_{bytes_read,bytes_written,
     busy_cycles}``, which cocotb may read too.
 
+    Built with ``trace=True``, it writes a waveform to the file of ``+wave=``, of the cycles from
+    ``+wave_from=`` (0) to ``+wave_to=``, where the simulation then ends.
+
     Parameters
     ----------
     tiles : int
@@ -140,6 +143,25 @@ module {TOP} (
     import "DPI-C" function void probe_flush();
     always @(posedge irq) probe_flush();
     final probe_flush();
+
+    // A waveform of a window, where the simulator was built with one.
+    string wave_path;
+    longint wave_from = 0, wave_to = -1;
+    bit wave = 0;
+    initial begin
+        wave = $value$plusargs("wave=%s", wave_path) != 0;
+        void'($value$plusargs("wave_from=%d", wave_from));
+        void'($value$plusargs("wave_to=%d", wave_to));
+    end
+    always @(posedge clk) begin
+        if (wave) begin
+            if (cycle == wave_from) begin
+                $dumpfile(wave_path);
+                $dumpvars(0, {TOP});
+            end
+            if (cycle == wave_to) $finish;  // $dumpoff would do nothing
+        end
+    end
 
     {lines}
 
