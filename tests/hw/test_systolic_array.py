@@ -1,0 +1,29 @@
+"""Tests of `hw.systolic_array` and its elements."""
+
+import pytest
+
+from hw.systolic_array import SystolicArray
+from tests.support.runner import run_bench
+
+SIZES = [(4, 4), (8, 8), (8, 16), (16, 16), (32, 4), (2, 1)]
+
+
+@pytest.mark.parametrize(("rows", "cols"), SIZES)
+def test_emitted_verilog_equals_golden(rows, cols):
+    run_bench(
+        SystolicArray(rows=rows, cols=cols),
+        "tests.hw.bench_systolic_array",
+        params={"rows": rows, "cols": cols},
+    )
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3, 64, "4"])
+def test_rows_must_divide_a_block(rows):
+    with pytest.raises(ValueError, match=f"rows must be 2, 4, 8, 16 or 32, not {rows!r}"):
+        SystolicArray(rows=rows, cols=4)
+
+
+@pytest.mark.parametrize("cols", [0, -1, 4.0, True, "4"])
+def test_cols_must_be_a_positive_integer(cols):
+    with pytest.raises(ValueError, match=f"cols must be a positive integer, not {cols!r}"):
+        SystolicArray(rows=4, cols=cols)
