@@ -1,0 +1,65 @@
+"""What the benches of units share that turn one stream of vectors into another."""
+
+import random
+
+import cocotb
+
+from tests.support.bench import (
+    STALLS,
+    expects,
+    measures,
+    obeys_rules,
+    sends,
+    start,
+    watchdog,
+)
+
+
+class Unit:
+    """Names and shapes of a unit's input and output."""
+
+    def __init__(self, component, i_name, o_name):
+        self.i_name, self.o_name = i_name, o_name
+        self.i_shape = getattr(component, i_name).payload.shape()
+        self.o_shape = getattr(component, o_name).payload.shape()
+
+    async def compares(self, dut, payloads, results, *, i_stall="never", o_stall="never"):
+        await start(dut)
+        cocotb.start_soon(watchdog(dut, 40 * len(payloads) + 200))
+        cocotb.start_soon(obeys_rules(dut, self.o_name))
+        sender = cocotb.start_soon(
+            sends(dut, self.i_name, self.i_shape, payloads, stall=STALLS[i_stall])
+        )
+        await expects(dut, self.o_name, self.o_shape, results, stall=STALLS[o_stall])
+        await sender
+
+    async def timing(self, dut, payloads):
+        await start(dut)
+        cocotb.start_soon(watchdog(dut, 40 * len(payloads) + 200))
+        cocotb.start_soon(sends(dut, self.i_name, self.i_shape, payloads))
+        getattr(dut, f"{self.o_name}__ready").value = 1
+        return await measures(dut, self.i_name, self.o_name, len(payloads))
+
+
+def numbers(rng, width, count, *, near=()):
+    """Return random signed numbers: both ends of the range, of every size, or near some values."""
+    high = (1 << (width - 1)) - 1
+    result = []
+    for _ in range(count):
+        kind = rng.randrange(5)
+        if kind == 0:
+            value = rng.choice((-high - 1, -high, high, 0, 1, -1))
+        elif kind == 1 and near:
+            value = rng.choice(near) + rng.randrange(-2, 3)
+        elif kind == 2:
+            value = rng.randrange(-high - 1, high + 1)
+        else:
+            value = rng.randrange(-high - 1, high + 1) >> rng.randrange(width)
+        result.append(max(-high - 1, min(high, value)))
+    return result
+
+
+def seeded():
+    seed = random.getrandbits(16)
+    print(f"seed {seed}")
+    return random.Random(seed)
