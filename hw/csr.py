@@ -69,9 +69,12 @@ class Csr(wiring.Component):
     Timing
     ------
     An access takes three cycles at least, and reads and writes go on side by side. Strobes come
-    two cycles after the later of write address and data; counters and ``irq`` follow their cause
-    by one cycle. Reading a low word keeps the high word, until the next low word is read.
+    one cycle after the later of write address and data; counters follow their cause by one cycle,
+    ``irq`` by two. Reading a low word keeps the high word, until the next low word is read.
     """
+
+    #: What start sets the counters to; a test sets them close to a carry.
+    _CLEARED = 0
 
     def __init__(self, config):
         self.config = config
@@ -154,7 +157,7 @@ class Csr(wiring.Component):
             self._counters[name] = counter
             step = 1 if name == "cycles" else getattr(self, f"count_{name}")
             with m.If(self.start):
-                m.d.sync += counter.eq(0)
+                m.d.sync += counter.eq(self._CLEARED)
             with m.Elif(self.busy):
                 m.d.sync += counter.eq(counter + step)
         m.d.comb += self.cycles.eq(self._counters["cycles"])
