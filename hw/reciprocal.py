@@ -26,7 +26,7 @@ def reciprocal_layout(meta_shape):
 
 
 class Reciprocal(wiring.Component):
-    """Divide 2**31 by a sum: the first half of numerics 3.2 step 9.
+    """Divide 2**31 by a sum: ``sim.golden.attention.reciprocal``.
 
     Parameters
     ----------

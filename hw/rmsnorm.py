@@ -45,9 +45,9 @@ def norm_result_layout(*, lanes, max_dim, max_rows):
 class RmsNorm(wiring.Component):
     """Normalise rows of the residual to unit root mean square, and multiply by the gain.
 
-    Numerics 3.2 step 2, ``sim.golden.rmsnorm.rms_norm``. A row is read twice: for its sum of squares, and
-    to be scaled. While a row is scaled, the squares of the next are summed in the cycles in which
-    the read port is free, and its inverse square root is sought.
+    Numerics 3.2 step 2, ``sim.golden.rmsnorm.rms_norm``. A row is read twice: for its sum of
+    squares, and to be scaled. The second pass of a row waits while the first of the next is read,
+    and goes on while the inverse square root of the next is sought.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class RmsNorm(wiring.Component):
 
     @property
     def first_cycles(self):
-        """Cycles, besides twice its beats, from the job of a row to its first result."""
+        """Cycles, besides its beats, from the job of a row that comes alone to its first result."""
         return self.search_cycles + 8
 
     def elaborate(self, platform):
@@ -158,7 +158,8 @@ class RmsNorm(wiring.Component):
         m.d.comb += advance.eq(self.o_norm.ready | ~self.o_norm.valid)
         pipe = Pipeline(m, advance)
 
-        # Issue: the second pass of a row goes before the first pass of the next.
+        # Issue: the first pass of a row goes before the second of the one before it, so that the
+        # search that follows has that one's time.
         sum_wanted = Signal()
         sum_beat = Signal(beat_shape)
         last_beat = Signal(beat_shape)
@@ -170,11 +171,11 @@ class RmsNorm(wiring.Component):
         issue_row = Signal(self.read_row.shape())
         issue_last = Signal()
         m.d.comb += [
-            issue_emit.eq(emit_valid),
+            issue_emit.eq(~sum_wanted),
             issue_valid.eq(emit_valid | sum_wanted),
-            issue_beat.eq(Mux(emit_valid, emit_beat, sum_beat)),
-            issue_row.eq(Mux(emit_valid, emit.row, job.row)),
-            issue_last.eq(issue_beat == Mux(emit_valid, emit.last_beat, last_beat)),
+            issue_beat.eq(Mux(issue_emit, emit_beat, sum_beat)),
+            issue_row.eq(Mux(issue_emit, emit.row, job.row)),
+            issue_last.eq(issue_beat == Mux(issue_emit, emit.last_beat, last_beat)),
         ]
 
         # Shift. While the pipeline waits, what has been read is read again.
@@ -183,7 +184,7 @@ class RmsNorm(wiring.Component):
         read_beat = pipe.hold(issue_beat, "read_beat_now")
         read_emit = pipe.hold(issue_emit, "read_emit")
         read_last = pipe.hold(issue_last, "read_last")
-        read_shrink = pipe.hold(Mux(emit_valid, emit.shrink, shrink), "read_shrink")
+        read_shrink = pipe.hold(Mux(issue_emit, emit.shrink, shrink), "read_shrink")
         read_scale = pipe.hold(emit, "read_scale", scale)
         m.d.comb += [
             self.read_en.eq(Mux(advance, issue_valid, read_valid)),
@@ -266,7 +267,7 @@ class RmsNorm(wiring.Component):
                 # The squares of the row are still far from the sum.
                 with m.If(eps_pending):
                     m.d.sync += [total.eq(job.epsilon >> (shrink << 1)), eps_pending.eq(0)]
-                with m.If(advance & ~emit_valid):
+                with m.If(advance):
                     m.d.sync += sum_beat.eq(sum_beat + 1)
                     with m.If(sum_beat == last_beat):
                         m.next = "DRAIN"
@@ -283,8 +284,12 @@ class RmsNorm(wiring.Component):
                     m.next = "IDLE"
 
         # Hand over to the second pass.
-        m.d.comb += emit_free.eq(~emit_valid | (advance & (emit_beat == emit.last_beat)))
-        with m.If(advance):
+        emit_issued = Signal()
+        m.d.comb += [
+            emit_issued.eq(advance & issue_emit),
+            emit_free.eq(~emit_valid | (emit_issued & (emit_beat == emit.last_beat))),
+        ]
+        with m.If(emit_issued):
             m.d.sync += emit_beat.eq(emit_beat + 1)
         with m.If(emit_free):
             m.d.sync += [

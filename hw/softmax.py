@@ -41,7 +41,7 @@ def softmax_row_layout(*, max_rows):
 class Softmax(wiring.Component):
     """Turn scores into probabilities that are not normalised, and find their sum's reciprocal.
 
-    ``sim.golden.softmax.softmax``, and the reciprocal of numerics 3.2 step 9. While the reciprocal
+    ``sim.golden.softmax.softmax``, ``sim.golden.attention.reciprocal``. While the reciprocal
     of one row is divided out, the scores of the next are read.
 
     Parameters

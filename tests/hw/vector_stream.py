@@ -23,9 +23,9 @@ class Unit:
         self.i_shape = getattr(component, i_name).payload.shape()
         self.o_shape = getattr(component, o_name).payload.shape()
 
-    async def compares(self, dut, payloads, results, *, i_stall="never", o_stall="never"):
+    async def compares(self, dut, payloads, results, *, i_stall="never", o_stall="never", cycles=0):
         await start(dut)
-        cocotb.start_soon(watchdog(dut, 40 * len(payloads) + 200))
+        cocotb.start_soon(watchdog(dut, cycles or 60 * len(payloads) + 200))
         cocotb.start_soon(obeys_rules(dut, self.o_name))
         sender = cocotb.start_soon(
             sends(dut, self.i_name, self.i_shape, payloads, stall=STALLS[i_stall])
@@ -33,12 +33,14 @@ class Unit:
         await expects(dut, self.o_name, self.o_shape, results, stall=STALLS[o_stall])
         await sender
 
-    async def timing(self, dut, payloads):
+    async def timing(self, dut, payloads, *, count=None):
+        """Return the latency, and the cycles that ``count`` results take without stalls."""
+        count = count or len(payloads)
         await start(dut)
-        cocotb.start_soon(watchdog(dut, 40 * len(payloads) + 200))
+        cocotb.start_soon(watchdog(dut, 60 * len(payloads) + 10 * count + 200))
         cocotb.start_soon(sends(dut, self.i_name, self.i_shape, payloads))
         getattr(dut, f"{self.o_name}__ready").value = 1
-        return await measures(dut, self.i_name, self.o_name, len(payloads))
+        return await measures(dut, self.i_name, self.o_name, count)
 
 
 def numbers(rng, width, count, *, near=()):
