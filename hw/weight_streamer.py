@@ -46,7 +46,7 @@ class WeightStreamer(wiring.Component):
     i_beats : In(stream.Signature(data.ArrayLayout(unsigned(8), port_bytes)))
         From the memory controller's ``o_stream``.
     halt : In(1)
-        Forget everything, descriptors that arrive included; offers are withdrawn.
+        Forget everything, descriptors and beats that arrive included; offers are withdrawn.
     idle : Out(1)
         No descriptor is inside and all words are taken.
 
@@ -55,7 +55,7 @@ class WeightStreamer(wiring.Component):
     The first command is on offer two cycles after its descriptor, a word one cycle after its
     beat. The wider of beat and word moves at its full rate, across descriptors too; up to
     `MAX_DESCRIPTORS` descriptors wait, and as many more have words on their way.
-    ``i_beats.ready`` depends combinationally on ``o_words.ready``.
+    ``i_beats.ready`` depends combinationally on ``o_words.ready`` and ``halt``.
 
     Raises
     ------
@@ -91,7 +91,12 @@ class WeightStreamer(wiring.Component):
         m.submodules.asked = asked = Queue(WORDS_WIDTH, self.MAX_ASKED)
         m.submodules.gearbox = gearbox = self._gearbox
         connect(m, flipped(self.i_descriptor), waiting.i)
-        connect(m, flipped(self.i_beats), gearbox.i)
+        # A beat that meets halt must not become the first of what follows.
+        m.d.comb += [
+            gearbox.i.payload.eq(self.i_beats.payload),
+            gearbox.i.valid.eq(self.i_beats.valid & ~self.halt),
+            self.i_beats.ready.eq(gearbox.i.ready),
+        ]
 
         # Asking: `left` beats from `addr` on are not asked for yet.
         shift = exact_log2(self.word_bytes) - exact_log2(self.port_bytes)
