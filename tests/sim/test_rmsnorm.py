@@ -30,7 +30,7 @@ def test_rms_norm_equals_plain_python_integers(bits, epsilon):
     rng = np.random.default_rng(bits)
     top = (1 << bits) - 1
     x = rng.integers(-top, top + 1, (4, 64))
-    x[0], x[1, 1:] = top, 0
+    x[0], x[1], x[1, 0], x[2, 3:] = top, 0, -1, 0
     gain = rng.integers(-32767, 32768, 64).astype(np.int16)
     gain[:2] = 32767, -32767
     norm = Norm(gain, 13, epsilon)
