@@ -50,7 +50,8 @@ class ArgMax(wiring.Component):
 
     Timing
     ------
-    Takes a beat every cycle, whatever its row. It shows in the results ``latency`` cycles later.
+    Takes a beat every cycle, whatever its row. Its effect may be asked for ``latency``
+    cycles later.
 
     Raises
     ------
@@ -78,8 +79,8 @@ class ArgMax(wiring.Component):
 
     @property
     def latency(self):
-        """Cycles from a transfer to where ``result_row`` may ask for it."""
-        return 3 + self._lane_width
+        """Cycles from a transfer to that in which ``result_row`` may ask for it."""
+        return 2 + self._lane_width
 
     @property
     def _lane_width(self):
