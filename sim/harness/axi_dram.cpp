@@ -94,7 +94,6 @@ struct Dram {
     uint64_t last_beat = 0;  // edge
     uint64_t resume = 0;     // edge at which a burst goes on after a refresh
     uint64_t refreshes = 0;
-    uint64_t refresh_end = 0;
     std::vector<uint64_t> open_row, bank_used;
 
     bool open(int channel, int bytes) {
@@ -200,12 +199,11 @@ struct Dram {
     void move_data(uint64_t edge) {
         if (refresh_interval && edge / refresh_interval != refreshes) {
             refreshes = edge / refresh_interval;
-            refresh_end = refreshes * refresh_interval + refresh_cycles;
+            const uint64_t refresh_end = refreshes * refresh_interval + refresh_cycles;
             resume = refresh_end + row_miss;
             std::fill(open_row.begin(), open_row.end(), NO_ROW);
             std::fill(bank_used.begin(), bank_used.end(), refresh_end);
         }
-        if (edge < refresh_end) return;
         if (active == NONE) {
             const bool whole = !writes.empty() && write_in - write_out >= writes.front().beats;
             const bool overdue = whole && edge >= writes.front().taken + write_wait;

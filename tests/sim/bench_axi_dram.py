@@ -143,6 +143,15 @@ async def refreshes(dut):
     gaps = [b - a - 1 for a, b in zip(beats, beats[1:], strict=False) if b - a > 1]
     # A refresh closes the row, which takes its 8 cycles to open again.
     assert gaps == [48] * 6, gaps
+    # A request that comes during a refresh waits for its end, and for the row.
+    await ReadOnly()
+    offset = int(dut.cycle.value) - cycle()  # from the test's cycles to those of the module
+    begin = (cycle() + offset) // 500 * 500 + 500
+    while cycle() + offset < begin + 35:
+        await RisingEdge(dut.clk)
+    first, beats = await reads(dut, [2999 * BEAT])
+    assert begin < first + offset < begin + 40
+    assert beats[0] + offset == begin + 48
 
 
 @cocotb.test()
