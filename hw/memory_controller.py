@@ -178,7 +178,7 @@ class MemoryController(wiring.Component):
             writes.regions.eq(writable),
             self.writes_pending.eq(writes.pending),
             self.stream_full.eq(streams.full),
-            self.idle.eq(Cat(client.idle for client in clients).all() & ~stopping),
+            self.idle.eq(Cat(client.idle for client in clients).all()),
         ]
 
         self._elaborate_reads(m, streams, fetches)

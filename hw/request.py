@@ -153,9 +153,9 @@ class Request(wiring.Component):
                     left.eq(self.prompt_len),
                     prompt.eq(self.prompt_addr),
                     count.eq(0),
-                    written.eq(0),
                 ]
                 with m.If(self.start):
+                    m.d.sync += written.eq(0)
                     m.next = "CHECK"
             with m.State("CHECK"):
                 ring_is_power = (self.ring_len & (self.ring_len - 1)) == 0
