@@ -12,8 +12,8 @@ __all__ = ["RunControl"]
 class RunControl(wiring.Component):
     """Idle, running, or coming to rest.
 
-    However a run ends, the memory controller first finishes what is on the bus, then the core is
-    reset: the next start finds it as after power-on.
+    However a run ends, the core is held in reset while the memory controller finishes what is on
+    the bus: the next start finds it as after power-on.
 
     Members
     -------
@@ -105,15 +105,12 @@ class RunControl(wiring.Component):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
                 # The controller sees `halt` for a cycle before its `idle` counts.
-                m.d.comb += self.halt.eq(1)
+                m.d.comb += [self.halt.eq(1), self.core_reset.eq(1)]
                 m.next = "HALT"
             with m.State("HALT"):
-                m.d.comb += self.halt.eq(1)
+                m.d.comb += [self.halt.eq(1), self.core_reset.eq(1)]
                 with m.If(self.idle):
-                    m.next = "RESET"
-            with m.State("RESET"):
-                m.d.comb += [self.core_reset.eq(1), self.halt.eq(1)]
-                m.next = "REST"
+                    m.next = "REST"
             with m.State("REST"):
                 m.d.comb += [self.core_reset.eq(1), self.done_event.eq(1)]
                 m.next = "IDLE"
