@@ -25,9 +25,7 @@ _COMPATIBLE = 0xFFFF_0000  # major and minor version
 def config_words(config):
     """Return the configuration registers of a chip built for ``config``, by name."""
     return {
-        "config0": (
-            config.rows | config.cols << 8 | config.lanes << 16 | config.port_bytes << 24
-        ),
+        "config0": (config.rows | config.cols << 8 | config.lanes << 16 | config.port_bytes << 24),
         "config1": config.max_rows | config.max_dim << 16,
         "config2": config.max_context | config.page_len << 16,
         "config3": config.act_blocks | config.max_head_dim << 16,
@@ -105,7 +103,8 @@ class Device:
         found = await self.register("version")
         if found & _COMPATIBLE != VERSION_VALUE & _COMPATIBLE:
             raise DeviceError(
-                f"the chip's version reads {found:#010x}, and this driver knows {VERSION_VALUE:#010x}"
+                f"the chip's version reads {found:#010x}, "
+                f"and this driver knows {VERSION_VALUE:#010x}"
             )
         for name, expected in config_words(self.compiled.config).items():
             found = await self.register(name)

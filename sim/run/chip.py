@@ -92,8 +92,7 @@ def probe_widths(config):
 
     members = probe_signature(config).members
     return [
-        (name, kind, members[name].signature.members["data"].shape)
-        for name, kind in PROBES.items()
+        (name, kind, members[name].signature.members["data"].shape) for name, kind in PROBES.items()
     ]
 
 

@@ -135,9 +135,7 @@ def _compare_records(compiled, expected, shown, recorded):
     wrong = ~belongs | differs.any(axis=1)
     repeated = seen > 1
     missing = seen == 0
-    count = int(
-        differs.sum() + (~belongs).sum() + repeated.sum() + missing.sum() * values.shape[1]
-    )
+    count = int(differs.sum() + (~belongs).sum() + repeated.sum() + missing.sum() * values.shape[1])
     first = None
     if wrong.any():
         at = int(np.argmax(wrong))  # records are in the order of their cycles

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim import verilate
-from sim.harness import harness
 from sim.device.device import check_request
+from sim.harness import harness
 
 __all__ = ["MemoryTiming", "Request", "RunFailed", "Session", "without_data"]
 
@@ -66,8 +66,8 @@ class Session:
         Of the memory.
     trace : bool
         Whether the probes write.
-    corrupt : dict
-        Bytes of the image to change before the run: address to value.
+    flip : iterable of int
+        Addresses of bytes of the image to invert before the run.
     plusargs : iterable of str
         More options of the simulation.
     max_cycles : int
@@ -88,7 +88,7 @@ class Session:
         *,
         timing=None,
         trace=True,
-        corrupt=None,
+        flip=(),
         plusargs=(),
         max_cycles=1 << 40,
     ):
@@ -98,6 +98,7 @@ class Session:
             vocab=compiled.shape.vocab,
             context=compiled.memory_map.context,
         )
+        self._options = {"timing": timing, "flip": tuple(flip), "max_cycles": max_cycles}
         self.chip = chip
         self.compiled = compiled
         self.request = request
@@ -105,8 +106,8 @@ class Session:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.trace_path = self.folder / TRACE
         self.memory = compiled.write_image(self.folder / IMAGE)
-        for addr, value in (corrupt or {}).items():
-            self.memory[compiled.memory_map.offset(addr)] = value
+        for addr in flip:
+            self.memory[compiled.memory_map.offset(addr)] ^= 0xFF
         timing = timing or MemoryTiming()
         self._plusargs = [f"+image0={self.folder / IMAGE}", *timing.plusargs(), *plusargs]
         if trace:
@@ -114,6 +115,10 @@ class Session:
         self._max_cycles = max_cycles
         self.seconds = None
         self.log = self.folder / "run.log"
+
+    def again(self, chip, folder, **options):
+        """Return another session of the same request, in another simulator of the same chip."""
+        return Session(chip, self.compiled, self.request, folder, **self._options, **options)
 
     def events(self):
         """Run, and yield the events of `sim.run.inside` (dicts) as they come.

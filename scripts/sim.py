@@ -1,0 +1,210 @@
+"""Write text on the simulated chip, and compare every intermediate with the golden model."""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+# The golden model runs beside the simulator: one core is for that.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from hw.spec.presets import preset
+from sim.compiler.compile import compile_model
+from sim.device.device import check_request
+from sim.run.check import check_run, write_waveform
+from sim.run.chip import BUILD, build_chip
+from sim.run.console import Console
+from sim.run.golden_run import run_golden
+from sim.run.model import load_model
+from sim.run.session import MemoryTiming, Request, RunFailed, Session
+from sim.verilate import BuildError
+
+PROMPT, TOKENS = "She was", 64
+TIMING = (
+    "latency", "outstanding", "row_bytes", "banks", "row_miss_cycles", "turn_cycles",
+    "refresh_interval", "refresh_cycles",
+)  # fmt: skip
+BAD_INPUT, FAILED = 2, 1
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
+
+
+def _parser():
+    parser = _Parser(prog="sim", description=__doc__)
+    parser.add_argument("--model", default="default", help="name, or folder (default: default)")
+    parser.add_argument("--preset", default="small", help="configuration (default: small)")
+    parser.add_argument("--prompt", default=PROMPT, help=f"default: {PROMPT!r}")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help=f"default: {TOKENS}")
+    parser.add_argument(
+        "--check-tokens", type=int, default=_environment("CHECK_TOKENS"), metavar="N",
+        help="compare the operators of the passes up to token N only (default: all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-prefill", type=int, default=0, metavar="ROWS",
+        help="rows of a pass over the prompt at most (default: what the chip has)",
+    )  # fmt: skip
+    parser.add_argument("--ignore-eos", action="store_true", help="go on after the end of text")
+    for name in TIMING:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="of the memory")
+    parser.add_argument(
+        "--flip", type=lambda text: int(text, 0), metavar="ADDR",
+        help="invert this byte of the chip's image only, to see what a mismatch looks like",
+    )  # fmt: skip
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep image and trace there")
+    return parser
+
+
+def _environment(name):
+    value = os.environ.get(name)
+    return value or None
+
+
+def main(arguments=None):
+    """Run the command; return its exit status."""
+    options = _parser().parse_args(arguments)
+    console = Console()
+    try:
+        job = _Job(options)
+    except (ValueError, OSError) as error:
+        print(f"sim: {error}", file=sys.stderr)
+        return BAD_INPUT
+    folder = options.keep or Path(tempfile.mkdtemp(prefix="serrano-"))
+    try:
+        return job.run(console, folder)
+    except (BuildError, RunFailed) as error:
+        print(f"sim: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return FAILED
+    finally:
+        if not options.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Job:
+    """Checked options: model, program and request."""
+
+    def __init__(self, options):
+        self.options = options
+        self.config = preset(options.preset)
+        if not 0 <= options.max_prefill <= self.config.max_rows:
+            raise ValueError(
+                f"--max-prefill must be 0 to {self.config.max_rows}, not {options.max_prefill}"
+            )
+        self.check_tokens = None if options.check_tokens is None else int(options.check_tokens)
+        self.timing = MemoryTiming({
+            name: value for name in TIMING if (value := getattr(options, name)) is not None
+        })
+        for name, value in self.timing.options.items():
+            if value < 0:
+                raise ValueError(f"--{name.replace('_', '-')} must not be negative, not {value}")
+        self.model, self.tokenizer = load_model(options.model)
+        self.compiled = compile_model(self.model, self.config)
+        memory_map = self.compiled.memory_map
+        if options.flip is not None and not 0 <= options.flip < memory_map.image_bytes:
+            raise ValueError(
+                f"--flip must be 0 to {memory_map.image_bytes - 1:#x} (the image), "
+                f"not {options.flip:#x}"
+            )
+        self.request = Request(
+            prompt=tuple(self.tokenizer.encode(options.prompt)),
+            max_tokens=options.tokens,
+            eos_token=None if options.ignore_eos else self.model.eos_token,
+            max_prefill=options.max_prefill,
+        )
+        check_request(
+            self.request.prompt,
+            self.request.max_tokens,
+            vocab=self.compiled.shape.vocab,
+            context=memory_map.context,
+        )
+
+    def run(self, console, folder):
+        """Build, run, compare, report; return the exit status."""
+        with console.building() as on_step:
+            chip = build_chip(self.config, on_step=on_step)
+        session = Session(
+            chip,
+            self.compiled,
+            self.request,
+            folder,
+            timing=self.timing,
+            flip=[] if self.options.flip is None else [self.options.flip],
+        )
+        tokens, at, end = [], [], None
+        golden_tokens = []
+        with ThreadPoolExecutor(1) as pool:
+            golden = pool.submit(
+                run_golden,
+                self.model,
+                self.request.prompt,
+                self.request.max_tokens,
+                chunk=self.request.max_prefill or self.config.max_rows,
+                eos_token=self.request.eos_token,
+                check_tokens=self.check_tokens,
+                on_token=golden_tokens.append,
+            )
+            text = self.tokenizer.stream()
+            with console.running(self.options.prompt, self.request.max_tokens) as shown:
+                for event in session.events():
+                    if event["kind"] == "token":
+                        tokens.append(event["token"])
+                        at.append(event["at"])
+                        shown.push(text.push(event["token"]))
+                    elif event["kind"] == "end":
+                        end = event
+                    shown.cycle(event["cycle"], len(golden_tokens))
+            checked = check_run(session, golden.result(), tokens)
+        self._summary(console, session, checked, at, end)
+        if end["error"]:
+            console.line(f"error             {end['error']['text']}")
+        if checked.total.mismatches:
+            self._show_mismatch(console, session, checked.total)
+        return FAILED if end["error"] or checked.total.mismatches else 0
+
+    def _summary(self, console, session, checked, at, end):
+        counters, config = end["counters"], self.config
+        cycles = counters["cycles"]
+        beats = counters["read_beats"] + counters["write_beats"]
+        macs = counters["array_rows"] * config.rows * config.cols
+        share = counters["array_rows"] / cycles
+        prompt = len(self.request.prompt)
+        per_token = f"prefill {at[0] / prompt:,.0f}" if at else "no token"
+        if len(at) > 1:
+            per_token += f", decode {(at[-1] - at[0]) / (len(at) - 1):,.0f}"
+        total, operators = checked.total, checked.operators
+        console.line()
+        for name, value in (
+            ("tokens", f"{len(at)} after a prompt of {prompt}"),
+            ("cycles", f"{cycles:,}"),
+            ("cycles per token", per_token),
+            ("memory port", f"{beats / cycles:.1%} of the cycles moved a beat"),
+            ("MACs", f"{macs:,} on {config.rows} x {config.cols}, busy {share:.1%}"),
+            ("simulation", f"{end['cycle'] / session.seconds:,.0f} cycles/s"),
+            (
+                "values compared",
+                f"{total.values:,}: {operators.operators:,} operator outputs, KV cache, tokens",
+            ),
+            ("mismatches", f"{total.mismatches:,}"),
+        ):
+            console.line(f"{name:<18}{value}")
+
+    def _show_mismatch(self, console, session, total):
+        console.line(f"first mismatch    {total.first}")
+        if total.first.cycle is None:
+            console.line("no waveform: nothing was shown in the place where it belongs")
+            return
+        path = BUILD / "mismatch.vcd"
+        with console.building() as on_step:
+            write_waveform(session, total.first.cycle, path, on_step=on_step)
+        console.line(f"waveform          {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
