@@ -24,16 +24,16 @@ def wrapped(value):
     return (value + half) % (2 * half) - half
 
 
-def drive(dut, update, read):
+def drive(dut, update, read, noise):
     dut.i_valid.value = update is not None
     if update is not None:
         dut.i_bank.value, dut.i_addr.value = update["row"]
         dut.i_first.value = update["first"]
         dut.i_psum.value = pack(PSUM, update["psum"])
         dut.i_shift.value = pack(SHIFT, update["shift"])
+    # Without `read_en` the address means nothing.
     dut.read_en.value = read is not None
-    if read is not None:
-        dut.read_bank.value, dut.read_addr.value = read
+    dut.read_bank.value, dut.read_addr.value = read or noise
 
 
 async def plays(dut, updates, reads):
@@ -50,7 +50,7 @@ async def plays(dut, updates, reads):
                     wrapped(o + (p << s))
                     for o, p, s in zip(old, late["psum"], late["shift"], strict=True)
                 ]
-        drive(dut, update, read)
+        drive(dut, update, read, (number % 2, number % DEPTH))
         history.append(update)
         await ReadOnly()
         if expected is not None:
