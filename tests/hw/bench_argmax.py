@@ -77,7 +77,9 @@ async def results_equal_golden(dut, stall, valid):
         payloads, expected = searches(rng, beats, count, kinds)
         await sends(dut, "i_logits", SHAPE, payloads, stall=STALLS[stall])
         await ClockCycles(dut.clk, DUT.latency)
+        await ReadOnly()
         assert not int(dut.busy.value)
+        await RisingEdge(dut.clk)
         assert [await result(dut, row) for row in range(MAX_ROWS)] == expected
 
 
@@ -96,12 +98,10 @@ async def beats_are_taken_every_cycle_and_show_as_documented(dut):
     cocotb.start_soon(sends(dut, "i_logits", SHAPE, payloads))
     dut.result_row.value = 1
     # The first transfer is in the cycle that begins here.
-    for number in range(DUT.latency + len(payloads)):
+    for number in range(DUT.latency + 1 + len(payloads)):
         await ReadOnly()
         assert int(dut.i_logits__ready.value)
+        shown = number - (DUT.latency + 1)
+        if shown >= 0:
+            assert int(dut.result_value.value) == best[shown], f"beat {shown}"
         await RisingEdge(dut.clk)
-        # Asked for in the cycle that ended with this edge.
-        asked = number - DUT.latency
-        if asked >= 0:
-            await ReadOnly()
-            assert int(dut.result_value.value) == best[asked], f"beat {asked}"

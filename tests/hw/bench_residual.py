@@ -53,6 +53,12 @@ def beats(count):
             "add": int(rng.random() < 0.8),
             "first": int(rng.random() < 0.2),
         })
+    # At the end, ORMs in which every beat shows: a bit of its own, of either sign.
+    for row in range(MAX_ROWS if count else 0):
+        for beat in range(BEATS):
+            data = [0] * (LANES - 1) + [rng.choice((1 << beat, ~(1 << beat)))]
+            first = int(beat == 0)
+            payloads.append({"data": data, "row": row, "beat": beat, "add": 0, "first": first})
     return payloads
 
 
