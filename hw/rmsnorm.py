@@ -119,12 +119,12 @@ class RmsNorm(wiring.Component):
     @property
     def search_cycles(self):
         """Cycles of a row, besides its beats, from one job to the next."""
-        return 8 + (self.lanes.bit_length() - 1) + InverseRoot.LATENCY
+        return 7 + (self.lanes.bit_length() - 1) + InverseRoot.LATENCY
 
     @property
     def first_cycles(self):
         """Cycles, besides its beats, from the job of a row that comes alone to its first result."""
-        return self.search_cycles + 8
+        return self.search_cycles + 9
 
     def elaborate(self, platform):
         m = Module()
@@ -242,7 +242,8 @@ class RmsNorm(wiring.Component):
         eps_pending = Signal()
         with m.If(advance & sum_valid):
             m.d.sync += total.eq(total + square_sum)
-        m.d.comb += search.i_total.payload.eq(Mux(total == 0, 1, total))
+        # A total of 0 needs no root: it belongs to a row of zeros.
+        m.d.comb += search.i_total.payload.eq(total)
 
         # First pass of a row, then the search.
         orm_len = Signal(range(_ORM_WIDTH + 1))

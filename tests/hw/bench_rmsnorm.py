@@ -110,5 +110,4 @@ async def rows_follow_each_other_as_documented(dut, dim):
     beats = dim // LANES
     period = max(2 * beats, beats + DUT.search_cycles)
     _, cycles = await UNIT.timing(dut, payloads, count=8 * beats)
-    # From the first row's first beat, which may wait for the second row's, to the last.
-    assert abs(cycles - beats - 7 * period) <= beats
+    assert cycles == 7 * period + beats
