@@ -18,14 +18,12 @@ def beats(count):
     rng = seeded()
     payloads, results = [], []
     for number in range(count):
-        fraction = rng.choice(
-            (
-                MIN_GATE_FRACTION,
-                MAX_GATE_FRACTION,
-                rng.randrange(MIN_GATE_FRACTION, MAX_GATE_FRACTION + 1),
-                rng.randrange(9, 14),
-            )
-        )
+        fraction = rng.choice((
+            MIN_GATE_FRACTION,
+            MAX_GATE_FRACTION,
+            rng.randrange(MIN_GATE_FRACTION, MAX_GATE_FRACTION + 1),
+            rng.randrange(9, 14),
+        ))
         # Where the table ends, and where its steps lie.
         edges = [16 << fraction, -(16 << fraction), 5 << (fraction - 4), -(7 << (fraction - 4))]
         gate = numbers(rng, HEAD_WIDTH, LANES, near=edges)
@@ -57,9 +55,13 @@ async def every_gate_of_a_small_range_equals_golden(dut):
     payloads, results = [], []
     for first in range(gates.start, gates.stop, LANES):
         gate = list(range(first, first + LANES))
-        payloads.append(
-            {"gate": gate, "up": [1 << 15] * LANES, "gate_fraction": 5, "shift": 3, "meta": 0}
-        )
+        payloads.append({
+            "gate": gate,
+            "up": [1 << 15] * LANES,
+            "gate_fraction": 5,
+            "shift": 3,
+            "meta": 0,
+        })
         gated = swiglu(np.array(gate), np.full(LANES, 1 << 15), 5, 3)
         results.append({"data": gated.tolist(), "meta": 0})
     await UNIT.compares(dut, payloads, results)

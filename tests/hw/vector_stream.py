@@ -62,6 +62,7 @@ def numbers(rng, width, count, *, near=()):
 
 
 def seeded():
+    """Return a random generator whose seed is printed; it follows from the seed of the run."""
     seed = random.getrandbits(16)
     print(f"seed {seed}")
     return random.Random(seed)
