@@ -333,7 +333,6 @@ class Core(wiring.Component):
         ]
 
         # KV cache.
-        is_attention = word.opcode == _CODE["attention"]
         linear, attends = views["linear"], views["attention"]
         connect(m, results.o_key_value, kv_writer.i_block)
         m.d.comb += [
@@ -449,9 +448,7 @@ class Core(wiring.Component):
             counts.softmax_busy.eq(scores.busy),
             counts.embed_busy.eq(row_tables.busy),
             counts.post_busy.eq(drain.busy),
-            counts.saturations.eq(
-                Mux(act.valid & act.ready, sum(bit for bit in act.p.clipped), 0)
-            ),
+            counts.saturations.eq(Mux(act.valid & act.ready, sum(bit for bit in act.p.clipped), 0)),
         ]
 
     def _trace(self, m, word, results, residual, label):
@@ -474,9 +471,7 @@ class Core(wiring.Component):
             trace.key_value.data.eq(item.block),
             trace.logits.valid.eq(logits.valid & logits.ready),
             trace.logits.row.eq(label.index),
-            trace.logits.index.eq(
-                (label.strip << exact_log2(self.config.beats)) + label.beat
-            ),
+            trace.logits.index.eq((label.strip << exact_log2(self.config.beats)) + label.beat),
             trace.logits.data.eq(logits.p.data),
         ]
         for name in PROBES:
@@ -490,5 +485,3 @@ def connect_stream(m, source, target):
         target.payload.eq(source.payload),
         source.ready.eq(target.ready),
     ]
-
-

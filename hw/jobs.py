@@ -33,8 +33,8 @@ def matmul_job(config):
     Fields: ``dest``; ``bias``: strips carry one; ``strips``: strips of 32 outputs; ``blocks``:
     blocks of 32 along the reduction; ``heads``, ``head_rows``: the rows fed are ``heads`` times
     ``head_rows``; row (h, i) is row ``row0 + i`` of the activation memory, from block
-    ``src + h * head_blocks``; ``dst``: first block written; ``strips0`` to ``strips2``, ``shift1_0``
-    ...: sections of the outputs.
+    ``src + h * head_blocks``; ``dst``: first block written; ``strips0`` to ``strips2``,
+    ``shift1_0``...: sections of the outputs.
     """
     rows = range(config.max_rows + 1)
     sections = {}

@@ -35,9 +35,9 @@ def strip_info(config):
 class Matmul(wiring.Component):
     """Run matrix jobs: stream weight tiles through the array, leave exact sums in accumulators.
 
-    Computes ``sim.golden.matmul.block_dot`` for every row of the job and every channel of a strip.
-    Words of the stream come in the order of `hw.spec.layout`. While one strip's sums are drained the
-    next is computed.
+    Computes ``sim.golden.matmul.dot`` for every row of the job and every channel of a strip.
+    Words of the stream come in the order of `hw.spec.layout`. While one strip's sums are drained,
+    the next is computed.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Matmul(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cfg = self.config
-        m.submodules.array = array = self.array
+        m.submodules.array = self.array
         m.submodules.acc = acc = Accumulator(cols=cfg.cols, depth=cfg.max_rows * cfg.subs)
 
         # Bank bookkeeping. A header is in use from its first word until its strip is drained.
@@ -289,7 +289,7 @@ class Matmul(wiring.Component):
         section_strip = Signal(16)
         section_head = Signal(8)
         head_block = Signal(4)
-        # Fetched in the cycle after the loader took the job: `loading` rises with the loader's copy.
+        # Copied in the cycle after the loader took the job: `loading` rises with its copy.
         was_loading = Signal()
         m.d.sync += was_loading.eq(loading)
         with m.If(loading & ~was_loading & ~busy):

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import Out, connect
 
 from .core import PROBES, Core, probe_signature
 from .csr import Csr

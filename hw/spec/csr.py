@@ -45,7 +45,7 @@ REGISTERS = {
     "irq_enable": Register(0x054, "rw", "IRQ bits that raise the interrupt line"),
     "irq_status": Register(0x058, "rw", "IRQ bits; writing 1 clears a bit"),
     "program_addr": Register(0x060, "rw", "address of the first operator word"),
-    "prompt_addr": Register(0x064, "rw", "address of the prompt: one 32-bit token id after another"),
+    "prompt_addr": Register(0x064, "rw", "address of the prompt: 32-bit token ids"),
     "prompt_len": Register(0x068, "rw", "tokens of the prompt, at least 1"),
     "max_tokens": Register(0x06C, "rw", "tokens to write at most, at least 1"),
     "eos_token": Register(0x070, "rw", "token that ends the sequence; 0xFFFFFFFF for none"),

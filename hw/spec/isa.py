@@ -59,7 +59,8 @@ class Operator:
 
 #: Units of the fields: ``src``, ``dst``, ``q_src``: blocks of 32 in a row of the activation memory;
 #: ``blocks``: blocks of 32 along the reduction; ``strips<n>``: strips of 32 output channels of
-#: section n; ``valid``: tokens of the vocabulary; ``kv_offset``, ``head_stride``: bytes inside a page of the KV cache.
+#: section n; ``valid``: tokens of the vocabulary; ``kv_offset``, ``head_stride``: bytes inside a
+#: page of the KV cache.
 OPERATORS = {
     "embed": Operator(1, (("shift", 6), ("blocks", 10), ("valid", 32))),
     "rope": Operator(2, (("spare", 6), ("blocks", 10))),
@@ -151,4 +152,5 @@ def decode(word):
                 values[field] = bits >> offset & (1 << width) - 1
                 offset += width
             return name, values
-    raise ValueError(f"opcode must be one of {[o.opcode for o in OPERATORS.values()]}, not {opcode}")
+    allowed = [operator.opcode for operator in OPERATORS.values()]
+    raise ValueError(f"opcode must be one of {allowed}, not {opcode}")
