@@ -336,7 +336,11 @@ async def halt_in_the_middle_leaves_a_clean_controller(dut, seed, stall):
         getattr(dut, f"{name}__valid").value = 0
     for name in ("o_stream", "o_fetch"):
         getattr(dut, f"{name}__ready").value = 0
+    # Data that comes with halt is never written.
+    dut.i_wdata__payload.value = pack(WRITE, {"data": [0x77] * PORT, "strobe": (1 << PORT) - 1})
+    dut.i_wdata__valid.value = rng.randrange(2)
     await halts(dut, rng.choice((1, 2, 400)))
+    dut.i_wdata__valid.value = 0
     # Bytes are either as before or as some command wrote them.
     allowed = {0xA5}
     long = random_commands(rng, 8, 60, ("image",))

@@ -19,7 +19,8 @@ from tests.support.bench import (
 
 SEED = 1
 WIDTH = params()["width"]
-PAYLOADS = [random.Random(SEED).getrandbits(WIDTH) for _ in range(200)]
+RNG = random.Random(SEED)
+PAYLOADS = [RNG.getrandbits(WIDTH) for _ in range(200)]
 
 
 @cocotb.test()
