@@ -20,9 +20,11 @@ class AxiMemory:
     Parameters
     ----------
     dut : SimHandle
-        Top module; the port is called ``axi``.
-    size : int
-        Bytes of memory, from address 0; addresses beyond are a failure.
+        Top module.
+    prefix : str
+        What the names of the port's signals begin with; by default that of a port ``axi``.
+    base, size : int
+        First address of the memory, and its bytes; addresses outside are a failure.
     latency : int
         Cycles from an address to the first beat, and from the last beat written to its response.
     stall : callable
@@ -33,8 +35,20 @@ class AxiMemory:
         Response for a burst, by its address.
     """
 
-    def __init__(self, dut, *, size=1 << 16, latency=1, stall=None, seed=1, errors=None):
+    def __init__(
+        self,
+        dut,
+        *,
+        prefix="axi_",
+        base=0,
+        size=1 << 16,
+        latency=1,
+        stall=None,
+        seed=1,
+        errors=None,
+    ):
         self.dut = dut
+        self.base = base
         self.latency = latency
         self.errors = dict(errors or {})
         self.rng = random.Random(seed)
@@ -46,7 +60,7 @@ class AxiMemory:
         self.announced = deque()  # bursts whose data is missing: [ID, address, beats left, start]
         self.answering = deque()  # (due, ID, response)
         self.now = 0
-        bus = AxiBus.from_prefix(dut, "axi_")
+        bus = AxiBus.from_prefix(dut, prefix)
         self.ar, self.r = AxiARSink(bus.read.ar, dut.clk), AxiRSource(bus.read.r, dut.clk)
         self.aw, self.w = AxiAWSink(bus.write.aw, dut.clk), AxiWSink(bus.write.w, dut.clk)
         self.b = AxiBSource(bus.write.b, dut.clk)
@@ -54,12 +68,12 @@ class AxiMemory:
         for index, channel in enumerate((self.ar, self.r, self.aw, self.w, self.b)):
             channel.log.setLevel("WARNING")
             if stall is not None:
-                channel.set_pause_generator(self._pauses(stall, skip=index))
+                channel.set_pause_generator(self.pauses(stall, skip=index))
         cocotb.start_soon(self._serve())
 
     @staticmethod
-    def _pauses(stall, skip):
-        # Out of step with each other, from the same generator.
+    def pauses(stall, *, skip):
+        """Return pauses of a channel, out of step with those of another ``skip``."""
         idle = stall()
         for _ in range(7 * skip):
             next(idle)
@@ -93,7 +107,8 @@ class AxiMemory:
         assert addr % self.beat_bytes == 0, f"{addr:#x} is not aligned"
         end = addr + beats * self.beat_bytes
         assert addr // 4096 == (end - 1) // 4096, f"{addr:#x} + {beats} beats leaves its page"
-        assert end <= len(self.content), f"{addr:#x} + {beats} beats is outside the memory"
+        inside = self.base <= addr and end <= self.base + len(self.content)
+        assert inside, f"{addr:#x} + {beats} beats is outside the memory"
         return addr, beats
 
     def _read_beat(self):
@@ -103,7 +118,8 @@ class AxiMemory:
         rid = self.rng.choice(due)
         burst = self.reading[rid][0]
         _, addr, beats, resp = burst
-        data = int.from_bytes(self.content[addr : addr + self.beat_bytes], "little")
+        at = addr - self.base
+        data = int.from_bytes(self.content[at : at + self.beat_bytes], "little")
         burst[1:3] = addr + self.beat_bytes, beats - 1
         if beats == 1:
             self.reading[rid].popleft()
@@ -127,7 +143,7 @@ class AxiMemory:
             data = int(beat.wdata).to_bytes(self.beat_bytes, "little")
             for i in range(self.beat_bytes):
                 if strobe >> i & 1:
-                    self.content[addr + i] = data[i]
+                    self.content[addr - self.base + i] = data[i]
             burst[1:3] = addr + self.beat_bytes, beats - 1
             if beats == 1:
                 self.announced.popleft()
