@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from .jobs import Dest, RowScale, result_label
-from .matmul import strip_info
 from .requantiser import OutWidth, Requantiser
+from .row_feeder import strip_info
 from .spec.formats import ACC_WIDTH, EXP_WIDTH
 
 __all__ = ["Drain"]

@@ -1,0 +1,303 @@
+"""Fetches rows of activations or probabilities for the array, tile after tile."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .activation_memory import Block
+from .jobs import Dest, matmul_job
+from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, PROB_PLANE_SHIFT, PROB_WIDTH
+
+__all__ = ["FEED_LATENCY", "RowFeeder", "feed_tag", "strip_info"]
+
+#: Cycles from the address of an activation row to its entry into the array.
+FEED_LATENCY = 3
+
+
+def strip_info(config):
+    """Return the layout of what is known of a strip when its sums are complete.
+
+    ``section``, ``section_strip``: place among the outputs; ``head``, ``block``: of a fused
+    projection, KV head and block in it; ``last``: of the job.
+    """
+    return data.StructLayout({
+        "job": matmul_job(config),
+        "section": unsigned(2),
+        "section_strip": unsigned(16),
+        "head": unsigned(8),
+        "block": unsigned(4),
+        "last": 1,
+    })
+
+
+def feed_tag(config):
+    """Return the layout of what is to become of the sums of a row in the array.
+
+    ``swap``: first row of a tile; ``addr``, ``bank``, ``first``: accumulators, and whether to begin
+    a sum; ``shift``: exponent of the row, to which with ``by_column`` that of the column comes;
+    ``last``: of the strip.
+    """
+    return data.StructLayout({
+        "valid": 1,
+        "swap": 1,
+        "addr": range(config.max_rows * config.subs),
+        "bank": 1,
+        "first": 1,
+        "last": 1,
+        "by_column": 1,
+        "shift": unsigned(6),
+    })
+
+
+class RowFeeder(wiring.Component):
+    """Fetch the rows of a matrix job for each tile, as soon as the tile is loaded.
+
+    For P.V the exponent of each position is folded into its probability, which then goes in as two
+    rows of seven bits: `numerics.md` 3.2 steps 7 and 8.
+
+    Parameters
+    ----------
+    config : ArchConfig
+
+    Members
+    -------
+    job, loading : In
+        The loader's job; a new one is copied when ``loading`` rises.
+    busy : Out(1)
+        Rows are yet to be fed.
+    act_*, prob_*, value_* : read ports, data one cycle after the address. See `Matmul`.
+    tile_ready, tile_start : from and to `WeightLoader`.
+    banks_used : In(2)
+        Banks of sums that are not free for a new strip.
+    begins : Out(2)
+        A bit for each bank: a strip begins in it, described by ``strip``.
+    strip : Out(strip_info)
+    tag, fed : Out
+        A row enters the array (``tag.valid``), `FEED_LATENCY` cycles after its address.
+    feeding, starved : Out(1)
+        A row is fetched; there are rows to fetch and no tile.
+
+    Timing
+    ------
+    A row each cycle, without bubbles between tiles that are ready.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        block, row = unsigned(10), range(config.max_rows)
+        super().__init__({
+            "job": In(matmul_job(config)),
+            "loading": In(1),
+            "busy": Out(1),
+            "act_block": Out(block),
+            "act_row": Out(row),
+            "act": In(Block),
+            "prob_row": Out(row),
+            "prob_block": Out(block),
+            "prob": In(data.ArrayLayout(unsigned(PROB_WIDTH), BLOCK_LEN)),
+            "value_block": Out(unsigned(4)),
+            "value_exp": In(data.ArrayLayout(unsigned(EXP_WIDTH), BLOCK_LEN)),
+            "value_max_row": Out(row),
+            "value_max": In(unsigned(EXP_WIDTH)),
+            "tile_ready": In(1),
+            "tile_start": Out(1),
+            "banks_used": In(2),
+            "begins": Out(2),
+            "strip": Out(strip_info(config)),
+            "tag": Out(feed_tag(config)),
+            "fed": Out(data.ArrayLayout(signed(ACT_WIDTH), config.rows)),
+            "feeding": Out(1),
+            "starved": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        busy = self.busy
+        job = Signal(matmul_job(cfg))
+        bank = Signal()
+        strip = Signal(16)
+        sub = Signal(range(max(2, cfg.subs)))
+        block = Signal(12)
+        tile = Signal(range(max(2, cfg.tiles_per_block)))
+        head = Signal(range(cfg.max_rows + 1))
+        head_row = Signal(range(cfg.max_rows + 1))
+        index = Signal(range(cfg.max_rows))
+        plane = Signal()  # 0: high half of the probabilities
+        source = Signal(10)  # block of the row's head
+        in_tile = Signal()
+        section = Signal(2)
+        section_strip = Signal(16)
+        section_head = Signal(8)
+        head_block = Signal(4)
+        was_loading = Signal()
+        m.d.sync += was_loading.eq(self.loading)
+        with m.If(self.loading & ~was_loading & ~busy):
+            m.d.sync += [
+                busy.eq(1),
+                job.eq(self.job),
+                strip.eq(0),
+                section.eq(0),
+                section_strip.eq(0),
+                section_head.eq(0),
+                head_block.eq(0),
+                source.eq(self.job.src),
+            ]
+
+        is_values = job.dest == Dest.VALUES
+        first_of_strip = (sub == 0) & (block == 0) & (tile == 0) & ~in_tile
+        bank_free = ~self.banks_used.bit_select(bank, 1)
+        can_start = busy & ~in_tile & self.tile_ready & (bank_free | ~first_of_strip)
+        issue = Signal()
+        m.d.comb += [
+            self.tile_start.eq(can_start),
+            issue.eq(can_start | in_tile),
+            self.feeding.eq(issue),
+            self.starved.eq(busy & ~in_tile & ~self.tile_ready),
+        ]
+
+        last_row = head_row == job.head_rows - 1
+        last_head = head == job.heads - 1
+        last_plane = plane | ~is_values
+        end_tile = last_row & last_head & last_plane
+        end_block = tile == cfg.tiles_per_block - 1
+        end_sub = end_block & (block == job.blocks - 1)
+        end_strip = end_sub & (sub == cfg.subs - 1)
+        last = strip == job.strips - 1
+
+        info = Signal(strip_info(cfg))
+        m.d.comb += [
+            info.job.eq(job),
+            info.section.eq(section),
+            info.section_strip.eq(section_strip),
+            info.head.eq(section_head),
+            info.block.eq(head_block),
+            info.last.eq(last),
+        ]
+        m.d.comb += self.strip.eq(info)
+        with m.If(can_start & first_of_strip):
+            m.d.comb += self.begins.eq(Mux(bank, 2, 1))
+
+        with m.If(issue):
+            m.d.sync += [
+                in_tile.eq(1),
+                head_row.eq(head_row + 1),
+                index.eq(index + 1),
+            ]
+            with m.If(last_row):
+                m.d.sync += [
+                    head_row.eq(0),
+                    head.eq(head + 1),
+                    source.eq(source + job.head_blocks),
+                ]
+                with m.If(last_head):
+                    m.d.sync += [
+                        head.eq(0),
+                        index.eq(0),
+                        plane.eq(1),
+                        source.eq(job.src),
+                    ]
+            with m.If(end_tile):
+                m.d.sync += [in_tile.eq(0), plane.eq(0), tile.eq(tile + 1)]
+                with m.If(end_block):
+                    m.d.sync += [tile.eq(0), block.eq(block + 1)]
+                with m.If(end_sub):
+                    m.d.sync += [block.eq(0), sub.eq(sub + 1)]
+                with m.If(end_strip):
+                    m.d.sync += [sub.eq(0), strip.eq(strip + 1), bank.eq(~bank)]
+                    self._next_section(m, job, section, section_strip, section_head, head_block)
+                    with m.If(last):
+                        m.d.sync += busy.eq(0)
+
+        row = Signal(range(cfg.max_rows))
+        m.d.comb += [
+            row.eq(job.row0 + head_row),
+            self.act_block.eq(source + block),
+            self.act_row.eq(row),
+            self.prob_row.eq(index),
+            self.prob_block.eq(block),
+            self.value_block.eq(strip),
+            self.value_max_row.eq(head_row),
+        ]
+
+        # Stage 1: the memories' data; pick the tile's part of the 32 elements.
+        tags = [Signal(feed_tag(cfg), name=f"feed_tag_{n}") for n in range(FEED_LATENCY)]
+        picks = Signal.like(tile, name="pick_tile")
+        values = Signal()
+        low = Signal()
+        sub_index = Signal(range(cfg.max_rows * cfg.subs))
+        m.d.comb += sub_index.eq(index * cfg.subs + sub)
+        m.d.sync += [
+            tags[0].valid.eq(issue),
+            tags[0].swap.eq(can_start),
+            tags[0].addr.eq(sub_index),
+            tags[0].bank.eq(bank),
+            tags[0].first.eq((block == 0) & (tile == 0) & ~plane),
+            tags[0].last.eq(end_tile & end_strip),
+            tags[0].by_column.eq(job.dest == Dest.SCORES),
+            tags[0].shift.eq(Mux(is_values & ~plane, PROB_PLANE_SHIFT, 0)),
+            picks.eq(tile),
+            values.eq(is_values),
+            low.eq(plane),
+        ]
+
+        count = cfg.rows
+        act = Signal(data.ArrayLayout(signed(ACT_WIDTH), count), reset_less=True)
+        prob = Signal(data.ArrayLayout(unsigned(PROB_WIDTH), count), reset_less=True)
+        drop = Signal(data.ArrayLayout(unsigned(EXP_WIDTH), count), reset_less=True)
+        values_2, low_2 = Signal(), Signal()
+        m.d.sync += [tags[1].eq(tags[0]), values_2.eq(values), low_2.eq(low)]
+        with m.If(~values):
+            m.d.sync += tags[1].shift.eq(self.act.exp)
+        with m.Switch(picks):
+            for number in range(cfg.tiles_per_block):
+                with m.Case(number):
+                    for lane in range(count):
+                        element = number * count + lane
+                        m.d.sync += act[lane].eq(self.act.q[element])
+                        with m.If(values):
+                            m.d.sync += [
+                                prob[lane].eq(self.prob[element]),
+                                drop[lane].eq(self.value_max - self.value_exp[element]),
+                            ]
+
+        # Stage 2: the exponent of V folded into p, then the plane of the result.
+        fed = Signal(data.ArrayLayout(signed(ACT_WIDTH), count), reset_less=True)
+        m.d.sync += tags[2].eq(tags[1])
+        for lane in range(count):
+            with m.If(values_2):
+                amount = drop[lane]
+                doubled = Signal(PROB_WIDTH + 1, name=f"prob_doubled_{lane}")
+                rounded = Signal(PROB_WIDTH, name=f"prob_rounded_{lane}")
+                # RSH(p, s) = ((2 p >> s) + 1) >> 1: the bit below the result rounds.
+                m.d.comb += [
+                    doubled.eq(Cat(0, prob[lane]) >> amount),
+                    rounded.eq((doubled + 1) >> 1),
+                ]
+                half = PROB_PLANE_SHIFT
+                m.d.sync += fed[lane].eq(
+                    Mux(low_2, rounded[:half], rounded[half : 2 * half]),
+                )
+            with m.Else():
+                m.d.sync += fed[lane].eq(act[lane])
+
+        m.d.comb += [self.tag.eq(tags[2]), self.fed.eq(fed)]
+        return m
+
+    def _next_section(self, m, job, section, section_strip, section_head, head_block):
+        """Advance the place of a strip among the outputs: section, strip in it, head, block."""
+        m.d.sync += [section_strip.eq(section_strip + 1), head_block.eq(head_block + 1)]
+        with m.If(job.dest == Dest.GLU):
+            # Strips alternate: gate, up. Both have the same strip number.
+            m.d.sync += [section.eq(section ^ 1), section_strip.eq(section_strip + section[0])]
+        with m.Elif(job.dest == Dest.QKV):
+            with m.If(head_block == job.head_blocks - 1):
+                m.d.sync += [head_block.eq(0), section_head.eq(section_head + 1)]
+            strips = Array([job.strips0, job.strips1, job.strips2, job.strips2])[section]
+            with m.If(section_strip == strips - 1):
+                m.d.sync += [
+                    section.eq(section + 1),
+                    section_strip.eq(0),
+                    section_head.eq(0),
+                    head_block.eq(0),
+                ]

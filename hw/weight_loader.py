@@ -1,0 +1,200 @@
+"""Takes a job's words from the stream: headers, exponents, weights."""
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .jobs import Dest, matmul_job
+from .spec.formats import BLOCK_LEN, EXP_WIDTH
+
+__all__ = ["WeightLoader"]
+
+
+class WeightLoader(wiring.Component):
+    """Take the words of a matrix job in their order, and load tile after tile into the array.
+
+    Parameters
+    ----------
+    config : ArchConfig
+    delay : int
+        Cycles from taking a weight word to offering it to the array.
+
+    Members
+    -------
+    i_job : In(stream of matmul_job)
+        Taken when this unit and the feeder are at rest.
+    i_words : In(stream of cols bytes)
+        The weight stream.
+    o_table : Out(stream of cols bytes)
+        Header words of a strip: multipliers and biases.
+    weight_valid, weight_row, weight : Out
+        To the array.
+    taken : Out(1)
+        A weight word is taken.
+    job, busy : Out
+        The job whose words are being taken.
+    feeder_busy : In(1)
+    tile_ready : Out(1)
+        All words of a tile are taken and its rows may be fed: the last word in this very cycle, or
+        before.
+    tile_start : In(1)
+        The tile's first row is fetched. Only while ``tile_ready``.
+    exponents : Out(ArrayLayout(unsigned(EXP_WIDTH), cols))
+        Exponents of the tile's columns, valid with ``tile_ready``.
+    header_bank, header_bias : Out(1)
+        Bank of the header that ``o_table`` is filling; whether it holds biases.
+    header_takes : Out(2)
+        A bit for each bank: its header is in use from now on.
+    header_used : In(2)
+        Banks whose header may not be overwritten.
+
+    Timing
+    ------
+    A word each cycle. The next tile's first word is taken one cycle after ``tile_start``.
+    """
+
+    def __init__(self, config, *, delay):
+        self.config = config
+        self.delay = delay
+        self.word = data.ArrayLayout(signed(8), config.cols)
+        super().__init__({
+            "i_job": In(stream.Signature(matmul_job(config))),
+            "i_words": In(stream.Signature(self.word)),
+            "o_table": Out(stream.Signature(self.word)),
+            "weight_valid": Out(1),
+            "weight_row": Out(range(config.rows)),
+            "weight": Out(self.word),
+            "taken": Out(1),
+            "job": Out(matmul_job(config)),
+            "busy": Out(1),
+            "feeder_busy": In(1),
+            "tile_ready": Out(1),
+            "tile_start": In(1),
+            "exponents": Out(data.ArrayLayout(unsigned(EXP_WIDTH), config.cols)),
+            "header_bank": Out(1),
+            "header_bias": Out(1),
+            "header_takes": Out(2),
+            "header_used": In(2),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        bank = Signal()
+        strip = Signal(16)
+        sub = Signal(range(max(2, cfg.subs)))
+        block = Signal(12)
+        tile = Signal(range(max(2, cfg.tiles_per_block)))
+        word = Signal(range(cfg.rows))
+        header_words = Signal(range(3 * 2 * BLOCK_LEN // cfg.cols + 1))
+        header_count = Signal.like(header_words)
+        job = Signal(matmul_job(cfg))
+        loading = Signal()
+        shadow_full = Signal()
+        tile_ready = self.tile_ready
+        exponents = Signal.like(self.exponents)
+
+        m.d.comb += [
+            header_words.eq(Mux(job.bias, 6 * BLOCK_LEN // cfg.cols, 2 * BLOCK_LEN // cfg.cols)),
+            self.o_table.payload.eq(self.i_words.payload),
+            self.header_bank.eq(bank),
+            self.header_bias.eq(job.bias),
+        ]
+
+        # Weights wait as long as a row takes from its memory to the array, so that the first row of
+        # a tile may be fetched in the cycle in which the tile's last word is taken.
+        taken = Signal()
+        stages = [(taken, word, self.i_words.payload)]
+        for number in range(self.delay):
+            valid = Signal(name=f"weight_valid_{number}")
+            index = Signal(range(cfg.rows), name=f"weight_row_{number}")
+            value = Signal(self.word, name=f"weight_{number}", reset_less=True)
+            m.d.sync += [
+                valid.eq(stages[-1][0]),
+                index.eq(stages[-1][1]),
+                value.eq(stages[-1][2]),
+            ]
+            stages.append((valid, index, value))
+        m.d.comb += [
+            self.weight_valid.eq(stages[-1][0]),
+            self.weight_row.eq(stages[-1][1]),
+            self.weight.eq(stages[-1][2]),
+            self.taken.eq(taken),
+            self.job.eq(job),
+            self.busy.eq(loading),
+            self.exponents.eq(exponents),
+        ]
+
+        last_block = block == job.blocks - 1
+        last_sub = sub == cfg.subs - 1
+        last_strip = strip == job.strips - 1
+        is_scores = job.dest == Dest.SCORES
+
+        with m.FSM():
+            with m.State("IDLE"):
+                # The feeder copies the job in the cycle after; then both run it.
+                m.d.comb += self.i_job.ready.eq(~self.feeder_busy)
+                m.d.sync += job.eq(self.i_job.payload)
+                with m.If(self.i_job.valid & ~self.feeder_busy):
+                    m.d.sync += [
+                        strip.eq(0),
+                        sub.eq(0),
+                        block.eq(0),
+                        tile.eq(0),
+                        word.eq(0),
+                        header_count.eq(0),
+                        loading.eq(1),
+                    ]
+                    with m.Switch(self.i_job.payload.dest):
+                        with m.Case(Dest.SCORES):
+                            m.next = "EXPONENTS"
+                        with m.Case(Dest.VALUES):
+                            m.next = "WEIGHTS"
+                        with m.Default():
+                            m.next = "HEADER"
+            with m.State("HEADER"):
+                free = ~self.header_used.bit_select(bank, 1) | (header_count != 0)
+                m.d.comb += [
+                    self.o_table.valid.eq(self.i_words.valid & free),
+                    self.i_words.ready.eq(self.o_table.ready & free),
+                ]
+                with m.If(self.o_table.valid & self.o_table.ready):
+                    m.d.comb += self.header_takes.eq(Mux(bank, 2, 1))
+                    m.d.sync += header_count.eq(header_count + 1)
+                    with m.If(header_count == header_words - 1):
+                        m.d.sync += header_count.eq(0)
+                        m.next = "WEIGHTS"
+            with m.State("EXPONENTS"):
+                m.d.comb += self.i_words.ready.eq(~shadow_full)
+                with m.If(self.i_words.valid & ~shadow_full):
+                    for lane in range(cfg.cols):
+                        m.d.sync += exponents[lane].eq(
+                            self.i_words.payload[lane].as_unsigned()[:EXP_WIDTH]
+                        )
+                    m.next = "WEIGHTS"
+            with m.State("WEIGHTS"):
+                m.d.comb += [
+                    self.i_words.ready.eq(~shadow_full),
+                    taken.eq(self.i_words.valid & ~shadow_full),
+                ]
+                with m.If(taken):
+                    m.d.sync += word.eq(word + 1)
+                    with m.If(word == cfg.rows - 1):
+                        m.d.sync += [word.eq(0), tile.eq(tile + 1)]
+                        with m.If(tile == cfg.tiles_per_block - 1):
+                            m.d.sync += [tile.eq(0), block.eq(block + 1)]
+                            with m.If(is_scores):
+                                m.next = "EXPONENTS"
+                            with m.If(last_block):
+                                m.d.sync += [block.eq(0), sub.eq(sub + 1)]
+                                with m.If(last_sub):
+                                    m.d.sync += [sub.eq(0), strip.eq(strip + 1), bank.eq(~bank)]
+                                    with m.If(last_strip):
+                                        m.d.sync += loading.eq(0)
+                                        m.next = "IDLE"
+                                    with m.Elif((job.dest != Dest.VALUES) & ~is_scores):
+                                        m.next = "HEADER"
+        m.d.comb += tile_ready.eq(shadow_full | (taken & (word == cfg.rows - 1)))
+        with m.If(tile_ready):
+            m.d.sync += shadow_full.eq(~self.tile_start)
+        return m
