@@ -72,18 +72,25 @@ def _in_package(name, module, package):
 def calibration_windows(tokenizer, path=CALIBRATION):
     """Return the sequences of tokens on which ranges are measured.
 
+    The first is a conversation, where the model has a chat template: its special tokens have the
+    largest activations.
+
     Raises
     ------
     CheckpointError
         A text that is missing, that is no UTF-8, or that is empty.
     """
     try:
-        tokens = tokenizer.encode(Path(path).read_text(encoding="utf-8"))[:CALIBRATION_TOKENS]
+        text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"calibration text {path}: {error}") from None
+    tokens = tokenizer.encode(text)[:CALIBRATION_TOKENS]
     if not tokens:
         raise CheckpointError(f"calibration text {path} must not be empty")
-    return [tokens[at : at + WINDOW_TOKENS] for at in range(0, len(tokens), WINDOW_TOKENS)]
+    windows = [tokens[at : at + WINDOW_TOKENS] for at in range(0, len(tokens), WINDOW_TOKENS)]
+    if tokenizer.chat_template is not None:
+        windows.insert(0, tokenizer.encode_chat(tokenizer.decode(windows[0])))
+    return windows
 
 
 def load_model(name, calibration=None):
