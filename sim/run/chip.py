@@ -88,7 +88,7 @@ def emit_verilog(config, path, *, trace=False):
 
 def probe_widths(config):
     """Return (name, kind, width of data in bits) of each probe."""
-    from hw.core import PROBES, probe_signature
+    from hw.probe import PROBES, probe_signature
 
     members = probe_signature(config).members
     return [
