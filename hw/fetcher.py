@@ -34,7 +34,9 @@ class Fetcher(wiring.Component):
 
     Timing
     ------
-    A word each cycle, once its beat is there.
+    The command is on offer one cycle after the request. Then a word each cycle, the first in the
+    cycle of its beat: ``i_beat.ready`` depends combinationally on the ready of ``o_program`` or
+    ``o_data``, and their valid on ``i_beat.valid``.
     """
 
     def __init__(self, *, port_bytes):

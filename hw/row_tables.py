@@ -78,7 +78,6 @@ class RowTables(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        cfg = self.config
         taking = Signal()
         self._descriptors(m)
         self._entries(m, taking)
