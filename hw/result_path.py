@@ -95,10 +95,10 @@ class ResultPath(wiring.Component):
         m.d.comb += [
             glu.gate_fraction.eq(self.gate_fraction),
             glu.shift.eq(self.glu_shift),
-            qkv.table_en.eq(self.rope_en),
-            qkv.table_row.eq(self.rope_row),
-            qkv.table_addr.eq(self.rope_addr),
-            qkv.table.eq(self.rope),
+            qkv.rope_en.eq(self.rope_en),
+            qkv.rope_row.eq(self.rope_row),
+            qkv.rope_addr.eq(self.rope_addr),
+            qkv.rope.eq(self.rope),
         ]
 
         def offer(target):
