@@ -45,6 +45,18 @@ class Request(wiring.Component):
     error, error_cause, error_addr : Out
         The request cannot go on.
     busy : Out(1)
+        A request is on; high with ``start`` already.
+
+    Timing
+    ------
+    After a pass that emits, ``pass_start`` comes four cycles after ``pass_done``, plus those in
+    which ``ring_busy`` or ``writes_pending`` is high. After another, the next chunk is asked for
+    two cycles after ``pass_done``, and ``pass_start`` follows its last word.
+
+    Raises
+    ------
+    ValueError
+        More rows or pages than one fetch has words.
     """
 
     REGISTERS = (
@@ -63,6 +75,10 @@ class Request(wiring.Component):
     )
 
     def __init__(self, config):
+        most = (1 << fetch_layout()["words"].width) - 1
+        for name in ("max_rows", "max_pages"):
+            if getattr(config, name) > most:
+                raise ValueError(f"{name} must be at most {most}, not {getattr(config, name)!r}")
         self.config = config
         row = range(config.max_rows)
         super().__init__({
@@ -162,7 +178,7 @@ class Request(wiring.Component):
                 m.d.sync += end.eq(pos + left)
                 m.next = "CHECK_END"
                 with m.If((left == 0) | (self.max_tokens == 0)):
-                    trap("bad_request", self.prompt_len)
+                    trap("bad_request", 0)
                 with m.Elif((self.ring_len == 0) | ~ring_is_power):
                     trap("bad_request", self.ring_len)
                 with m.Elif((self.page_count == 0) | (self.page_count > cfg.max_pages)):

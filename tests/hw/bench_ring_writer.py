@@ -106,5 +106,7 @@ async def nothing_is_written_without_start(dut):
     dut.token.value = 5
     for _ in range(10):
         await ReadOnly()
-        assert not (dut.busy.value or dut.o_write__valid.value or dut.o_wdata__valid.value)
+        assert not dut.busy.value
+        assert not dut.o_write__valid.value
+        assert not dut.o_wdata__valid.value
         await RisingEdge(dut.clk)
