@@ -295,7 +295,7 @@ class Core(wiring.Component):
             results.rope_en.eq(row_tables.table_en),
             results.rope_row.eq(row_tables.table_row),
             results.rope_addr.eq(row_tables.table_addr),
-            results.rope.eq(row_tables.table),
+            results.rope.eq(row_tables.table_entry),
             argmax.i_logits.valid.eq(logits.valid),
             logits.ready.eq(argmax.i_logits.ready),
             argmax.i_logits.p.data.eq(logits.p.data),
