@@ -45,7 +45,13 @@ class ResultPath(wiring.Component):
     block_en, block_dst, block_row, block : Out
         Write the activation memory.
     busy : Out(1)
-        Elements are inside.
+        Elements are inside that are to become a block. Results of another destination than those
+        before must not come while it is high.
+
+    Timing
+    ------
+    Takes a beat a cycle. Residual, logits and scores pass in the same cycle: ``i_act.ready``
+    depends combinationally on the ``ready`` of the output that the label names.
     """
 
     def __init__(self, config):
@@ -188,7 +194,7 @@ class ResultPath(wiring.Component):
         ]
 
         # Beats on their way to a block.
-        inside = Signal(8)
+        inside = Signal(8)  # two blocks, and fewer than 16 in a pipeline
         gate = (meta.dest == Dest.GLU) & (meta.section == 0)
         quantised = (
             (meta.dest == Dest.QKV) | ((meta.dest == Dest.GLU) & ~gate) | (meta.dest == Dest.VALUES)
