@@ -267,6 +267,14 @@ async def the_last_position_may_be_used(dut, changes):
 
 
 @cocotb.test()
+@cocotb.parametrize(more=[0, 1, TOP - CONFIG.max_rows])
+async def chunks_have_no_more_rows_than_the_chip(dut, more):
+    most = CONFIG.max_rows
+    log = await compares(dut, request_of(prompt_len=2 * most + 1, max_prefill=most + more))
+    assert [len(step[2]) for step in log if step[0] == "pass"][:3] == [most, most, 1]
+
+
+@cocotb.test()
 async def tokens_of_prompt_chunks_do_not_count(dut):
     """What passes that emit nothing leave behind is neither reported nor the end."""
     registers = request_of(prompt_len=3, max_prefill=1, eos_token=9, max_tokens=2)

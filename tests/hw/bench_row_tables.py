@@ -95,7 +95,8 @@ def embed_word(blocks, shift=9, valid=VOCABULARY):
 
 
 def rope_word(blocks):
-    words = rope_row_words(CONFIG, blocks)
+    """A rope word, and the words of its rows: padded, as if alignment were twice what it is."""
+    words = rope_row_words(CONFIG, blocks) + CONFIG.align_bytes // CONFIG.cols
     return encode("rope", addr=ADDR, words=words, blocks=blocks), words
 
 
@@ -131,6 +132,27 @@ async def embedding_equals_golden(dut, i_stall, o_stall):
         for task in tasks:
             await task
         await until_idle(dut)
+
+
+@cocotb.test()
+async def busy_lasts_until_the_last_beat_is_written(dut):
+    rng = np.random.default_rng(94)
+    await prepare(dut, [1] * CONFIG.max_rows)
+    word, words = embed_word(1)
+    entries = rows_of_entries(rng, 1, words).reshape(-1, CONFIG.entry_bytes).tolist()
+    dut.o_descriptor__ready.value = 1
+    dut.o_residual__ready.value = 1
+    await begin(dut, word=word, rows=1)
+    await sends(dut, "i_entry", ENTRY, entries)
+    dut.o_residual__ready.value = 0
+    for _ in range(10):
+        await ReadOnly()
+        assert dut.busy.value
+        await RisingEdge(dut.clk)
+    assert dut.o_residual__valid.value
+    dut.o_residual__ready.value = 1
+    await until_idle(dut)
+    assert not dut.o_residual__valid.value
 
 
 async def records_table(dut, seen):
