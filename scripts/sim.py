@@ -186,7 +186,7 @@ class _Job:
             ("cycles per token", per_token),
             ("memory port", f"{beats / cycles:.1%} of the cycles moved a beat"),
             ("MACs", f"{macs:,} on {config.rows} x {config.cols}, busy {share:.1%}"),
-            ("simulation", f"{end['cycle'] / session.seconds:,.0f} cycles/s"),
+            ("simulation", f"{session.cycles_per_second:,.0f} cycles/s"),
             (
                 "values compared",
                 f"{total.values:,}: {operators.operators:,} operator outputs, KV cache, tokens",
