@@ -7,13 +7,14 @@ from amaranth.utils import exact_log2
 
 from .burst_cutter import command_layout
 from .memory_controller import FETCH_BEATS_WIDTH
+from .spec.config import MAX_FETCH
 
 __all__ = ["Fetcher", "fetch_layout"]
 
 
 def fetch_layout():
     """Return the layout of a request: ``words`` (from 1) 32-bit words from ``addr`` (bytes) on."""
-    return data.StructLayout({"addr": 32, "words": 8})
+    return data.StructLayout({"addr": 32, "words": range(MAX_FETCH + 1)})
 
 
 class Fetcher(wiring.Component):

@@ -52,11 +52,6 @@ class Request(wiring.Component):
     After a pass that emits, ``pass_start`` comes four cycles after ``pass_done``, plus those in
     which ``ring_busy`` or ``writes_pending`` is high. After another, the next chunk is asked for
     two cycles after ``pass_done``, and ``pass_start`` follows its last word.
-
-    Raises
-    ------
-    ValueError
-        More rows or pages than one fetch has words.
     """
 
     REGISTERS = (
@@ -75,10 +70,6 @@ class Request(wiring.Component):
     )
 
     def __init__(self, config):
-        most = (1 << fetch_layout()["words"].width) - 1
-        for name in ("max_rows", "max_pages"):
-            if getattr(config, name) > most:
-                raise ValueError(f"{name} must be at most {most}, not {getattr(config, name)!r}")
         self.config = config
         row = range(config.max_rows)
         super().__init__({
@@ -202,7 +193,8 @@ class Request(wiring.Component):
                     with m.If(count == self.page_count - 1):
                         m.d.sync += count.eq(0)
                         m.next = "PLAN"
-                    with m.If((self.page < self.kv_base) | (self.page >= self.kv_limit)):
+                    outside = (self.page < self.kv_base) | (self.page >= self.kv_limit)
+                    with m.If(outside | (self.page & (cfg.align_bytes - 1)).any()):
                         trap("bad_page", self.page)
             with m.State("PLAN"):
                 m.d.sync += [

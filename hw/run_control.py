@@ -35,11 +35,12 @@ class RunControl(wiring.Component):
     progress : In(1)
         Something moved in this cycle.
     watchdog : In(32)
-        Cycles without progress before a trap; 0 for never.
+        Cycles without progress before a trap; 0 for never. They count anew when the core is
+        reset: a bus that does not come to rest in them ends the run by an error, too.
     busy, done : Out(1)
         A run is on, or coming to rest; the last run came to the end of its request.
     error_event, error_cause, error_addr : Out
-        The run ends by an error: one strobe for a run.
+        The run ends by an error. One strobe for a run, and one more if the bus then hangs.
     done_event : Out(1)
         The run is over and the core at rest, for whatever reason.
 
@@ -80,7 +81,8 @@ class RunControl(wiring.Component):
         m = Module()
         quiet = Signal(32)  # cycles since something moved
         starved = Signal()
-        m.d.sync += quiet.eq(Mux(self.progress | ~self.busy, 0, quiet + 1))
+        settling = Signal()
+        m.d.sync += quiet.eq(Mux(self.progress | ~self.busy | settling, 0, quiet + 1))
         m.d.comb += [
             starved.eq((self.watchdog != 0) & (quiet >= self.watchdog)),
             self.busy.eq(1),
@@ -114,11 +116,16 @@ class RunControl(wiring.Component):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
                 # The controller sees `halt` for a cycle before its `idle` counts.
-                m.d.comb += [self.halt.eq(1), self.core_reset.eq(1)]
+                m.d.comb += [self.halt.eq(1), self.core_reset.eq(1), settling.eq(1)]
                 m.next = "HALT"
             with m.State("HALT"):
                 m.d.comb += [self.halt.eq(1), self.core_reset.eq(1)]
                 with m.If(self.idle):
+                    m.next = "REST"
+                with m.Elif(starved):
+                    # A bus that never answers: say so. The controller drops what comes later.
+                    m.d.comb += self.error_event.eq(1)
+                    m.d.sync += self.done.eq(0)
                     m.next = "REST"
             with m.State("REST"):
                 m.d.comb += [self.core_reset.eq(1), self.done_event.eq(1)]

@@ -41,8 +41,9 @@ def memory_of(rng, registers):
     """Return the 32-bit words of prompt and page table by address."""
     memory = {PROMPT + 4 * n: rng.getrandbits(32) for n in range(CONFIG.max_context + 1)}
     for page in range(CONFIG.max_pages):
-        memory[TABLE + 4 * page] = rng.choice((KV_BASE, KV_LIMIT - 1, rng.randrange(1 << 16)))
-        memory[TABLE + 4 * page] |= KV_BASE
+        step = CONFIG.align_bytes
+        aligned = rng.randrange(KV_BASE, KV_LIMIT, step)
+        memory[TABLE + 4 * page] = rng.choice((KV_BASE, KV_LIMIT - step, aligned))
     return memory
 
 
@@ -313,7 +314,9 @@ async def bad_numbers_are_refused_before_anything_is_fetched(dut, case):
 
 
 @cocotb.test()
-@cocotb.parametrize(index=range(CONFIG.max_pages), page=[0, KV_BASE - 1, KV_LIMIT, TOP])
+@cocotb.parametrize(
+    index=range(CONFIG.max_pages), page=[0, KV_BASE - 1, KV_BASE + 1, KV_LIMIT, TOP]
+)
 async def a_page_outside_the_region_is_refused(dut, index, page):
     registers = request_of()
     memory = memory_of(random.Random(1), registers)

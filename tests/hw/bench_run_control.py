@@ -173,3 +173,24 @@ async def next_start_may_follow_at_once(dut):
     assert seen["busy"] == high(20, (2, 7), (9, 14))
     assert seen["done"] == high(20, (5, 8))
     assert seen["done_event"] == high(20, (7, 7), (14, 14))
+
+
+@cocotb.test()
+@cocotb.parametrize(limit=[5, 50])
+async def a_bus_that_hangs_after_the_end_is_an_error(dut, limit):
+    seen = await plays(dut, limit + 30, {2: {"start": 1}, 6: {"finished": 1}}, watchdog=limit)
+    at, cause, _ = error_of(seen)
+    assert (at, cause) == (8 + limit, WATCHDOG)
+    assert seen["halt"] == high(limit + 30, (7, at))
+    assert seen["done_event"] == high(limit + 30, (at + 1, at + 1))
+    assert seen["busy"] == high(limit + 30, (3, at + 1))
+    assert not seen["done"][-1]
+
+
+@cocotb.test()
+async def progress_on_the_bus_puts_the_watchdog_off(dut):
+    inputs = {cycle: {"progress": 1} for cycle in range(9, 60, 4)}
+    inputs |= {2: {"start": 1}, 6: {"stop": 1}, 70: {"idle": 1}}
+    seen = await plays(dut, 80, inputs, watchdog=15)
+    assert not any(seen["error_event"])
+    assert seen["done_event"] == high(80, (71, 71))

@@ -17,12 +17,3 @@ def test_request(chip):
         name=f"request_{chip}",
         params={"config": config},
     )
-
-
-@pytest.mark.parametrize(
-    ("name", "fields"),
-    [("max_rows", {"max_rows": 256}), ("max_pages", {"max_context": 256 * 64})],
-)
-def test_a_fetch_must_hold_all_rows_and_pages(name, fields):
-    with pytest.raises(ValueError, match=f"{name} must be at most 255, not 256"):
-        Request(ArchConfig(**fields))
