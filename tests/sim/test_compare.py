@@ -69,7 +69,7 @@ def test_equal_traces_have_no_mismatch(run, tmp_path):
     assert (result.mismatches, result.first) == (0, None)
     width = {KV: 33, BLOCK: 33}
     lanes = compiled.config.lanes
-    assert result.values == sum(width.get(record[0], lanes) for record in records)
+    assert result.values == sum(width.get(record[0], lanes) for record in records) + COUNT
     # Every operator but rope and end shows something in each pass; the last two only at its end.
     emitting, others = COUNT, golden.pass_count - COUNT
     shown = len(compiled.names) - 2 + compiled.shape.layers  # qkv has two probes
@@ -217,6 +217,22 @@ def test_recorded_passes_only_are_compared(run, tmp_path):
     assert not result.mismatches
     assert 0 < result.operators < whole.operators
     assert part.tokens == golden.tokens
+
+
+def test_argmax_of_passes_that_are_not_recorded_is_compared(run, tmp_path):
+    compiled, _, records = run
+    model = random_model(small_shape(vocab=90), 3)
+    part = run_golden(model, PROMPT, COUNT, chunk=CHUNK, check_tokens=1)
+    kind, lanes = PROBES["logits"], compiled.config.lanes
+    at = max(at for at, record in enumerate(records) if record[0] == kind)
+    while records[at][3] * lanes + 1 >= 90 or records[at][3] == part.tokens[-1] // lanes:
+        at -= 1
+    large = np.array([0, 1 << 30] + [0] * (lanes - 2), dtype="<i4").tobytes()
+    wrong = changed(records, at, payload=large)
+    result = compare_trace(compiled, part, write(tmp_path / "trace", wrong))
+    assert result.mismatches == 1
+    assert result.first.what == f"argmax of the logits of token {COUNT - 1}"
+    assert result.first.got == records[at][3] * lanes + 1
 
 
 def test_file_that_is_no_trace_is_refused(run, tmp_path):
