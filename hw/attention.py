@@ -25,7 +25,8 @@ class Attention(wiring.Component):
     Members
     -------
     start : In(1)
-        Begin, in the same cycle as `KvReader`. ``word``, ``first_pos`` and ``rows`` must hold while ``busy``.
+        Begin, in the same cycle as `KvReader`. ``word``, ``first_pos`` and ``rows`` must hold while
+        ``busy``.
     word : In(operator_layout("attention"))
     first_pos, rows : In
         Position of row 0; number of rows.

@@ -1,4 +1,7 @@
-"""The chip without its bus: units joined by streams."""
+"""The chip without its bus: units joined by streams.
+
+Longer than 400 lines: it holds nothing but joints, and a joint is easiest to find where all are.
+"""
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
@@ -19,6 +22,7 @@ from .memory_writer import write_data_layout
 from .norm_operator import NormOperator
 from .operator_word import operator_layout
 from .page_table import PageTable
+from .probe import PROBES, probe_signature
 from .program_fetch import ProgramFetch
 from .request import Request
 from .residual import Residual
@@ -28,42 +32,15 @@ from .row_tables import RowTables
 from .scores import Scores
 from .sequencer import Sequencer
 from .spec.csr import ERRORS
-from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, RESIDUAL_WIDTH
+from .spec.formats import BLOCK_LEN
 from .spec.isa import OPERATORS
 from .table_reader import TableReader
 from .value_exponents import ValueExponents
 from .weight_streamer import WeightStreamer
 
-__all__ = ["PROBES", "Core", "probe_signature"]
-
-#: Probes: what `trace` shows of each operator, and the number of each kind in a trace file.
-PROBES = {"block": 0, "residual": 1, "key_value": 2, "logits": 3}
+__all__ = ["Core"]
 
 _CODE = {name: operator.opcode for name, operator in OPERATORS.items()}
-
-
-def probe_signature(config):
-    """Return the signature of all probes.
-
-    ``block``: a block as the activation memory stores it, ``index`` its place in the row.
-    ``residual``: a beat as it is stored. ``key_value``: a block appended to the cache, ``index`` =
-    is_value << 12 | head << 4 | block. ``logits``: a beat of logits.
-    """
-    block = BLOCK_LEN * ACT_WIDTH + EXP_WIDTH
-    beat = config.lanes * RESIDUAL_WIDTH
-    widths = {"block": block, "residual": beat, "key_value": block, "logits": beat}
-    return wiring.Signature({
-        name: Out(
-            wiring.Signature({
-                "valid": Out(1),
-                "op": Out(16),
-                "row": Out(16),
-                "index": Out(16),
-                "data": Out(widths[name]),
-            })
-        )
-        for name in PROBES
-    })
 
 
 class Core(wiring.Component):
@@ -318,7 +295,7 @@ class Core(wiring.Component):
             results.rope_en.eq(row_tables.table_en),
             results.rope_row.eq(row_tables.table_row),
             results.rope_addr.eq(row_tables.table_addr),
-            results.rope.eq(row_tables.table),
+            results.rope.eq(row_tables.table_entry),
             argmax.i_logits.valid.eq(logits.valid),
             logits.ready.eq(argmax.i_logits.ready),
             argmax.i_logits.p.data.eq(logits.p.data),

@@ -25,6 +25,9 @@ _WIDTHS = {
 class Drain(wiring.Component):
     """Requantise a strip's sums row by row, the 32 channels of a row in ``beats`` beats.
 
+    Each lane computes ``sim.golden.requantise``; of ``Dest.VALUES``, ``sim.golden.attention``'s
+    ``normalise``; of ``Dest.SCORES`` the first shift only.
+
     Parameters
     ----------
     config : ArchConfig
@@ -37,7 +40,8 @@ class Drain(wiring.Component):
         Entries of a strip's header: multipliers, then with ``header_bias`` low and high halves of
         the biases; into bank ``header_bank``.
     scale_en, scale_row, scale : read port
-        Scale of an attention row, one cycle later.
+        Scale of an attention row, one cycle later. It, as sums and exponents, must stay while its
+        ``_en`` is low.
     value_max_en, value_max_block, value_max_row, value_max : read port
         Largest exponent of V that a row sees, one cycle later.
     o_act : Out(stream of the requantiser's output)
@@ -47,8 +51,13 @@ class Drain(wiring.Component):
 
     Timing
     ------
-    One beat per cycle, back to back over rows and strips.
+    One beat per cycle, back to back over rows and strips; a strip's first :attr:`LATENCY` cycles
+    after ``strip_valid``. ``i_header`` is taken at once. ``strip_done`` depends combinationally on
+    ``o_act.ready``.
     """
+
+    #: Cycles from ``strip_valid`` to the offer of the strip's first beat.
+    LATENCY = 1 + Requantiser.LATENCY
 
     def __init__(self, config):
         self.config = config
@@ -90,7 +99,7 @@ class Drain(wiring.Component):
         head_row = Signal(range(cfg.max_rows + 1))
         index = Signal(range(cfg.max_rows))
         beat = Signal(range(max(2, cfg.beats)))
-        block = Signal(10)  # first block of the head: dst + head * head_blocks, less dst
+        block = Signal(10)  # first block of the head, from dst on
         advance = Signal()
         offered = Signal()
 

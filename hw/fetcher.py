@@ -7,13 +7,14 @@ from amaranth.utils import exact_log2
 
 from .burst_cutter import command_layout
 from .memory_controller import FETCH_BEATS_WIDTH
+from .spec.config import MAX_FETCH
 
 __all__ = ["Fetcher", "fetch_layout"]
 
 
 def fetch_layout():
     """Return the layout of a request: ``words`` (from 1) 32-bit words from ``addr`` (bytes) on."""
-    return data.StructLayout({"addr": 32, "words": 8})
+    return data.StructLayout({"addr": 32, "words": range(MAX_FETCH + 1)})
 
 
 class Fetcher(wiring.Component):
@@ -34,7 +35,9 @@ class Fetcher(wiring.Component):
 
     Timing
     ------
-    A word each cycle, once its beat is there.
+    The command is on offer one cycle after the request. Then a word each cycle, the first in the
+    cycle of its beat: ``i_beat.ready`` depends combinationally on the ready of ``o_program`` or
+    ``o_data``, and their valid on ``i_beat.valid``.
     """
 
     def __init__(self, *, port_bytes):

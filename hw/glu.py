@@ -29,7 +29,15 @@ class Glu(wiring.Component):
         Products, lanes x 24 bits, with the label of the up.
     gate_fraction, shift : In(6)
         Fraction bits of the gate; shift of the product. Must hold while anything is inside.
+
+    Timing
+    ------
+    Takes a beat a cycle, and offers an up's product :attr:`LATENCY` cycles later. ``i_act.ready``
+    depends combinationally on ``o_ffn.ready`` and on ``i_act.p.meta``: a gate never waits.
     """
+
+    #: Cycles from an up on ``i_act`` to the offer of its product.
+    LATENCY = 1 + Activation.LATENCY
 
     def __init__(self, config):
         self.config = config

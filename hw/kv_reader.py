@@ -37,11 +37,11 @@ class KvReader(wiring.Component):
     o_descriptor : Out(stream of descriptor_layout)
         To the weight streamer.
     busy : Out(1)
-        Descriptors are yet to come.
+        Descriptors are yet to come; high with ``start`` already.
 
     Timing
     ------
-    A descriptor every three cycles.
+    A descriptor every three cycles, the first on offer three cycles after ``start``.
     """
 
     def __init__(self, config):

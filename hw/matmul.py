@@ -1,15 +1,14 @@
 """The matrix unit: weights in, rows through the systolic array, exact sums out."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
 from .accumulator import Accumulator
-from .activation_memory import Block
 from .jobs import matmul_job
-from .row_feeder import FEED_LATENCY, RowFeeder, feed_tag, strip_info
-from .spec.formats import ACC_WIDTH, BLOCK_LEN, EXP_WIDTH, PROB_WIDTH
+from .row_feeder import FEED_LATENCY, RowFeeder, feed_ports, feed_tag, strip_info
+from .spec.formats import ACC_WIDTH
 from .systolic_array import SystolicArray
 from .weight_loader import WeightLoader
 
@@ -17,16 +16,6 @@ __all__ = ["Matmul"]
 
 #: Tiles that can be inside the array at once, at most.
 _TILES_IN_FLIGHT = 16
-
-_READ_ADDRESSES = (
-    "act_block",
-    "act_row",
-    "prob_row",
-    "prob_block",
-    "value_block",
-    "value_max_row",
-)
-_READ_DATA = ("act", "prob", "value_exp", "value_max")
 
 
 class Matmul(wiring.Component):
@@ -72,21 +61,11 @@ class Matmul(wiring.Component):
     def __init__(self, config):
         self.config = config
         self.word = data.ArrayLayout(signed(8), config.cols)
-        block, row = unsigned(10), range(config.max_rows)
         super().__init__({
             "i_job": In(stream.Signature(matmul_job(config))),
             "i_words": In(stream.Signature(self.word)),
             "o_table": Out(stream.Signature(self.word)),
-            "act_block": Out(block),
-            "act_row": Out(row),
-            "act": In(Block),
-            "prob_row": Out(row),
-            "prob_block": Out(block),
-            "prob": In(data.ArrayLayout(unsigned(PROB_WIDTH), BLOCK_LEN)),
-            "value_block": Out(unsigned(4)),
-            "value_exp": In(data.ArrayLayout(unsigned(EXP_WIDTH), BLOCK_LEN)),
-            "value_max_row": Out(row),
-            "value_max": In(unsigned(EXP_WIDTH)),
+            **feed_ports(config),
             "strip_valid": Out(1),
             "strip": Out(strip_info(config)),
             "strip_bank": Out(1),
@@ -112,10 +91,9 @@ class Matmul(wiring.Component):
         connect(m, flipped(self.i_job), loader.i_job)
         connect(m, flipped(self.i_words), loader.i_words)
         connect(m, loader.o_table, flipped(self.o_table))
-        for name in _READ_ADDRESSES:
-            m.d.comb += getattr(self, name).eq(getattr(feeder, name))
-        for name in _READ_DATA:
-            m.d.comb += getattr(feeder, name).eq(getattr(self, name))
+        for name, member in feed_ports(cfg).items():
+            ours, inner = getattr(self, name), getattr(feeder, name)
+            m.d.comb += ours.eq(inner) if member.flow is Out else inner.eq(ours)
         m.d.comb += [
             loader.feeder_busy.eq(feeder.busy),
             loader.tile_start.eq(feeder.tile_start),

@@ -34,7 +34,8 @@ class NormOperator(wiring.Component):
 
     Timing
     ------
-    An entry of gains each cycle, then about two cycles for each beat of a row.
+    Takes an entry of gains each cycle, and the first row's job in the cycle after the last; rows
+    then follow each other as in `RmsNorm`.
     """
 
     def __init__(self, config):

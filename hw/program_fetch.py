@@ -1,4 +1,4 @@
-"""Fetches operator words ahead of their use, around and around the program."""
+"""Fetches operator words, around and around the program."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
@@ -22,15 +22,17 @@ class ProgramFetch(wiring.Component):
     Members
     -------
     run : In(1)
-        Fetch. While it is low the next word is the program's first.
+        Begin with the program's first word. Once begun, only reset ends it.
     program_addr : In(32)
-        Address of the first word.
+        Address of the first word. Must hold until reset.
     o_request, i_word : to `Fetcher`.
     o_operator : Out(stream of located_word)
+        One word at a time.
 
     Timing
     ------
-    One word is fetched ahead of the one on offer.
+    A word is asked for in the cycle after ``run`` or after the word before was taken, and on offer
+    in the cycle after its last 32 bits came.
     """
 
     def __init__(self):

@@ -5,8 +5,8 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .jobs import result_label
-from .rope import Rope
-from .spec.formats import HEAD_WIDTH, ROPE_WIDTH
+from .rope import Rope, rope_result_layout
+from .spec.formats import ROPE_WIDTH
 
 __all__ = ["QkvProjection"]
 
@@ -16,8 +16,8 @@ _VALUES = 2  # section of v, which is not rotated
 class QkvProjection(wiring.Component):
     """Rotate q and k of each head by the row's position, and let v pass.
 
-    The projection itself is a job of `Matmul` whose sections are q, k and v; this unit is the part
-    of its way that is theirs alone. What leaves is block quantised head by head; k and v are
+    The projection itself is a job of `Matmul` whose sections are q, k and v; this unit is on
+    the way of their results. What leaves is block quantised head by head; k and v are
     appended to the KV cache, q stays in the activation memory. Computes ``sim.golden.rope``.
 
     Parameters
@@ -26,31 +26,35 @@ class QkvProjection(wiring.Component):
 
     Members
     -------
-    i_act : In(stream of data, label)
-        Results of the fused pass: ``data``: lanes x 18 bits, ``meta``: result_label.
+    i_act : In(stream of data, meta)
+        Results of the fused pass. ``data``: lanes x 18 bits, ``meta``: result_label.
     o_act : Out(stream of data, meta)
         The same, rotated.
-    table_en, table_row, table_addr, table : In
-        Write one entry of the row's cosines and sines, ``lanes // 2`` pairs (cosine, sine);
-        ``table_addr``: beat of the head.
+    rope_en, rope_row, rope_addr, rope : In
+        Write an entry of ``lanes // 2`` pairs (cosine, sine). ``rope_addr``: beat of the head.
+
+    Timing
+    ------
+    Takes a beat a cycle, and offers its result :attr:`LATENCY` cycles later. ``i_act.ready``
+    depends combinationally on ``o_act.ready``.
     """
+
+    #: Cycles from a transfer on ``i_act`` to the offer of its result.
+    LATENCY = 1 + Rope.LATENCY
 
     def __init__(self, config):
         self.config = config
         self.label = result_label(config)
         self.entry = data.ArrayLayout(signed(ROPE_WIDTH), config.lanes)
         beats = config.max_head_dim // config.lanes
-        vector = data.StructLayout({
-            "data": data.ArrayLayout(signed(HEAD_WIDTH), config.lanes),
-            "meta": self.label,
-        })
+        vector = rope_result_layout(lanes=config.lanes, meta_shape=self.label)
         super().__init__({
             "i_act": In(stream.Signature(vector)),
             "o_act": Out(stream.Signature(vector)),
-            "table_en": In(1),
-            "table_row": In(range(config.max_rows)),
-            "table_addr": In(range(beats)),
-            "table": In(self.entry),
+            "rope_en": In(1),
+            "rope_row": In(range(config.max_rows)),
+            "rope_addr": In(range(beats)),
+            "rope": In(self.entry),
         })
 
     def elaborate(self, platform):
@@ -63,9 +67,9 @@ class QkvProjection(wiring.Component):
         )
         write, read = table.write_port(), table.read_port()
         m.d.comb += [
-            write.en.eq(self.table_en),
-            write.addr.eq(Cat(self.table_row, self.table_addr)),
-            write.data.eq(self.table),
+            write.en.eq(self.rope_en),
+            write.addr.eq(Cat(self.rope_row, self.rope_addr)),
+            write.data.eq(self.rope),
         ]
 
         # One stage, in which the row's cosines and sines are fetched.
@@ -73,11 +77,13 @@ class QkvProjection(wiring.Component):
         offered = Signal()
         advance = Signal()
         meta = self.i_act.p.meta
+        place = Signal(range(beats))  # beat of the head
         m.d.comb += [
+            place.eq(meta.block * cfg.beats + meta.beat),
             advance.eq(~offered | rope.i_vec.ready),
             self.i_act.ready.eq(advance),
             read.en.eq(advance),
-            read.addr.eq(Cat(meta.row, (meta.block * cfg.beats + meta.beat)[: (beats - 1).bit_length()])),
+            read.addr.eq(Cat(meta.row, place)),
         ]
         with m.If(advance):
             m.d.sync += [held.eq(self.i_act.payload), offered.eq(self.i_act.valid)]

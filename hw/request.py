@@ -45,6 +45,13 @@ class Request(wiring.Component):
     error, error_cause, error_addr : Out
         The request cannot go on.
     busy : Out(1)
+        A request is on; high with ``start`` already.
+
+    Timing
+    ------
+    After a pass that emits, ``pass_start`` comes four cycles after ``pass_done``, plus those in
+    which ``ring_busy`` or ``writes_pending`` is high. After another, the next chunk is asked for
+    two cycles after ``pass_done``, and ``pass_start`` follows its last word.
     """
 
     REGISTERS = (
@@ -162,7 +169,7 @@ class Request(wiring.Component):
                 m.d.sync += end.eq(pos + left)
                 m.next = "CHECK_END"
                 with m.If((left == 0) | (self.max_tokens == 0)):
-                    trap("bad_request", self.prompt_len)
+                    trap("bad_request", 0)
                 with m.Elif((self.ring_len == 0) | ~ring_is_power):
                     trap("bad_request", self.ring_len)
                 with m.Elif((self.page_count == 0) | (self.page_count > cfg.max_pages)):
@@ -186,7 +193,8 @@ class Request(wiring.Component):
                     with m.If(count == self.page_count - 1):
                         m.d.sync += count.eq(0)
                         m.next = "PLAN"
-                    with m.If((self.page < self.kv_base) | (self.page >= self.kv_limit)):
+                    outside = (self.page < self.kv_base) | (self.page >= self.kv_limit)
+                    with m.If(outside | (self.page & (cfg.align_bytes - 1)).any()):
                         trap("bad_page", self.page)
             with m.State("PLAN"):
                 m.d.sync += [

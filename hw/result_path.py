@@ -45,7 +45,13 @@ class ResultPath(wiring.Component):
     block_en, block_dst, block_row, block : Out
         Write the activation memory.
     busy : Out(1)
-        Elements are inside.
+        Elements are inside that are to become a block. Results of another destination than those
+        before must not come while it is high.
+
+    Timing
+    ------
+    Takes a beat a cycle. Residual, logits and scores pass in the same cycle: ``i_act.ready``
+    depends combinationally on the ``ready`` of the output that the label names.
     """
 
     def __init__(self, config):
@@ -95,10 +101,10 @@ class ResultPath(wiring.Component):
         m.d.comb += [
             glu.gate_fraction.eq(self.gate_fraction),
             glu.shift.eq(self.glu_shift),
-            qkv.table_en.eq(self.rope_en),
-            qkv.table_row.eq(self.rope_row),
-            qkv.table_addr.eq(self.rope_addr),
-            qkv.table.eq(self.rope),
+            qkv.rope_en.eq(self.rope_en),
+            qkv.rope_row.eq(self.rope_row),
+            qkv.rope_addr.eq(self.rope_addr),
+            qkv.rope.eq(self.rope),
         ]
 
         def offer(target):
@@ -188,7 +194,7 @@ class ResultPath(wiring.Component):
         ]
 
         # Beats on their way to a block.
-        inside = Signal(8)
+        inside = Signal(8)  # two blocks, and fewer than 16 in a pipeline
         gate = (meta.dest == Dest.GLU) & (meta.section == 0)
         quantised = (
             (meta.dest == Dest.QKV) | ((meta.dest == Dest.GLU) & ~gate) | (meta.dest == Dest.VALUES)

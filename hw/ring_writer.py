@@ -24,14 +24,22 @@ class RingWriter(wiring.Component):
     Members
     -------
     start : In(1)
-        Write. The others must hold while ``busy``.
+        Write. ``addr``, ``token`` and ``pos`` must hold while ``busy``.
     addr : In(32)
         Address of the entry, a multiple of 16.
-    token, pos, cycles : In
+    token, pos : In(32)
         What it says.
+    cycles : In(64)
+        A running counter: the entry says what it was with ``start``.
     o_write, o_wdata : Out
         To the memory controller.
     busy : Out(1)
+        Something is yet to be taken; high with ``start`` already.
+
+    Timing
+    ------
+    The command is on offer one cycle after ``start``, its beats from the cycle after that one's
+    transfer on: one, or as many as an entry takes.
     """
 
     def __init__(self, *, port_bytes):
@@ -52,7 +60,8 @@ class RingWriter(wiring.Component):
         size = self.port_bytes
         beats = max(1, RING_ENTRY_BYTES // size)
         port_bits = exact_log2(size)
-        entry = Cat(self.token, self.pos, self.cycles)
+        started = Signal(64)  # what `cycles` was: an offer may not change
+        entry = Cat(self.token, self.pos, started)
         beat = Signal(range(max(2, beats)))
         m.d.comb += [
             self.o_write.p.addr.eq(Cat(Const(0, port_bits), self.addr[port_bits:])),
@@ -74,6 +83,7 @@ class RingWriter(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(self.start)
+                m.d.sync += started.eq(self.cycles)
                 with m.If(self.start):
                     m.next = "COMMAND"
             with m.State("COMMAND"):

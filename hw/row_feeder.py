@@ -8,7 +8,7 @@ from .activation_memory import Block
 from .jobs import Dest, matmul_job
 from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, PROB_PLANE_SHIFT, PROB_WIDTH
 
-__all__ = ["FEED_LATENCY", "RowFeeder", "feed_tag", "strip_info"]
+__all__ = ["FEED_LATENCY", "RowFeeder", "feed_ports", "feed_tag", "strip_info"]
 
 #: Cycles from the address of an activation row to its entry into the array.
 FEED_LATENCY = 3
@@ -49,6 +49,23 @@ def feed_tag(config):
     })
 
 
+def feed_ports(config):
+    """Return the read ports of a feeder: activations, probabilities, exponents of V."""
+    block, row = unsigned(10), range(config.max_rows)
+    return {
+        "act_block": Out(block),
+        "act_row": Out(row),
+        "act": In(Block),
+        "prob_row": Out(row),
+        "prob_block": Out(block),
+        "prob": In(data.ArrayLayout(unsigned(PROB_WIDTH), BLOCK_LEN)),
+        "value_block": Out(unsigned(4)),
+        "value_exp": In(data.ArrayLayout(unsigned(EXP_WIDTH), BLOCK_LEN)),
+        "value_max_row": Out(row),
+        "value_max": In(unsigned(EXP_WIDTH)),
+    }
+
+
 class RowFeeder(wiring.Component):
     """Fetch the rows of a matrix job for each tile, as soon as the tile is loaded.
 
@@ -84,21 +101,11 @@ class RowFeeder(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        block, row = unsigned(10), range(config.max_rows)
         super().__init__({
             "job": In(matmul_job(config)),
             "loading": In(1),
             "busy": Out(1),
-            "act_block": Out(block),
-            "act_row": Out(row),
-            "act": In(Block),
-            "prob_row": Out(row),
-            "prob_block": Out(block),
-            "prob": In(data.ArrayLayout(unsigned(PROB_WIDTH), BLOCK_LEN)),
-            "value_block": Out(unsigned(4)),
-            "value_exp": In(data.ArrayLayout(unsigned(EXP_WIDTH), BLOCK_LEN)),
-            "value_max_row": Out(row),
-            "value_max": In(unsigned(EXP_WIDTH)),
+            **feed_ports(config),
             "tile_ready": In(1),
             "tile_start": Out(1),
             "banks_used": In(2),

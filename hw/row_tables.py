@@ -28,25 +28,30 @@ class RowTables(wiring.Component):
     is_rope : In(1)
         The operator is ``rope``: rows by position. Otherwise ``embed``: rows by token.
     word : In(operator_layout("embed"))
-        Also a ``rope`` word, whose fields lie in the same places as far as it has them.
+        Also a ``rope`` word, whose fields lie in the same places as far as it has them. ``words``
+        is below 2**16, and tokens below 2**24.
     first_pos, rows : In
         Position of row 0; number of rows.
     token_row, token : Out, In(32)
-        Token of a row, one cycle later.
+        Token of a row, one cycle later. What is not below the word's ``valid`` is no token.
     o_descriptor : Out(stream of descriptor_layout)
     issuing : Out(1)
         Descriptors are yet to come.
     i_entry : In(stream of 2 * lanes bytes)
         Entries of the table rows.
     o_residual : Out(stream of residual_write_layout)
-    table_en, table_row, table_addr, table : to `QkvProjection`
+    table_en, table_row, table_addr, table_entry : to `QkvProjection`
+        Entries of the rope table.
     bad_token : Out(1)
-        ``token`` is not below the word's ``valid``: nothing is fetched for it.
+        High for one cycle, with ``token``: an ``embed`` got what is no token. Nothing is fetched
+        for it, and nothing moves until reset.
     busy : Out(1)
+        High with ``start`` already, until the last entry is taken and written.
 
     Timing
     ------
-    An entry each cycle; an embedding's entry holds two beats and takes two.
+    A descriptor every three cycles, the first on offer three cycles after ``start``. An entry
+    each cycle; an embedding's entry holds two beats and takes two.
     """
 
     def __init__(self, config):
@@ -71,14 +76,13 @@ class RowTables(wiring.Component):
             "table_en": Out(1),
             "table_row": Out(rows),
             "table_addr": Out(range(config.max_head_dim // config.lanes)),
-            "table": Out(data.ArrayLayout(signed(ROPE_WIDTH), config.lanes)),
+            "table_entry": Out(data.ArrayLayout(signed(ROPE_WIDTH), config.lanes)),
             "bad_token": Out(1),
             "busy": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        cfg = self.config
         taking = Signal()
         self._descriptors(m)
         self._entries(m, taking)
@@ -143,7 +147,7 @@ class RowTables(wiring.Component):
         m.d.comb += [
             self.table_row.eq(row),
             self.table_addr.eq(count),
-            self.table.eq(entry),
+            self.table_entry.eq(entry),
             embedding.i_row.p.multiplier.eq(multiplier),
             embedding.i_row.p.shift.eq(self.word.shift),
             embedding.i_row.p.meta.row.eq(row),

@@ -18,7 +18,8 @@ class RunControl(wiring.Component):
     Members
     -------
     start, stop : In(1)
-        What the host wants. ``start`` comes only while not ``busy``.
+        What the host wants. ``start`` comes only while not ``busy``; ``stop`` counts only while a
+        run is on, and after an error or the end of the request in the same cycle.
     core_start, core_reset : Out(1)
         To the core.
     halt : Out(1)
@@ -29,17 +30,26 @@ class RunControl(wiring.Component):
     core_error, core_cause, core_addr : In
         Errors of the core.
     bus_error, bus_cause, bus_addr : In
-        Errors of the memory controller.
+        Errors of the memory controller; of several in one cycle these are reported, and those of
+        the core before the watchdog's.
     progress : In(1)
         Something moved in this cycle.
     watchdog : In(32)
-        Cycles without progress before a trap; 0 for never.
+        Cycles without progress before a trap; 0 for never. They count anew when the core is
+        reset: a bus that does not come to rest in them ends the run by an error, too.
     busy, done : Out(1)
-        A run is on; the last run came to its end.
+        A run is on, or coming to rest; the last run came to the end of its request.
     error_event, error_cause, error_addr : Out
-        The run ends by an error: one strobe for a run.
+        The run ends by an error. One strobe for a run, and one more if the bus then hangs.
     done_event : Out(1)
         The run is over and the core at rest, for whatever reason.
+
+    Timing
+    ------
+    ``core_start`` comes with ``start``. ``halt`` and ``core_reset`` rise in the cycle after a run's
+    end, and ``halt`` lasts to the first cycle with ``idle`` but its own first; ``done_event``
+    follows, and one cycle later the next ``start`` is taken. The watchdog's trap comes
+    ``watchdog + 1`` cycles after the last ``progress``.
     """
 
     def __init__(self):
@@ -71,7 +81,8 @@ class RunControl(wiring.Component):
         m = Module()
         quiet = Signal(32)  # cycles since something moved
         starved = Signal()
-        m.d.sync += quiet.eq(Mux(self.progress | ~self.busy, 0, quiet + 1))
+        settling = Signal()
+        m.d.sync += quiet.eq(Mux(self.progress | ~self.busy | settling, 0, quiet + 1))
         m.d.comb += [
             starved.eq((self.watchdog != 0) & (quiet >= self.watchdog)),
             self.busy.eq(1),
@@ -105,11 +116,16 @@ class RunControl(wiring.Component):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
                 # The controller sees `halt` for a cycle before its `idle` counts.
-                m.d.comb += [self.halt.eq(1), self.core_reset.eq(1)]
+                m.d.comb += [self.halt.eq(1), self.core_reset.eq(1), settling.eq(1)]
                 m.next = "HALT"
             with m.State("HALT"):
                 m.d.comb += [self.halt.eq(1), self.core_reset.eq(1)]
                 with m.If(self.idle):
+                    m.next = "REST"
+                with m.Elif(starved):
+                    # A bus that never answers: say so. The controller drops what comes later.
+                    m.d.comb += self.error_event.eq(1)
+                    m.d.sync += self.done.eq(0)
                     m.next = "REST"
             with m.State("REST"):
                 m.d.comb += [self.core_reset.eq(1), self.done_event.eq(1)]

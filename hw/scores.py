@@ -39,11 +39,20 @@ class Scores(wiring.Component):
     prob_row, prob_block, prob : read port
         32 probabilities of a row, one cycle later.
     scale_en, scale_row, scale : read port
-        Scale of a row, one cycle later.
+        Scale of a row, one cycle later; it stays while ``scale_en`` is low.
+
+    Timing
+    ------
+    Scores are taken at once. Between a row's last beat of a strip and its first of the next there
+    must be :attr:`strip_gap` cycles; `Matmul` needs many more for a strip. ``busy`` is high for
+    `softmax_cycles`.
     """
 
     def __init__(self, config):
         self.config = config
+        self.softmax = Softmax(
+            lanes=config.lanes, max_rows=config.max_rows, max_context=config.max_context
+        )
         row = range(config.max_rows)
         super().__init__({
             "i_score": In(
@@ -69,12 +78,21 @@ class Scores(wiring.Component):
             "scale": Out(RowScale),
         })
 
+    @property
+    def strip_gap(self):
+        """Cycles, at least, between the beats of a row in one strip and those in the next."""
+        return exact_log2(self.config.lanes) + 1
+
+    def softmax_cycles(self, *, rows, pos_blocks):
+        """Return the cycles from ``start`` until ``busy`` is low again."""
+        beats = pos_blocks * self.config.beats
+        period = max(beats, Softmax.ROW_CYCLES)
+        return (rows - 1) * period + beats + self.softmax.row_cycles + 4
+
     def elaborate(self, platform):
         m = Module()
         cfg = self.config
-        m.submodules.softmax = softmax = Softmax(
-            lanes=cfg.lanes, max_rows=cfg.max_rows, max_context=cfg.max_context
-        )
+        m.submodules.softmax = softmax = self.softmax
         row_bits = exact_log2(cfg.max_rows)
         beats = cfg.max_context // cfg.lanes
         vector = data.ArrayLayout(signed(SCORE_WIDTH), cfg.lanes)
@@ -107,9 +125,7 @@ class Scores(wiring.Component):
         prob_write, prob_read = probs.write_port(granularity=cfg.lanes), probs.read_port()
         beat_bits = exact_log2(cfg.beats)
         m.d.comb += [
-            prob_write.addr.eq(
-                Cat(softmax.prob_row[:row_bits], softmax.prob_beat[beat_bits:])
-            ),
+            prob_write.addr.eq(Cat(softmax.prob_row[:row_bits], softmax.prob_beat[beat_bits:])),
             prob_write.en.eq(Mux(softmax.prob_valid, 1 << softmax.prob_beat[:beat_bits], 0)),
             prob_read.addr.eq(Cat(self.prob_row, self.prob_block)),
             self.prob.eq(prob_read.data),
@@ -139,7 +155,7 @@ class Scores(wiring.Component):
         for lane, score in enumerate(seen):
             m.d.sync += score.eq(Mux(lane <= limit, self.i_score.p.data[lane], _LOWEST))
 
-        # Stages 2 and 3: the largest of the beat.
+        # A stage for each halving: the largest of the beat.
         def halve(values, name):
             pairs = zip(values[::2], values[1::2], strict=True)
             larger = [Mux(a > b, a, b) for a, b in pairs]

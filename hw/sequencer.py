@@ -51,7 +51,8 @@ class Sequencer(wiring.Component):
     o_job : Out(stream of matmul_job)
         Jobs of linear operators.
     error, error_cause, error_addr : Out
-        A word that cannot be run, and its address.
+        A word that cannot be run, and its address, found while the operator before it may still be
+        running. It stays, and nothing after it is taken, until reset.
     """
 
     def __init__(self, config):

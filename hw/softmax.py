@@ -3,12 +3,13 @@
 import operator
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, fifo, memory, stream, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .lib.arithmetic import round_half, with_half
 from .lib.parameter import check_lanes, check_multiple, check_power_of_two
 from .lib.pipeline import Pipeline
+from .lib.queue import Queue
 from .reciprocal import RECIPROCAL_WIDTH, Reciprocal
 from .spec.formats import BLOCK_LEN, EXP_LUT_LEN, PROB_WIDTH, SCORE_FRACTION, SCORE_WIDTH
 from .spec.tables import exp_table
@@ -122,7 +123,7 @@ class Softmax(wiring.Component):
         m = Module()
         sum_width = (((1 << PROB_WIDTH) - 1) * self.max_context).bit_length()
         done = data.StructLayout({"sum": unsigned(sum_width), "meta": self.score_row.shape()})
-        m.submodules.sums = sums = fifo.SyncFIFO(width=done.size, depth=2)
+        m.submodules.sums = sums = Queue(done, 2)
         m.submodules.reciprocal = divide = Reciprocal(
             width=sum_width, meta_shape=self.score_row.shape()
         )
@@ -218,20 +219,16 @@ class Softmax(wiring.Component):
         first = Signal(init=1)
         with m.If(valid):
             m.d.sync += [running.eq(Mux(first, 0, running) + total), first.eq(last)]
-        finished = Signal(done)
         m.d.comb += [
-            finished.sum.eq(running),
-            finished.meta.eq(pipe.hold(row, "finished_row")),
-            sums.w_en.eq(pipe.valid(valid & last, "finished_valid")),
-            sums.w_data.eq(finished),
+            sums.i.p.sum.eq(running),
+            sums.i.p.meta.eq(pipe.hold(row, "finished_row")),
+            sums.i.valid.eq(pipe.valid(valid & last, "finished_valid")),
         ]
 
         # Divide.
+        wiring.connect(m, sums.o, divide.i_sum)
         result = divide.o_reciprocal
         m.d.comb += [
-            divide.i_sum.valid.eq(sums.r_rdy),
-            divide.i_sum.payload.eq(sums.r_data),
-            sums.r_en.eq(divide.i_sum.ready),
             self.o_row.valid.eq(result.valid),
             result.ready.eq(self.o_row.ready),
             self.o_row.p.row.eq(result.p.meta),

@@ -19,16 +19,23 @@ class TableReader(wiring.Component):
     Members
     -------
     start : In(1)
-        Take ``rows`` times ``words`` words from ``i_words``; both must hold while ``busy``.
+        Take ``rows`` times ``words`` words from ``i_words``. Only while not ``busy``.
     words, rows : In
+        Words of a row, rows: neither is 0, a row makes whole entries. Must hold while ``busy``.
     i_words : In(stream of cols bytes)
         The weight stream. No word is taken but those that were asked for.
     i_header : In(stream of cols bytes)
-        Words of a strip's header, which `Matmul` has counted.
+        Words of a strip's header, which `Matmul` has counted; none is taken while ``busy``, but
+        for one with ``start``.
     o_entry : Out(stream of 2 * lanes bytes)
         Entries, whatever they came from.
     busy : Out(1)
-        Words are yet to be taken.
+        Words are yet to be taken; high with ``start`` already.
+
+    Timing
+    ------
+    The first word is taken in the cycle after ``start``. Then as `Gearbox`: the wider of word and
+    entry at its full rate, the first entry one cycle after its last word.
     """
 
     def __init__(self, config):

@@ -4,10 +4,11 @@ from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out, connect
 
-from .core import PROBES, Core, probe_signature
+from .core import Core
 from .csr import Csr
 from .lib.axi import Axi4, Axi4Lite
 from .memory_controller import MemoryController
+from .probe import PROBES, probe_signature
 from .run_control import RunControl
 
 __all__ = ["Top"]

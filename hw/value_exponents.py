@@ -37,10 +37,12 @@ class ValueExponents(wiring.Component):
     feed_block, feed_row, feed_max and drain_en, drain_block, drain_row, drain_max : read ports
         The maximum for a row, one cycle later.
     busy : Out(1)
+        Words are yet to be taken; high with ``start`` already. Read ports count when it is low.
 
     Timing
     ------
-    A word each cycle, and a cycle for each row and each position beside it in a word.
+    A word takes a cycle, and one that holds a row's position ``cols`` more. The first is taken
+    in the cycle after ``start``.
     """
 
     def __init__(self, config):
@@ -113,9 +115,7 @@ class ValueExponents(wiring.Component):
 
         largest = [running, *taken]
         while len(largest) > 1:
-            pairs = [
-                Mux(a > b, a, b) for a, b in zip(largest[::2], largest[1::2], strict=False)
-            ]
+            pairs = [Mux(a > b, a, b) for a, b in zip(largest[::2], largest[1::2], strict=False)]
             largest = pairs + (largest[-1:] if len(largest) % 2 else [])
 
         def next_word():
@@ -142,7 +142,8 @@ class ValueExponents(wiring.Component):
             with m.State("TAKE"):
                 m.d.comb += self.i_words.ready.eq(1)
                 with m.If(self.i_words.valid):
-                    m.d.comb += write.en.eq(1 << (pos[: exact_log2(BLOCK_LEN)] >> exact_log2(cfg.cols)))
+                    place = pos[: exact_log2(BLOCK_LEN)] >> exact_log2(cfg.cols)
+                    m.d.comb += write.en.eq(1 << place)
                     m.d.sync += held.eq(taken)
                     with m.If(pos + cfg.cols <= self.first_pos):
                         m.d.sync += running.eq(largest[0])
@@ -157,9 +158,7 @@ class ValueExponents(wiring.Component):
                 m.d.comb += [
                     larger.eq(Mux(held[lane] > running, held[lane], running)),
                     max_write.data.eq(larger),
-                    max_write.en.eq(
-                        (here >= self.first_pos) & (here < self.first_pos + self.rows)
-                    ),
+                    max_write.en.eq((here >= self.first_pos) & (here < self.first_pos + self.rows)),
                 ]
                 m.d.sync += [running.eq(larger), lane.eq(lane + 1)]
                 with m.If(lane == cfg.cols - 1):

@@ -52,7 +52,7 @@ def _parser():
     parser.add_argument("--prompt", default=PROMPT, help=f"default: {PROMPT!r}")
     parser.add_argument("--tokens", type=int, default=TOKENS, help=f"default: {TOKENS}")
     parser.add_argument(
-        "--check-tokens", type=int, default=_environment("CHECK_TOKENS"), metavar="N",
+        "--check-tokens", type=int, default=os.environ.get("CHECK_TOKENS") or None, metavar="N",
         help="compare the operators of the passes up to token N only (default: all)",
     )  # fmt: skip
     parser.add_argument(
@@ -68,11 +68,6 @@ def _parser():
     )  # fmt: skip
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep image and trace there")
     return parser
-
-
-def _environment(name):
-    value = os.environ.get(name)
-    return value or None
 
 
 def main(arguments=None):
@@ -107,7 +102,7 @@ class _Job:
             raise ValueError(
                 f"--max-prefill must be 0 to {self.config.max_rows}, not {options.max_prefill}"
             )
-        self.check_tokens = None if options.check_tokens is None else int(options.check_tokens)
+        self.check_tokens = options.check_tokens
         self.timing = MemoryTiming({
             name: value for name in TIMING if (value := getattr(options, name)) is not None
         })
@@ -197,7 +192,7 @@ class _Job:
             ("cycles per token", per_token),
             ("memory port", f"{beats / cycles:.1%} of the cycles moved a beat"),
             ("MACs", f"{macs:,} on {config.rows} x {config.cols}, busy {share:.1%}"),
-            ("simulation", f"{end['cycle'] / session.seconds:,.0f} cycles/s"),
+            ("simulation", f"{session.cycles_per_second:,.0f} cycles/s"),
             (
                 "values compared",
                 f"{total.values:,}: {operators.operators:,} operator outputs, KV cache, tokens",

@@ -106,6 +106,7 @@ def build(
     parameters=None,
     defines=None,
     verilator_args=(),
+    cocotb=True,
     jobs=2,
 ):
     """Build a simulator that cocotb can drive, and return the path of its executable.
@@ -130,6 +131,8 @@ def build(
         Verilog parameters of the top module, and macros.
     verilator_args : iterable of str
         More arguments.
+    cocotb : bool
+        Whether cocotb can drive it; otherwise it runs by itself, to ``$finish``.
     jobs : int
         Compilers at a time.
 
@@ -168,7 +171,7 @@ def build(
         "--timing",
         *("--timescale", "1ns/1ps"),
         *WARNINGS,
-        *("-LDFLAGS", f"-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator"),
+        *(("-LDFLAGS", f"-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator") if cocotb else ()),
         *("--x-assign", "fast", "--x-initial", "fast", "--no-assert"),
         *(("-O3", "--output-split", "20000") if fast else ("--output-split", "0")),
         *(("--trace-vcd", "--trace-structs") if trace else ()),
@@ -176,7 +179,7 @@ def build(
         *(f"-D{name}={value}" for name, value in (defines or {}).items()),
         *verilator_args,
         str(control),
-        str(main),
+        *([str(main)] if cocotb else ["--main"]),
         *map(str, sources),
     ]
     optimise = ("OPT_FAST=-O3", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2")

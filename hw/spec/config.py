@@ -4,7 +4,11 @@ from dataclasses import dataclass
 
 from .formats import BLOCK_LEN
 
-__all__ = ["ArchConfig"]
+__all__ = ["MAX_FETCH", "ArchConfig"]
+
+
+#: 32-bit words that the chip fetches at once, at most: a chunk of a prompt, a page table.
+MAX_FETCH = 255
 
 
 def _is_power_of_two(value):
@@ -27,13 +31,13 @@ class ArchConfig:
     port_bytes : int
         Width of the memory port, in bytes. A power of two from ``cols`` to 64.
     max_rows : int
-        Rows (tokens) of one pass. A power of two.
+        Rows (tokens) of one pass. A power of two up to 128.
     max_dim : int
         Longest residual vector, in elements. A multiple of 32.
     act_blocks : int
         Blocks of 32 elements that the activation memory holds for each row.
     max_context : int
-        Positions of one sequence. A multiple of ``page_len``.
+        Positions of one sequence. A multiple of ``page_len``, at most 255 pages.
     page_len : int
         Positions of one page of the KV cache. A power of two, at least 32.
     max_head_dim : int
@@ -75,7 +79,11 @@ class ArchConfig:
             lambda n: _is_power_of_two(n) and self.cols <= n <= 64,
             f"a power of two from {self.cols} (cols) to 64",
         )
-        check("max_rows", lambda n: _is_power_of_two(n) and n >= 2, "a power of two from 2")
+        check(
+            "max_rows",
+            lambda n: _is_power_of_two(n) and 2 <= n <= MAX_FETCH,
+            f"a power of two from 2 to {(MAX_FETCH + 1) // 2}",
+        )
         check(
             "page_len",
             lambda n: _is_power_of_two(n) and n >= max(32, self.align_bytes),
@@ -91,6 +99,11 @@ class ArchConfig:
             lambda n: n > 0 and n % self.page_len == 0,
             f"a positive multiple of page_len ({self.page_len})",
         )
+        if self.max_pages > MAX_FETCH:
+            raise ValueError(
+                f"max_context must be {MAX_FETCH} pages of {self.page_len} positions at most, "
+                f"not {self.max_context!r}"
+            )
 
     @property
     def subs(self):

@@ -87,7 +87,7 @@ ERRORS = {
     "watchdog": 8,
     "busy_start": 9,  # start while busy: reported in irq/status, the run goes on
     "bad_request": 10,  # prompt_len or max_tokens of 0, a ring that is no power of two
-    "bad_page": 11,  # page outside the KV region; error_addr: the page's address
+    "bad_page": 11,  # page outside the KV region or not aligned; error_addr: its address
     "bad_token": 12,  # prompt token that the vocabulary does not have; error_addr: the token
 }
 

@@ -127,8 +127,21 @@ class Device:
             await self.set_register(name, value)
         await self.set_register("watchdog", WATCHDOG_CYCLES)
 
-    async def start(self, prompt, max_tokens, *, eos_token=None, max_prefill=0, pages=None):
-        """Start a request; its tokens come from `tokens`.
+    async def start(self, prompt, max_tokens, **options):
+        """Start a request; its tokens come from `tokens`. Parameters and errors as for `prepare`.
+
+        Raises
+        ------
+        DeviceError
+            A run is still on.
+        """
+        if await self.register("status") & 1 << STATUS["busy"]:
+            raise DeviceError("the chip is busy: wait for the end of the run, or stop it")
+        await self.prepare(prompt, max_tokens, **options)
+        await self.start_as_set()
+
+    async def prepare(self, prompt, max_tokens, *, eos_token=None, max_prefill=0, pages=None):
+        """Write a request into memory and registers.
 
         Parameters
         ----------
@@ -146,15 +159,18 @@ class Device:
         Raises
         ------
         ValueError
-            See `check_request`.
-        DeviceError
-            A run is still on.
+            See `check_request`; also too few pages.
         """
-        memory_map = self.compiled.memory_map
+        memory_map, config = self.compiled.memory_map, self.compiled.config
         vocab = self.compiled.shape.vocab
         check_request(prompt, max_tokens, vocab=vocab, context=memory_map.context)
-        if await self.register("status") & 1 << STATUS["busy"]:
-            raise DeviceError("the chip is busy: wait for the end of the run, or stop it")
+        pages = range(memory_map.page_count) if pages is None else pages
+        needed = len(prompt) + max_tokens - 1
+        if needed > len(pages) * config.page_len:
+            raise ValueError(
+                f"the request needs {-(-needed // config.page_len)} pages of {config.page_len} "
+                f"positions, and {len(pages)} were given"
+            )
         self.host.write_prompt(prompt)
         page_count = self.host.write_page_table(pages)
         await self._push(memory_map.prompt_addr, len(prompt) * TOKEN_BYTES)
@@ -169,7 +185,6 @@ class Device:
         }
         for name, value in values.items():
             await self.set_register(name, value)
-        await self.start_as_set()
 
     async def start_as_set(self):
         """Start what the registers say, unchecked."""
@@ -202,7 +217,7 @@ class Device:
         await self.raise_error()
 
     async def generate(self, prompt, max_tokens, **options):
-        """Run a request as `start` does; return its tokens."""
+        """Run a request as `start` does; return its tokens. Raises what `tokens` does."""
         await self.start(prompt, max_tokens, **options)
         return [entry.token async for entry in self.tokens()]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from sim import verilate
 from sim.harness import harness
 
-__all__ = ["BUILD", "Chip", "build_chip", "emit_verilog", "probe_widths"]
+__all__ = ["BUILD", "TOP", "Chip", "build_bare", "build_chip", "emit_verilog", "probe_widths"]
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "sim"
-TOP = "serrano"
+TOP = "serrano"  #: name of the Verilog module
 
 # A Yosys on PATH may be too old for Amaranth; the one in the wheel never is.
 os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
@@ -88,7 +88,7 @@ def emit_verilog(config, path, *, trace=False):
 
 def probe_widths(config):
     """Return (name, kind, width of data in bits) of each probe."""
-    from hw.core import PROBES, probe_signature
+    from hw.probe import PROBES, probe_signature
 
     members = probe_signature(config).members
     return [
@@ -116,17 +116,11 @@ def build_chip(config, *, waveform=False, fast=True, on_step=None):
         From `sim.verilate.build`.
     """
     on_step = on_step or (lambda step, folder: None)
-    folder = _folder(config)
-    on_step("writing Verilog", folder)
-    source = folder / f"{TOP}.v"
-    emit_verilog(config, source, trace=True)
-    sources = harness.write(
-        folder, tiles=config.tiles, data_bytes=config.port_bytes, probes=probe_widths(config)
-    )
+    folder, sources = _sources(config, on_step)
     build_dir = folder / ("waveform" if waveform else "fast" if fast else "quick")
     on_step("building the simulator", build_dir)
     executable = verilate.build(
-        [*sources, source],
+        sources,
         harness.TOP,
         build_dir,
         fast=fast and not waveform,
@@ -135,3 +129,28 @@ def build_chip(config, *, waveform=False, fast=True, on_step=None):
         readable=harness.READABLE,
     )
     return Chip(config, folder, executable)
+
+
+def build_bare(config, *, on_step=None):
+    """Build a simulator that runs without cocotb (`sim/harness/bare.sv` tells how).
+
+    Parameters and errors as for `build_chip`.
+    """
+    on_step = on_step or (lambda step, folder: None)
+    folder, sources = _sources(config, on_step)
+    build_dir = folder / "bare"
+    on_step("building the simulator without cocotb", build_dir)
+    top = harness.HERE / "bare.sv"
+    executable = verilate.build([*sources, top], "bare", build_dir, public=(), cocotb=False)
+    return Chip(config, folder, executable)
+
+
+def _sources(config, on_step):
+    folder = _folder(config)
+    on_step("writing Verilog", folder)
+    source = folder / f"{TOP}.v"
+    emit_verilog(config, source, trace=True)
+    sources = harness.write(
+        folder, tiles=config.tiles, data_bytes=config.port_bytes, probes=probe_widths(config)
+    )
+    return folder, [*sources, source]

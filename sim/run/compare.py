@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hw.core import PROBES
 from sim.run.expectation import decode, describe, expected_records, payload_widths
 from sim.run.trace import read_trace
 
@@ -90,6 +91,9 @@ def compare_trace(compiled, golden, path):
         for key in shown:
             if key not in known:
                 total += _unexpected(compiled, shown[key][0], recorded.start)
+    logits = [shown for shown in passes if any(kind == PROBES["logits"] for _, kind in shown)]
+    for index, (shown, token) in enumerate(zip(logits, golden.tokens, strict=False)):
+        total += _compare_argmax(compiled, shown, index, token)
     if len(passes) > golden.pass_count:
         segments = next(iter(passes[golden.pass_count].values()))
         total += _unexpected(compiled, segments[0], golden.cache.length)
@@ -154,6 +158,22 @@ def _compare_records(compiled, expected, shown, recorded):
         cycle = int(cycles[keys == key][1])
         first = mismatch(key, 0, "one record", f"{int(seen[at])} records", cycle)
     return Comparison(values.size, count, first, 1)
+
+
+def _compare_argmax(compiled, shown, index, token):
+    """Compare the place of the largest logit shown with the golden token number ``index``."""
+    segments = [s for (_, kind), found in shown.items() if kind == PROBES["logits"] for s in found]
+    place = np.concatenate([segment.index for segment in segments])
+    lanes = compiled.config.lanes
+    values = decode(PROBES["logits"], np.concatenate([s.data for s in segments]), lanes)
+    row = np.zeros((int(place.max()) + 1, lanes), dtype=values.dtype)
+    row[place] = values
+    got = int(np.argmax(row.reshape(-1)[: compiled.shape.vocab]))
+    if got == token:
+        return Comparison(1)
+    cycle = int(segments[-1].cycle[-1])
+    what = f"argmax of the logits of token {index}"
+    return Comparison(1, 1, Mismatch("logits", what, token, got, cycle=cycle))
 
 
 def _unexpected(compiled, segment, start):

@@ -14,6 +14,7 @@ from rich.text import Text
 __all__ = ["Console"]
 
 POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 3  # before a build is worth a line
 #: Object files of Verilator's own runtime and cocotb's main, beside those of the design.
 RUNTIME_OBJECTS = 8
 
@@ -58,15 +59,14 @@ class Console:
         """Show a build; yields what `build_chip` takes as ``on_step``."""
         started = time.monotonic()
         if not self.is_terminal:
-            steps = []
-
-            def on_step(step, folder):
-                if not (folder / "built").exists() and not steps:
-                    steps.append(step)
-                    self.line("Building the chip's simulator (minutes, and only once) ...")
-
-            yield on_step
-            if steps and time.monotonic() - started > 5:
+            notice = "Building the chip's simulator (minutes, and only once) ..."
+            timer = threading.Timer(PATIENCE_SECONDS, self.line, [notice])
+            timer.start()
+            try:
+                yield lambda step, folder: None
+            finally:
+                timer.cancel()
+            if time.monotonic() - started > PATIENCE_SECONDS:
                 self.line(f"Built in {time.monotonic() - started:.0f} s.")
             return
         with _progress(self._rich) as progress:

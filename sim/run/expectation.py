@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.core import PROBES
+from hw.probe import PROBES
 from hw.spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, RESIDUAL_WIDTH
 
 __all__ = ["Expected", "decode", "describe", "expected_records", "payload_widths"]

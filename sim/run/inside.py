@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import time
 from pathlib import Path
 
 import cocotb
@@ -35,7 +36,7 @@ class _Events:
         self._file = Path(path).open("a")
 
     def __call__(self, **event):
-        self._file.write(json.dumps(event) + "\n")
+        self._file.write(json.dumps(event | {"time": time.monotonic()}) + "\n")
         self._file.flush()
 
 

@@ -113,7 +113,7 @@ class Session:
         if trace:
             self._plusargs.append(f"+trace={self.trace_path}")
         self._max_cycles = max_cycles
-        self.seconds = None
+        self.cycles_per_second = None  # after a run
         self.log = self.folder / "run.log"
 
     def again(self, chip, folder, **options):
@@ -155,7 +155,7 @@ class Session:
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
-        ended = False
+        started = ended = None
         with path.open() as file:
             rest = ""
             while True:
@@ -164,7 +164,8 @@ class Session:
                 *lines, rest = rest.split("\n")
                 for line in lines:
                     event = json.loads(line)
-                    ended |= event["kind"] == "end"
+                    started = started or event
+                    ended = event if event["kind"] == "end" else None
                     yield event
                 if not alive:
                     break
@@ -172,10 +173,11 @@ class Session:
         if "error" in outcome:
             raise outcome["error"]
         result = outcome["result"]
-        self.seconds = result.seconds
-        if not ended:
+        if ended is None:
             reasons = [*result.messages.values()] or self._log_tail()
             raise RunFailed(f"the simulation failed, see {self.log}: " + " ".join(reasons))
+        seconds = ended["time"] - started["time"]
+        self.cycles_per_second = (ended["cycle"] - started["cycle"]) / max(seconds, 1e-6)
 
     def _log_tail(self):
         return self.log.read_text(errors="replace").splitlines()[-8:]

@@ -2,6 +2,7 @@
 
 import cocotb
 import numpy as np
+import pytest
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
@@ -165,12 +166,9 @@ async def bus_errors_are_reported_and_the_next_run_is_right(dut):
     for number, (place, addr) in enumerate(places.items()):
         cause = causes[number % len(causes)]
         memory.errors[addr] = ERRORS[cause]
-        try:
+        with pytest.raises(ChipError) as raised:
             await generate(device)
-        except ChipError as error:
-            assert (error.cause, error.addr) == (cause, addr), f"{place}: {error}, not {addr:#x}"
-        else:
-            raise AssertionError(f"{place}: no error")
+        assert (raised.value.cause, raised.value.addr) == (cause, addr), place
         memory.errors.clear()
         status = await device.register("status")
         assert status == 1 << STATUS["error"], f"{place}: status is {status:#x}"

@@ -251,7 +251,7 @@ def test_sizes_must_be_sensible(folder, option, value):
 def test_weights_must_not_be_truncated(folder, size):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:size])
-    refused(folder, path, "is truncated")
+    refused(folder, path, "is truncated, corrupt or no safetensors file")
 
 
 @pytest.mark.parametrize(
@@ -279,12 +279,12 @@ def test_weights_must_not_be_truncated(folder, size):
 )
 def test_header_must_be_readable(folder, header):
     write_raw(folder / "model.safetensors", header, bytes(8))
-    refused(folder, folder / "model.safetensors", "is corrupt, or no safetensors file")
+    refused(folder, folder / "model.safetensors", "truncated, corrupt or no safetensors file")
 
 
 def test_pickle_is_refused(folder):
     (folder / "model.safetensors").write_bytes(b"PK\x03\x04" + b"\x80\x02" * 50)
-    refused(folder, folder / "model.safetensors", "is corrupt, or no safetensors file")
+    refused(folder, folder / "model.safetensors", "truncated, corrupt or no safetensors file")
 
 
 def test_damaged_header_never_escapes_as_another_error(folder):

@@ -1,0 +1,35 @@
+"""What a simulation sees of each operator."""
+
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
+
+from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, RESIDUAL_WIDTH
+
+__all__ = ["PROBES", "probe_signature"]
+
+#: Probes: what `trace` shows of each operator, and the number of each kind in a trace file.
+PROBES = {"block": 0, "residual": 1, "key_value": 2, "logits": 3}
+
+
+def probe_signature(config):
+    """Return the signature of all probes.
+
+    ``block``: a block as the activation memory stores it, ``index`` its place in the row.
+    ``residual``: a beat as it is stored. ``key_value``: a block appended to the cache, ``index`` =
+    is_value << 12 | head << 4 | block. ``logits``: a beat of logits.
+    """
+    block = BLOCK_LEN * ACT_WIDTH + EXP_WIDTH
+    beat = config.lanes * RESIDUAL_WIDTH
+    widths = {"block": block, "residual": beat, "key_value": block, "logits": beat}
+    return wiring.Signature({
+        name: Out(
+            wiring.Signature({
+                "valid": Out(1),
+                "op": Out(16),
+                "row": Out(16),
+                "index": Out(16),
+                "data": Out(widths[name]),
+            })
+        )
+        for name in PROBES
+    })

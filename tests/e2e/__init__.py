@@ -1,0 +1,1 @@
+"""The whole chip against the golden model."""

@@ -1,0 +1,298 @@
+"""Errors of the whole chip, each followed by a run, without a reset, that must be right."""
+
+import contextlib
+import pickle
+from pathlib import Path
+
+import cocotb
+import pytest
+from cocotb.triggers import ClockCycles, RisingEdge
+
+from hw.spec import isa
+from hw.spec.csr import ERRORS, IRQ, STATUS
+from sim.device.error import ChipError, DeviceError
+from sim.run.inside import connect
+from tests.support.bench import params
+
+
+class Bench:
+    """A device, a request, and the tokens it must write."""
+
+    def __init__(self, device):
+        self.device = device
+        self.compiled = device.compiled
+        self.map = device.compiled.memory_map
+        self.prompt = params()["prompt"]
+        self.expected = params()["tokens"]
+
+    async def prepare(self):
+        await self.device.prepare(self.prompt, len(self.expected))
+
+    async def fails(self):
+        """Run what is prepared; return the `ChipError` it must end with."""
+        await self.device.start_as_set()
+        with pytest.raises(ChipError) as caught:
+            async for _ in self.device.tokens():
+                pass
+        assert not await self.device.register("status") & 1 << STATUS["busy"]
+        assert not await self.device.register("status") & 1 << STATUS["done"]
+        return caught.value
+
+    async def runs(self):
+        """Check that a run, from the chip's state as it is, writes the right tokens."""
+        await self.device.attach()
+        assert await self.device.generate(self.prompt, len(self.expected)) == self.expected
+        status = await self.device.register("status")
+        assert status & 1 << STATUS["done"]
+        assert not status & 1 << STATUS["error"]
+        assert await self.device.register("error_cause") == ERRORS["none"]
+
+    async def fails_with(self, cause, addr, operator=None):
+        error = await self.fails()
+        assert (error.cause, error.addr) == (cause, addr), str(error)
+        if operator:
+            assert error.operator == operator, str(error)
+        assert cause in str(error)
+
+    def word_addr(self, operator):
+        return self.map.program_addr + self.compiled.op_id(operator) * isa.WORD_BYTES
+
+    @contextlib.contextmanager
+    def poked(self, addr, data):
+        """Change bytes of the memory for a while."""
+        at = self.map.offset(addr)
+        before = self.device.transport.memory[at : at + len(data)].copy()
+        self.device.transport.memory[at : at + len(data)] = list(data)
+        yield
+        self.device.transport.memory[at : at + len(data)] = before
+
+    def changed(self, operator, **fields):
+        """Change fields of an operator word for a while."""
+        at = self.map.offset(self.word_addr(operator))
+        word = self.device.transport.memory[at : at + isa.WORD_BYTES].tobytes()
+        name, values = isa.decode(word)
+        return self.poked(self.word_addr(operator), isa.encode(name, **values | fields))
+
+
+async def begin(dut):
+    compiled = pickle.loads(Path(params()["compiled"]).read_bytes())
+    bench = Bench(await connect(dut, compiled, params()["image"]))
+    await bench.prepare()
+    return bench
+
+
+@cocotb.test()
+async def bad_opcode(dut):
+    bench = await begin(dut)
+    for opcode in (0, max(o.opcode for o in isa.OPERATORS.values()) + 1, 255):
+        with bench.poked(bench.word_addr("layer 0 qkv"), [opcode]):
+            await bench.fails_with("bad_opcode", bench.word_addr("layer 0 qkv"))
+    await bench.runs()
+
+
+@cocotb.test()
+async def bad_field(dut):
+    bench = await begin(dut)
+    wrong = {
+        "embed": {"blocks": 0},
+        "rope": {"blocks": 1000},
+        "layer 0 attention norm": {"dst": 1000},
+        "layer 0 qkv": {"strips1": 0},
+        "layer 0 attention": {"kv_heads": 0},
+        "layer 1 glu": {"dest": 9},
+        "layer 1 down": {"blocks": 0},
+    }
+    for operator, fields in wrong.items():
+        with bench.changed(operator, **fields):
+            await bench.fails_with("bad_field", bench.word_addr(operator))
+    await bench.runs()
+
+
+@cocotb.test()
+async def address_outside_its_region(dut):
+    bench = await begin(dut)
+    outside = bench.map.host_limit + 4096
+    with bench.changed("layer 0 ffn norm", addr=outside):
+        await bench.fails_with("bad_address", outside)
+    await bench.runs()
+    # The regions are the host's: here the stream starts inside and ends outside.
+    operator = "layer 1 down"
+    addr = bench.compiled.addresses[bench.compiled.op_id(operator)]
+    await bench.prepare()
+    await bench.device.set_register("image_limit", addr + 64)
+    await bench.fails_with("bad_address", addr)
+    await bench.runs()
+
+
+@cocotb.test()
+async def registers_outside_their_region(dut):
+    bench = await begin(dut)
+    for name in ("program_addr", "prompt_addr", "page_table_addr", "ring_addr"):
+        await bench.prepare()
+        await bench.device.set_register(name, 0xFFFF0000)
+        await bench.fails_with("bad_address", 0xFFFF0000)
+        await bench.runs()
+
+
+@cocotb.test()
+async def writes_outside_their_region(dut):
+    bench = await begin(dut)
+    await bench.prepare()
+    await bench.device.set_register("ring_addr", bench.map.image_base)
+    before = bench.device.transport.memory.copy()
+    await bench.fails_with("bad_address", bench.map.image_base)
+    image = bench.map.offset(bench.map.image_limit)
+    assert (bench.device.transport.memory[:image] == before[:image]).all()
+    await bench.runs()
+
+
+@cocotb.test()
+async def nothing_behind_an_address(dut):
+    bench = await begin(dut)
+    beyond = bench.map.offset(bench.map.host_limit) + 4096
+    await bench.device.set_register("image_limit", beyond + 0x10000)
+    with bench.changed("layer 0 ffn norm", addr=beyond):
+        await bench.fails_with("axi_decerr", beyond)
+    await bench.runs()
+
+
+@cocotb.test()
+async def start_while_busy(dut):
+    bench = await begin(dut)
+    device = bench.device
+    await device.start_as_set()
+    with pytest.raises(DeviceError, match="the chip is busy"):
+        await device.start(bench.prompt, 1)
+    await device.set_register("control", 1)
+    assert await device.register("error_cause") == ERRORS["busy_start"]
+    assert await device.register("irq_status") & 1 << IRQ["error"]
+    assert [entry.token async for entry in device.tokens()] == bench.expected
+    await bench.runs()
+
+
+@cocotb.test()
+async def page_outside_the_kv_region(dut):
+    bench = await begin(dut)
+    for page in (bench.map.kv_base - 4096, bench.map.kv_limit, 0):
+        await bench.prepare()
+        with bench.poked(bench.map.page_table_addr, page.to_bytes(4, "little")):
+            await bench.fails_with("bad_page", page)
+    await bench.runs()
+
+
+@cocotb.test()
+async def position_without_a_page(dut):
+    bench = await begin(dut)
+    page_len = bench.compiled.config.page_len
+    await bench.device.prepare([1] * (page_len + 1), 1)
+    await bench.device.set_register("page_count", 1)
+    await bench.fails_with("page_miss", page_len)
+    await bench.runs()
+    # While writing tokens: those before are in the ring.
+    await bench.device.prepare([1] * (page_len - 1), 5)
+    await bench.device.set_register("page_count", 1)
+    await bench.fails_with("page_miss", page_len)
+    assert await bench.device.register("ring_head") == 2
+    await bench.runs()
+
+
+@cocotb.test()
+async def sequence_too_long(dut):
+    bench = await begin(dut)
+    length = bench.compiled.config.max_context + 1
+    await bench.device.set_register("prompt_len", length)
+    await bench.fails_with("too_long", length)
+    await bench.runs()
+
+
+@cocotb.test()
+async def token_outside_the_vocabulary(dut):
+    bench = await begin(dut)
+    for token in (bench.compiled.shape.vocab, 0xFFFFFFFF):
+        await bench.prepare()
+        at = bench.map.prompt_addr + 4
+        with bench.poked(at, token.to_bytes(4, "little")):
+            await bench.fails_with("bad_token", token, "embed")
+    await bench.runs()
+
+
+@cocotb.test()
+async def numbers_that_are_not_allowed(dut):
+    bench = await begin(dut)
+    for name, value in (
+        ("prompt_len", 0),
+        ("ring_len", 0),
+        ("ring_len", 12),
+        ("page_count", 0),
+        ("page_count", bench.compiled.config.max_pages + 1),
+    ):
+        await bench.prepare()
+        await bench.device.set_register(name, value)
+        await bench.fails_with("bad_request", value)
+        await bench.device.attach()
+    await bench.prepare()
+    await bench.device.set_register("max_tokens", 0)
+    assert (await bench.fails()).cause == "bad_request"
+    await bench.runs()
+
+
+@cocotb.test()
+async def watchdog(dut):
+    bench = await begin(dut)
+    await bench.device.set_register("watchdog", 8)  # less than the memory's latency
+    await bench.fails_with("watchdog", 0)
+    await bench.runs()
+
+
+@cocotb.test()
+async def stop(dut):
+    bench = await begin(dut)
+    device = bench.device
+    for cycles in (1, 5, 40, 200, 1000, 3000):
+        await device.start(bench.prompt, 50)
+        await ClockCycles(dut.clk, cycles)
+        await device.stop()
+        written = [entry.token async for entry in device.tokens()]
+        assert written == bench.expected[: len(written)]
+        assert len(written) < 50
+        await bench.runs()
+
+
+@cocotb.test()
+async def unknown_register(dut):
+    bench = await begin(dut)
+    with pytest.raises(DeviceError, match="register 0xffc: response 2"):
+        await bench.device.transport.read(0xFFC)
+    with pytest.raises(DeviceError, match="register 0x000: response 2"):
+        await bench.device.set_register("id", 1)
+    await bench.runs()
+
+
+@cocotb.test()
+async def axi_error(dut):
+    """Needs ``+slverr_addr``, where a weight lies, and ``+slverr_count=1``."""
+    bench = await begin(dut)
+    error = await bench.fails()
+    assert error.cause == "axi_slverr"
+    assert 0 <= params()["slverr_addr"] - error.addr < 4096
+    await bench.runs()
+
+
+@cocotb.test()
+async def axi_write_error(dut):
+    """Needs ``+slverr_addr`` in the KV region, and ``+slverr_count=1``."""
+    bench = await begin(dut)
+    error = await bench.fails()
+    assert error.cause == "axi_slverr"
+    assert 0 <= params()["slverr_addr"] - error.addr < 4096
+    await bench.runs()
+
+
+@cocotb.test()
+async def another_configuration(dut):
+    bench = await begin(dut)
+    compiled = pickle.loads(Path(params()["other"]).read_bytes())
+    bench.device.compiled = compiled
+    with pytest.raises(DeviceError, match="the model was compiled for another configuration"):
+        await bench.device.check()
+    await RisingEdge(dut.clk)

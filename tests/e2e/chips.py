@@ -1,0 +1,67 @@
+"""Chips, models and requests that the tests of this folder share."""
+
+from functools import cache
+
+from hw.spec.config import ArchConfig
+from hw.spec.presets import preset
+from sim.compiler.compile import compile_model
+from sim.run.chip import build_chip
+from sim.run.golden_run import run_golden
+from sim.run.session import MemoryTiming, Request, Session
+from tests.sim.random_model import random_model, small_shape
+
+SEED = 5
+SIZES = {
+    "max_rows": 8, "max_dim": 128, "act_blocks": 32, "max_context": 64, "page_len": 32,
+    "max_head_dim": 64, "stream_depth": 64,
+}  # fmt: skip
+CONFIGS = {
+    "4x4": preset("tiny"),
+    "8x8": ArchConfig(rows=8, cols=8, lanes=8, port_bytes=8, **SIZES),
+    "8x16": ArchConfig(rows=8, cols=16, lanes=8, port_bytes=16, **SIZES),
+    "16x16": preset("small"),
+}
+
+
+@cache
+def model():
+    return random_model(small_shape(vocab=90, context=128), SEED)
+
+
+@cache
+def compiled(name):
+    return compile_model(model(), CONFIGS[name], context=min(128, CONFIGS[name].max_context))
+
+
+@cache
+def chip(name):
+    """Build, once a machine: `small` for speed, as `make sim` does, the others for the build."""
+    return build_chip(CONFIGS[name], fast=name == "16x16")
+
+
+def prompt_of(length):
+    return tuple((7 * i + 3) % 90 for i in range(length))
+
+
+def run(name, folder, prompt, count, *, max_prefill=0, eos_token=None, timing=None, **options):
+    """Run a request; return (session, golden run, tokens, last event)."""
+    request = Request(prompt=prompt, max_tokens=count, eos_token=eos_token, max_prefill=max_prefill)
+    session = Session(
+        chip(name),
+        compiled(name),
+        request,
+        folder,
+        timing=MemoryTiming(timing or {}),
+        max_cycles=2_000_000,
+        **options,
+    )
+    events = list(session.events())
+    golden = run_golden(
+        model(),
+        prompt,
+        count,
+        chunk=max_prefill or CONFIGS[name].max_rows,
+        eos_token=eos_token,
+    )
+    tokens = [event["token"] for event in events if event["kind"] == "token"]
+    return session, golden, tokens, events[-1]

@@ -1,0 +1,80 @@
+"""Bench for `hw.activation_memory`."""
+
+import cocotb
+from cocotb.triggers import ReadOnly, RisingEdge
+
+from hw.activation_memory import Block
+from hw.spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH
+from tests.hw.vector_stream import numbers, seeded
+from tests.support.bench import pack, params, start, unpack, watchdog
+
+BLOCKS, MAX_ROWS = params()["blocks"], params()["max_rows"]
+PLACES = [(block, row) for block in range(BLOCKS) for row in range(MAX_ROWS)]
+
+
+def random_block(rng):
+    exp = rng.choice((0, (1 << EXP_WIDTH) - 1, rng.getrandbits(EXP_WIDTH)))
+    return {"q": numbers(rng, ACT_WIDTH, BLOCK_LEN), "exp": exp}
+
+
+async def access(dut, *, write=None, block=None, read=None):
+    """Write, ask for a block, or both in one cycle; return what is read after it."""
+    dut.write_en.value = int(write is not None)
+    if write is not None:
+        dut.write_block.value, dut.write_row.value = write
+        dut.write.value = pack(Block, block)
+    if read is not None:
+        dut.read_block.value, dut.read_row.value = read
+    await RisingEdge(dut.clk)
+    dut.write_en.value = 0
+    await ReadOnly()
+    got = unpack(Block, int(dut.read.value))
+    await RisingEdge(dut.clk)
+    return got
+
+
+@cocotb.test()
+async def every_place_keeps_its_own_block(dut):
+    rng = seeded()
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 20 * len(PLACES)))
+    stored = {place: random_block(rng) for place in PLACES}
+    for place in rng.sample(PLACES, len(PLACES)):
+        await access(dut, write=place, block=stored[place])
+    for place in rng.sample(PLACES, len(PLACES)):
+        assert await access(dut, read=place) == stored[place], place
+
+
+@cocotb.test()
+async def read_shows_what_was_stored_before_its_cycle(dut):
+    rng = seeded()
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 5000))
+    stored = {place: random_block(rng) for place in PLACES}
+    for place, block in stored.items():
+        await access(dut, write=place, block=block)
+    for _ in range(100):
+        place, block = rng.choice(PLACES), random_block(rng)
+        read = place if rng.random() < 0.5 else rng.choice(PLACES)
+        assert await access(dut, write=place, block=block, read=read) == stored[read]
+        stored[place] = block
+        assert await access(dut, read=place) == block
+
+
+@cocotb.test()
+async def a_block_is_written_and_one_read_each_cycle(dut):
+    rng = seeded()
+    await start(dut)
+    stored = {place: random_block(rng) for place in PLACES}
+    written = list(stored)
+    for number in range(len(PLACES) + 2):
+        dut.write_en.value = int(number < len(PLACES))
+        if number < len(PLACES):
+            dut.write_block.value, dut.write_row.value = written[number]
+            dut.write.value = pack(Block, stored[written[number]])
+        if 1 <= number <= len(PLACES):
+            dut.read_block.value, dut.read_row.value = written[number - 1]
+        await ReadOnly()
+        if number >= 2:
+            assert unpack(Block, int(dut.read.value)) == stored[written[number - 2]]
+        await RisingEdge(dut.clk)

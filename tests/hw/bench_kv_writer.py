@@ -1,0 +1,166 @@
+"""Bench for `hw.kv_writer`."""
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ReadOnly, RisingEdge
+
+from hw.kv_writer import KvWriter, kv_block_layout
+from hw.spec.config import ArchConfig
+from hw.spec.formats import BLOCK_LEN, EXP_WIDTH
+from tests.hw.kv_memory import KvMemory
+from tests.hw.read_port import serves
+from tests.support.bench import (
+    STALLS,
+    collects,
+    measures,
+    obeys_rules,
+    params,
+    sends,
+    start,
+    watchdog,
+)
+
+CONFIG = ArchConfig(**params()["config"])
+DUT = KvWriter(CONFIG)
+BLOCK = kv_block_layout(CONFIG)
+COMMAND = DUT.o_write.payload.shape()
+BEAT = DUT.o_wdata.payload.shape()
+LAST_ROW = CONFIG.max_rows - 1
+CROSSING = CONFIG.page_len - CONFIG.max_rows // 2  # rows on both sides of a page's end
+FIRST_POS = [0, CONFIG.max_context - CONFIG.max_rows]
+FIRST_POS += [CROSSING] if CONFIG.max_pages > 1 else []
+
+
+def block(rng, row, head, index, is_value):
+    q = rng.integers(-128, 128, BLOCK_LEN)
+    q[rng.integers(BLOCK_LEN)], q[0] = rng.choice((-128, 127, -1, 0)), rng.choice((-128, 127))
+    exp = int(rng.choice((0, (1 << EXP_WIDTH) - 1, rng.integers(1 << EXP_WIDTH))))
+    return {
+        "block": {"q": q.tolist(), "exp": exp},
+        "is_value": int(is_value),
+        "row": int(row),
+        "head": int(head),
+        "index": int(index),
+    }
+
+
+def some_blocks(rng, memory, count):
+    """Return K and V of the first and the last row, head and block, and some between."""
+    places = [(0, 0, 0), (LAST_ROW, memory.kv_heads - 1, memory.blocks - 1)]
+    places += [
+        (rng.integers(LAST_ROW + 1), rng.integers(memory.kv_heads), rng.integers(memory.blocks))
+        for _ in range(count)
+    ]
+    blocks = [block(rng, *place, is_value) for place in places for is_value in (False, True)]
+    return [blocks[n] for n in rng.permutation(len(blocks))]
+
+
+def port_use(blocks, first_pos, item):
+    """Return the commands and beats that a block needs."""
+    if item["is_value"]:
+        return 1 + CONFIG.subs, 1 + CONFIG.subs
+    # A group of K lies word after word from a multiple of 33 words on.
+    per_beat = CONFIG.port_bytes // CONFIG.cols
+    group = (first_pos + item["row"]) % CONFIG.page_len // CONFIG.cols
+    first = (group * blocks + item["index"]) * (BLOCK_LEN + 1)
+    return 1, (first + BLOCK_LEN) // per_beat - first // per_beat + 1
+
+
+async def appends(dut, memory, first_pos, items, i_stall="never", o_stall="never"):
+    """Let the unit append blocks, and compare the whole memory with the slow way."""
+    dut.first_pos.value = first_pos
+    dut.kv_offset.value = memory.kv_offset
+    dut.head_stride.value = memory.head_stride
+    dut.head_blocks.value = memory.blocks
+    uses = [port_use(memory.blocks, first_pos, item) for item in items]
+    sender = cocotb.start_soon(sends(dut, "i_block", BLOCK, items, stall=STALLS[i_stall]))
+    stall = STALLS[o_stall]
+    counts = [sum(use) for use in zip(*uses, strict=True)]
+    commands = cocotb.start_soon(collects(dut, "o_write", COMMAND, counts[0], stall=stall))
+    beats = cocotb.start_soon(collects(dut, "o_wdata", BEAT, counts[1], stall=stall))
+    await sender
+    commands, beats = await commands, await beats
+    await ReadOnly()
+    assert not dut.busy.value
+    before = memory.bytes.copy()
+    for item in items:
+        memory.append(
+            first_pos + item["row"], item["head"], item["index"],
+            is_value=item["is_value"], q=item["block"]["q"], exp=item["block"]["exp"],
+        )  # fmt: skip
+    expected, memory.bytes = memory.bytes, before
+    memory.write(commands, beats)
+    wrong = np.flatnonzero(memory.bytes != expected)
+    assert not len(wrong), f"{len(wrong)} bytes differ, the first at {wrong[0]:#x}"
+    await RisingEdge(dut.clk)
+
+
+async def prepare(dut, rng, cycles, **sizes):
+    memory = KvMemory(CONFIG, rng, **sizes)
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, cycles))
+    cocotb.start_soon(obeys_rules(dut, "o_write"))
+    cocotb.start_soon(obeys_rules(dut, "o_wdata"))
+    cocotb.start_soon(serves(dut, 32, "page", memory.pages, addr="page_index"))
+    return memory
+
+
+@cocotb.test()
+@cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
+async def memory_equals_the_layout_and_nothing_else_changes(dut, i_stall, o_stall):
+    rng = np.random.default_rng([5, len(i_stall), len(o_stall)])
+    blocks = CONFIG.max_head_dim // BLOCK_LEN
+    memory = await prepare(dut, rng, 40_000, blocks=blocks, kv_heads=3)
+    for first_pos in FIRST_POS:
+        items = some_blocks(rng, memory, 5)
+        await appends(dut, memory, first_pos, items, i_stall, o_stall)
+
+
+@cocotb.test()
+@cocotb.parametrize(sizes=[(1, 256), (15, 2), (1, 1)])
+async def limits_of_heads_and_blocks(dut, sizes):
+    rng = np.random.default_rng(6)
+    blocks, kv_heads = sizes
+    memory = await prepare(dut, rng, 20_000, blocks=blocks, kv_heads=kv_heads)
+    for first_pos in FIRST_POS:
+        await appends(dut, memory, first_pos, some_blocks(rng, memory, 2))
+
+
+@cocotb.test()
+async def every_position_of_a_page(dut):
+    rng = np.random.default_rng(7)
+    memory = await prepare(dut, rng, 20_000, blocks=1, kv_heads=1)
+    for first_pos in range(0, CONFIG.page_len, CONFIG.max_rows):
+        items = [
+            block(rng, row, 0, 0, is_value)
+            for row in range(CONFIG.max_rows)
+            for is_value in (False, True)
+        ]
+        await appends(dut, memory, first_pos, items, o_stall="one_in_four")
+
+
+@cocotb.test()
+@cocotb.parametrize(is_value=[False, True])
+async def timing_is_as_documented(dut, is_value):
+    """From a block to the next, and from a block to its first command."""
+    rng = np.random.default_rng(8)
+    memory = await prepare(dut, rng, 2000, blocks=2, kv_heads=2)
+    dut.head_blocks.value = 2
+    dut.head_stride.value = memory.head_stride
+    items = [block(rng, row % CONFIG.max_rows, 1, 1, is_value) for row in range(10)]
+    cocotb.start_soon(sends(dut, "i_block", BLOCK, items))
+    dut.o_write__ready.value = 1
+    dut.o_wdata__ready.value = 1
+    first = cocotb.start_soon(measures(dut, "i_block", "o_write", 1))
+    _, cycles = await measures(dut, "i_block", "i_block", 10)
+    period = 2 * CONFIG.subs + 6 if is_value else BLOCK_LEN + 6
+    assert cycles == 9 * period + 1
+    assert await first == (4, 1)
+    busy = 0
+    while True:
+        await RisingEdge(dut.clk)
+        await ReadOnly()
+        if not dut.busy.value:
+            break
+        busy += 1
+    assert busy == period - 1

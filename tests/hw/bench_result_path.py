@@ -1,0 +1,292 @@
+"""Bench for `hw.result_path`."""
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ReadOnly, RisingEdge
+
+from hw.activation_memory import Block
+from hw.jobs import Dest
+from hw.result_path import ResultPath
+from hw.spec.config import ArchConfig
+from hw.spec.formats import (
+    BLOCK_LEN,
+    HEAD_WIDTH,
+    NORM_WIDTH,
+    RESIDUAL_WIDTH,
+    ROPE_FRACTION,
+    ROPE_WIDTH,
+    SCORE_WIDTH,
+)
+from sim.golden.activation import swiglu
+from sim.golden.block_quantise import block_quantise
+from sim.golden.rope import rope
+from tests.hw.vector_stream import numbers, seeded
+from tests.support.bench import (
+    STALLS,
+    expects,
+    obeys_rules,
+    pack,
+    params,
+    sends,
+    start,
+    unpack,
+    watchdog,
+)
+
+CONFIG = ArchConfig(**params()["config"])
+LANES, BEATS = CONFIG.lanes, CONFIG.beats
+DUT = ResultPath(CONFIG)
+I_ACT, I_NORM = DUT.i_act.payload.shape(), DUT.i_norm.payload.shape()
+OUTPUTS = ("o_residual", "o_logits", "o_score", "o_key_value")
+SHAPES = {name: getattr(DUT, name).payload.shape() for name in OUTPUTS}
+HEAD_BLOCKS = CONFIG.max_head_dim // BLOCK_LEN
+QUERY, KEY, VALUE = range(3)
+GATE_FRACTION, GLU_SHIFT = 13, 9
+ONE = 1 << ROPE_FRACTION
+
+
+class Job:
+    """What goes in, and what comes out of each output."""
+
+    def __init__(self, name):
+        self.name = name
+        self.acts, self.norms, self.blocks = [], [], []
+        self.outputs = {output: [] for output in OUTPUTS}
+        self.norm_dst = 0
+
+    def add_act(self, vector, dest, **label):
+        """Add 32 results of a row; return their beats."""
+        beats = cut(vector)
+        for beat, piece in enumerate(beats):
+            meta = {"dest": dest, "beat": beat, **label}
+            self.acts.append({"data": piece, "clipped": beat & 1, "meta": meta})
+        return beats
+
+    def add_block(self, vector, label):
+        """Expect 32 elements as a block in the activation memory."""
+        self.blocks.append((label["dst"], label["row"], quantised(vector)))
+
+
+def cut(vector):
+    return [vector[at : at + LANES] for at in range(0, BLOCK_LEN, LANES)]
+
+
+def quantised(vector):
+    values, exponents = block_quantise(np.array(vector))
+    return {"q": values.tolist(), "exp": int(exponents[0])}
+
+
+def labels(rng, strip=0, section=0):
+    """Yield a label for each row of a job."""
+    rows = rng.randrange(1, CONFIG.max_rows + 1)
+    for index in range(rows):
+        yield {
+            "row": index,
+            "index": index,
+            "head_row": index,
+            "section": section,
+            "strip": strip,
+            "head": rng.randrange(256),
+            "block": rng.randrange(HEAD_BLOCKS),
+            "dst": rng.choice((0, 1023, rng.randrange(1024))),
+        }
+
+
+def add_job(rng, tables, kind):
+    """Return a job of one destination; ``norm`` comes by the other input."""
+    job = Job(kind)
+    if kind == "residual":
+        for strip in range(CONFIG.max_dim // BLOCK_LEN):
+            for label in labels(rng, strip):
+                vector = numbers(rng, RESIDUAL_WIDTH, BLOCK_LEN)
+                for beat, piece in enumerate(job.add_act(vector, Dest.RESIDUAL, **label)):
+                    job.outputs["o_residual"].append({
+                        "data": piece,
+                        "row": label["row"],
+                        "beat": strip * BEATS + beat,
+                        "add": 1,
+                        "first": int(strip == 0 and beat == 0),
+                    })
+    elif kind in ("logits", "scores"):
+        dest, output, width = {
+            "logits": (Dest.LOGITS, "o_logits", RESIDUAL_WIDTH),
+            "scores": (Dest.SCORES, "o_score", SCORE_WIDTH),
+        }[kind]
+        for strip in (0, 1, 65535):
+            for label in labels(rng, strip):
+                vector = numbers(rng, width, BLOCK_LEN)
+                for beat, piece in enumerate(job.add_act(vector, dest, **label)):
+                    meta = {"dest": dest, "beat": beat, **label}
+                    job.outputs[output].append({"data": piece, "meta": meta})
+    elif kind == "qkv":
+        for section in (QUERY, KEY, VALUE, KEY, QUERY):
+            for label in labels(rng, section=section):
+                vector = numbers(rng, HEAD_WIDTH, BLOCK_LEN)
+                job.add_act(vector, Dest.QKV, **label)
+                if section != VALUE:
+                    table = tables[label["row"]][label["block"] * BLOCK_LEN :][:BLOCK_LEN]
+                    table = np.array(table).reshape(1, -1, 2)
+                    vector = rope(np.array(vector)[None, None], table)[0, 0].tolist()
+                if section == QUERY:
+                    job.add_block(vector, label)
+                else:
+                    job.outputs["o_key_value"].append({
+                        "block": quantised(vector),
+                        "is_value": int(section == VALUE),
+                        "row": label["row"],
+                        "head": label["head"],
+                        "index": label["block"],
+                    })
+    elif kind == "glu":
+        for strip in range(2):
+            ups = list(labels(rng, strip, section=1))
+            gates = []
+            for label in ups:
+                gates.append(numbers(rng, HEAD_WIDTH, BLOCK_LEN))
+                job.add_act(gates[-1], Dest.GLU, **(label | {"section": 0}))
+            for gate, label in zip(gates, ups, strict=True):
+                up = numbers(rng, HEAD_WIDTH, BLOCK_LEN)
+                job.add_act(up, Dest.GLU, **label)
+                job.add_block(swiglu(gate, up, GATE_FRACTION, GLU_SHIFT).tolist(), label)
+    elif kind == "values":
+        for strip in range(2):
+            for label in labels(rng, strip):
+                vector = numbers(rng, HEAD_WIDTH, BLOCK_LEN)
+                job.add_act(vector, Dest.VALUES, **label)
+                job.add_block(vector, label)
+    else:
+        job.norm_dst = rng.choice((0, 1000, rng.randrange(1000)))
+        blocks = CONFIG.max_dim // BLOCK_LEN
+        for row in range(rng.randrange(1, CONFIG.max_rows + 1)):
+            for block in range(blocks):
+                vector = numbers(rng, NORM_WIDTH, BLOCK_LEN)
+                for beat, piece in enumerate(cut(vector)):
+                    beat += block * BEATS
+                    last = int(beat == blocks * BEATS - 1)
+                    job.norms.append({"data": piece, "row": row, "beat": beat, "last": last})
+                job.add_block(vector, {"dst": job.norm_dst + block, "row": row})
+    return job
+
+
+async def begin(dut, rng):
+    """Return the tables of cosines and sines, a list for each row."""
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 40_000))
+    for output in OUTPUTS:
+        cocotb.start_soon(obeys_rules(dut, output))
+    dut.gate_fraction.value = GATE_FRACTION
+    dut.glu_shift.value = GLU_SHIFT
+    tables = {}
+    for row in range(CONFIG.max_rows):
+        tables[row] = numbers(rng, ROPE_WIDTH, CONFIG.max_head_dim, near=(ONE, -ONE))
+        for beat in range(CONFIG.max_head_dim // LANES):
+            dut.rope_en.value = 1
+            dut.rope_row.value = row
+            dut.rope_addr.value = beat
+            entry = tables[row][beat * LANES : (beat + 1) * LANES]
+            dut.rope.value = pack(DUT.rope.shape(), entry)
+            await RisingEdge(dut.clk)
+    dut.rope_en.value = 0
+    return tables
+
+
+async def gathers(dut, written):
+    """Add (block, row, content) of each write of the activation memory."""
+    while True:
+        await ReadOnly()
+        if int(dut.block_en.value):
+            block = unpack(Block, int(dut.block.value))
+            written.append((int(dut.block_dst.value), int(dut.block_row.value), block))
+        await RisingEdge(dut.clk)
+
+
+async def runs(dut, job, written, *, i_stall="never", o_stall="never"):
+    written.clear()
+    dut.norm_dst.value = job.norm_dst
+    i_stall, o_stall = STALLS[i_stall], STALLS[o_stall]
+    tasks = [
+        sends(dut, "i_act", I_ACT, job.acts, stall=i_stall),
+        sends(dut, "i_norm", I_NORM, job.norms, stall=i_stall),
+        *(
+            expects(dut, name, SHAPES[name], payloads, stall=o_stall)
+            for name, payloads in job.outputs.items()
+        ),
+    ]
+    for task in [cocotb.start_soon(task) for task in tasks]:
+        await task
+    while True:
+        await ReadOnly()
+        busy = int(dut.busy.value)
+        await RisingEdge(dut.clk)
+        if not busy:
+            break
+    assert written == job.blocks, job.name
+    for name in OUTPUTS:
+        assert not int(getattr(dut, f"{name}__valid").value), f"{name} has too much"
+
+
+KINDS = ("residual", "qkv", "glu", "logits", "scores", "values", "norm")
+
+
+@cocotb.test()
+@cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
+async def results_go_where_their_label_says(dut, i_stall, o_stall):
+    rng = seeded()
+    tables = await begin(dut, rng)
+    written = []
+    cocotb.start_soon(gathers(dut, written))
+    for kind in rng.sample(KINDS * 2, 2 * len(KINDS)):
+        job = add_job(rng, tables, kind)
+        await runs(dut, job, written, i_stall=i_stall, o_stall=o_stall)
+
+
+async def counts_inside(dut, found):
+    """Add the cycles in which elements are inside to be quantised, and ``busy`` is low."""
+    inside = 0
+    names = ("i_act", "i_norm", "o_key_value")
+    ports = {n: [getattr(dut, f"{n}__{part}") for part in ("valid", "ready")] for n in names}
+    while True:
+        await ReadOnly()
+        if inside and not int(dut.busy.value):
+            found.append(inside)
+        moved = {name: all(int(port.value) for port in pair) for name, pair in ports.items()}
+        meta = unpack(I_ACT, int(dut.i_act__payload.value))["meta"]
+        gate = meta["dest"] == Dest.GLU.value and meta["section"] == 0
+        inside += moved["i_norm"] or (moved["i_act"] and not gate)
+        inside -= BEATS * (moved["o_key_value"] or int(dut.block_en.value))
+        await RisingEdge(dut.clk)
+
+
+@cocotb.test()
+@cocotb.parametrize(kind=["qkv", "glu", "values", "norm"], stall=list(STALLS))
+async def busy_until_the_last_block_is_written(dut, kind, stall):
+    """``busy`` is all that keeps the next operator from reading too early."""
+    rng = seeded()
+    tables = await begin(dut, rng)
+    written, found = [], []
+    cocotb.start_soon(gathers(dut, written))
+    cocotb.start_soon(counts_inside(dut, found))
+    for _ in range(3):
+        await runs(dut, add_job(rng, tables, kind), written, i_stall=stall)
+    assert not found
+
+
+@cocotb.test()
+async def a_beat_is_taken_each_cycle(dut):
+    rng = seeded()
+    tables = await begin(dut, rng)
+    for name in OUTPUTS:
+        getattr(dut, f"{name}__ready").value = 1
+    for kind in KINDS:
+        job = add_job(rng, tables, kind)
+        name, shape, payloads = (
+            ("i_norm", I_NORM, job.norms) if job.norms else ("i_act", I_ACT, job.acts)
+        )
+        sender = cocotb.start_soon(sends(dut, name, shape, payloads))
+        cycles = 0
+        while not sender.done():
+            await RisingEdge(dut.clk)
+            cycles += 1
+        assert cycles <= len(payloads) + 1, kind
+        for _ in range(100):
+            await RisingEdge(dut.clk)

@@ -1,0 +1,255 @@
+"""Bench for `hw.row_tables`."""
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ReadOnly, RisingEdge
+
+from hw.row_tables import RowTables
+from hw.spec.config import ArchConfig
+from hw.spec.formats import BLOCK_LEN
+from hw.spec.isa import encode
+from hw.spec.layout import embed_row_words, rope_row_words
+from sim.golden.embedding import embed
+from tests.hw.read_port import serves
+from tests.support.bench import (
+    STALLS,
+    expects,
+    measures,
+    obeys_rules,
+    params,
+    sends,
+    start,
+    unpack,
+    watchdog,
+)
+
+CONFIG = ArchConfig(**params()["config"])
+DUT = RowTables(CONFIG)
+DESCRIPTOR = DUT.o_descriptor.payload.shape()
+ENTRY = DUT.i_entry.payload.shape()
+RESIDUAL = DUT.o_residual.payload.shape()
+TABLE = DUT.table_entry.shape()
+VOCABULARY = 50_000
+ADDR = 0x8000_0040
+
+
+def rows_of_entries(rng, rows, words):
+    """Return random table rows: bytes (row, entry, byte)."""
+    data = rng.integers(
+        0, 256, (rows, words * CONFIG.cols // CONFIG.entry_bytes, CONFIG.entry_bytes)
+    )
+    data[rng.random(data.shape) < 0.2] = 128
+    return data
+
+
+def embedded(data, blocks, shift):
+    """Return what an embedding writes into the residual."""
+    out = []
+    beats = blocks * CONFIG.beats
+    for row, entries in enumerate(data):
+        multiplier = int(entries[0, 0]) | int(entries[0, 1]) << 8
+        elements = entries[1:].reshape(-1)[: BLOCK_LEN * blocks].astype(np.uint8).view(np.int8)
+        values = embed(elements[None], np.array([multiplier]), shift)[0]
+        for beat, lanes in enumerate(values.reshape(beats, CONFIG.lanes)):
+            out.append({
+                "data": lanes.tolist(), "row": row, "beat": beat, "add": 0, "first": int(beat == 0),
+            })  # fmt: skip
+    return out
+
+
+async def prepare(dut, tokens=None, cycles=40_000):
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, cycles))
+    for name in ("o_descriptor", "o_residual"):
+        cocotb.start_soon(obeys_rules(dut, name))
+    if tokens is not None:
+        cocotb.start_soon(serves(dut, 32, "token", dict(enumerate(tokens)), addr="token_row"))
+
+
+async def begin(dut, *, word, rows, first_pos=0, is_rope=False):
+    dut.word.value = int.from_bytes(word, "little")
+    dut.rows.value = rows
+    dut.first_pos.value = first_pos
+    dut.is_rope.value = int(is_rope)
+    dut.start.value = 1
+    await ReadOnly()
+    assert dut.busy.value
+    assert dut.issuing.value
+    await RisingEdge(dut.clk)
+    dut.start.value = 0
+
+
+async def until_idle(dut):
+    while True:
+        await ReadOnly()
+        if not dut.busy.value:
+            break
+        await RisingEdge(dut.clk)
+    assert not dut.issuing.value
+    await RisingEdge(dut.clk)
+
+
+def embed_word(blocks, shift=9, valid=VOCABULARY):
+    words = embed_row_words(CONFIG, blocks)
+    return encode("embed", addr=ADDR, words=words, shift=shift, blocks=blocks, valid=valid), words
+
+
+def rope_word(blocks):
+    """A rope word, and the words of its rows: padded, as if alignment were twice what it is."""
+    words = rope_row_words(CONFIG, blocks) + CONFIG.align_bytes // CONFIG.cols
+    return encode("rope", addr=ADDR, words=words, blocks=blocks), words
+
+
+def places(indices, words):
+    return [
+        {"addr": (ADDR + index * words * CONFIG.cols) % (1 << 32), "words": words}
+        for index in indices
+    ]
+
+
+@cocotb.test()
+@cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
+async def embedding_equals_golden(dut, i_stall, o_stall):
+    """Residuals of all lengths, passes of one row and of all, the first and the last token."""
+    rng = np.random.default_rng(91)
+    tokens = rng.integers(0, VOCABULARY, CONFIG.max_rows).tolist()
+    tokens[0], tokens[-1] = VOCABULARY - 1, 0
+    await prepare(dut, tokens)
+    for blocks, rows in ((1, 1), (CONFIG.max_dim // BLOCK_LEN, CONFIG.max_rows), (2, 3)):
+        shift = int(rng.integers(0, 24))
+        word, words = embed_word(blocks, shift)
+        data = rows_of_entries(rng, rows, words)
+        entries = data.reshape(-1, CONFIG.entry_bytes).tolist()
+        stall = STALLS[o_stall]
+        await begin(dut, word=word, rows=rows)
+        tasks = [
+            cocotb.start_soon(sends(dut, "i_entry", ENTRY, entries, stall=STALLS[i_stall])),
+            cocotb.start_soon(
+                expects(dut, "o_descriptor", DESCRIPTOR, places(tokens[:rows], words), stall=stall)
+            ),
+        ]
+        await expects(dut, "o_residual", RESIDUAL, embedded(data, blocks, shift), stall=stall)
+        for task in tasks:
+            await task
+        await until_idle(dut)
+
+
+@cocotb.test()
+async def busy_lasts_until_the_last_beat_is_written(dut):
+    rng = np.random.default_rng(94)
+    await prepare(dut, [1] * CONFIG.max_rows)
+    word, words = embed_word(1)
+    entries = rows_of_entries(rng, 1, words).reshape(-1, CONFIG.entry_bytes).tolist()
+    dut.o_descriptor__ready.value = 1
+    dut.o_residual__ready.value = 1
+    await begin(dut, word=word, rows=1)
+    await sends(dut, "i_entry", ENTRY, entries)
+    dut.o_residual__ready.value = 0
+    for _ in range(10):
+        await ReadOnly()
+        assert dut.busy.value
+        await RisingEdge(dut.clk)
+    assert dut.o_residual__valid.value
+    dut.o_residual__ready.value = 1
+    await until_idle(dut)
+    assert not dut.o_residual__valid.value
+
+
+async def records_table(dut, seen):
+    """Record what is written into the rope table, for ever."""
+    while True:
+        await ReadOnly()
+        if dut.table_en.value:
+            key = int(dut.table_row.value), int(dut.table_addr.value)
+            assert key not in seen
+            seen[key] = unpack(TABLE, dut.table_entry.value)
+        await RisingEdge(dut.clk)
+
+
+@cocotb.test()
+@cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
+async def rope_rows_go_into_the_table(dut, i_stall, o_stall):
+    """From the first position, and up to the last; tokens do not matter."""
+    rng = np.random.default_rng(92)
+    await prepare(dut, [VOCABULARY] * CONFIG.max_rows)
+    most = CONFIG.max_head_dim // BLOCK_LEN
+    last = CONFIG.max_context - CONFIG.max_rows
+    seen = {}
+    cocotb.start_soon(records_table(dut, seen))
+    for blocks, rows, first_pos in ((1, 1, 0), (most, CONFIG.max_rows, last), (most, 2, 5)):
+        seen.clear()
+        word, words = rope_word(blocks)
+        data = rows_of_entries(rng, rows, words)
+        entries = data.reshape(-1, CONFIG.entry_bytes).tolist()
+        await begin(dut, word=word, rows=rows, first_pos=first_pos, is_rope=True)
+        sender = cocotb.start_soon(sends(dut, "i_entry", ENTRY, entries, stall=STALLS[i_stall]))
+        wanted = places(range(first_pos, first_pos + rows), words)
+        await expects(dut, "o_descriptor", DESCRIPTOR, wanted, stall=STALLS[o_stall])
+        await sender
+        await until_idle(dut)
+        pairs = data.astype(np.uint8).view(np.int16)
+        used = blocks * CONFIG.beats
+        assert seen == {
+            (row, entry): pairs[row, entry].tolist() for row in range(rows) for entry in range(used)
+        }
+
+
+@cocotb.test()
+@cocotb.parametrize(token=[VOCABULARY, VOCABULARY + 1, 1 << 24, (1 << 32) - 1], row=[0, 2])
+async def a_bad_token_is_told_and_nothing_fetched_for_it(dut, token, row):
+    tokens = [7] * CONFIG.max_rows
+    tokens[row] = token
+    word, words = embed_word(1)
+    await prepare(dut, tokens)
+    told = []
+
+    async def watches():
+        while True:
+            await ReadOnly()
+            if dut.bad_token.value:
+                told.append(int(dut.token.value))
+            await RisingEdge(dut.clk)
+
+    cocotb.start_soon(watches())
+    await begin(dut, word=word, rows=3)
+    await expects(dut, "o_descriptor", DESCRIPTOR, places([7] * row, words))
+    dut.o_descriptor__ready.value = 1
+    for _ in range(20):
+        await ReadOnly()
+        assert not dut.o_descriptor__valid.value
+        assert dut.issuing.value
+        await RisingEdge(dut.clk)
+    assert told == [token]
+
+
+@cocotb.test()
+async def a_descriptor_every_three_cycles(dut):
+    await prepare(dut, [1] * CONFIG.max_rows)
+    at = []
+    word, _ = embed_word(1)
+    dut.o_descriptor__ready.value = 1
+    await begin(dut, word=word, rows=CONFIG.max_rows)
+    for number in range(1, 3 * CONFIG.max_rows + 10):
+        await ReadOnly()
+        if dut.o_descriptor__valid.value:
+            at.append(number)
+        await RisingEdge(dut.clk)
+    assert at == [3 * (n + 1) for n in range(CONFIG.max_rows)]
+
+
+@cocotb.test()
+@cocotb.parametrize(is_rope=[False, True])
+async def entries_move_as_documented(dut, is_rope):
+    rng = np.random.default_rng(93)
+    await prepare(dut, [1] * CONFIG.max_rows)
+    blocks = CONFIG.max_head_dim // BLOCK_LEN
+    word, words = rope_word(blocks) if is_rope else embed_word(blocks)
+    data = rows_of_entries(rng, 2, words)
+    entries = data.reshape(-1, CONFIG.entry_bytes).tolist()
+    dut.o_residual__ready.value = 1
+    watching = cocotb.start_soon(measures(dut, "i_entry", "i_entry", len(entries)))
+    await begin(dut, word=word, rows=2, is_rope=is_rope)
+    cocotb.start_soon(sends(dut, "i_entry", ENTRY, entries))
+    _, cycles = await watching
+    used = 0 if is_rope else 2 * blocks * BLOCK_LEN // CONFIG.entry_bytes
+    assert cycles == len(entries) + used

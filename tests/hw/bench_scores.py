@@ -1,0 +1,209 @@
+"""Bench for `hw.scores`."""
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ReadOnly, RisingEdge
+
+from hw.jobs import RowScale
+from hw.scores import Scores
+from hw.spec.config import ArchConfig
+from hw.spec.formats import BLOCK_LEN, SCORE_WIDTH
+from sim.golden.attention import reciprocal
+from sim.golden.softmax import MASKED, softmax
+from tests.hw.vector_stream import numbers, seeded
+from tests.support.bench import (
+    STALLS,
+    cycle,
+    pack,
+    params,
+    sends,
+    start,
+    unpack,
+    watchdog,
+)
+
+CONFIG = ArchConfig(**params()["config"])
+DUT = Scores(CONFIG)
+I_SCORE = DUT.i_score.payload.shape()
+PROB = DUT.prob.shape()
+LANES, BEATS = CONFIG.lanes, CONFIG.beats
+HIGH = (1 << (SCORE_WIDTH - 1)) - 1
+
+
+class Work:
+    """Scores of all rows of a chunk of heads, and what golden makes of them."""
+
+    def __init__(self, rng, *, first_pos, heads, head_rows):
+        self.first_pos, self.heads, self.head_rows = first_pos, heads, head_rows
+        self.rows = heads * head_rows
+        self.pos_blocks = -(-(first_pos + head_rows) // BLOCK_LEN)
+        count = self.pos_blocks * BLOCK_LEN
+        self.scores = [self._row(rng, row, count) for row in range(self.rows)]
+        masked = np.full((self.rows, count), MASKED)
+        for row, scores in enumerate(self.scores):
+            seen = first_pos + row % head_rows + 1
+            masked[row, :seen] = scores[:seen]
+        self.probs, sums = softmax(masked)
+        multiplier, shift1, shift2 = reciprocal(sums)
+        self.scales = [
+            {"shift1": int(shift1[row]), "reciprocal": int(multiplier[row]),
+             "shift2": int(shift2[row])}
+            for row in range(self.rows)
+        ]  # fmt: skip
+
+    def _row(self, rng, row, count):
+        """Return scores; those that the row does not see are often the largest."""
+        kind = rng.randrange(4)
+        if kind == 0:
+            scores = numbers(rng, SCORE_WIDTH, count)
+        elif kind == 1:
+            scores = [rng.choice((-HIGH, HIGH, 0))] * count
+        else:
+            top = rng.choice((HIGH, 0, rng.randrange(-HIGH // 2, HIGH)))
+            scores = [top - rng.randrange(5000) for _ in range(count)]
+        seen = self.first_pos + row % self.head_rows + 1
+        if rng.random() < 0.7:
+            scores[seen:] = [HIGH] * (count - seen)
+        # The largest that is seen is often where an off-by-one would lose or gain it.
+        if rng.random() < 0.7:
+            scores[rng.choice((0, seen - 1, rng.randrange(seen)))] = HIGH - 1
+        return [max(-HIGH, score) for score in scores]
+
+    def beats(self):
+        """Return what `Drain` sends: strip by strip, row by row."""
+        return [
+            {
+                "data": self.scores[row][at : at + LANES],
+                "meta": {
+                    "index": row,
+                    "head_row": row % self.head_rows,
+                    "strip": strip,
+                    "beat": beat,
+                },
+            }
+            for strip in range(self.pos_blocks)
+            for row in range(self.rows)
+            for beat in range(BEATS)
+            for at in [(strip * BEATS + beat) * LANES]
+        ]
+
+
+async def feed(dut, work, stall):
+    """Send the scores of all strips, with the documented gap between those of one row."""
+    beats = work.beats()
+    per_strip = len(beats) // work.pos_blocks
+    for at in range(0, len(beats), per_strip):
+        await sends(dut, "i_score", I_SCORE, beats[at : at + per_strip], stall=stall)
+        for _ in range(max(0, DUT.strip_gap - (per_strip - BEATS))):
+            await RisingEdge(dut.clk)
+    while True:
+        await ReadOnly()
+        collecting = int(dut.collecting.value)
+        await RisingEdge(dut.clk)
+        if not collecting:
+            return
+
+
+async def run_softmax(dut):
+    """Start, and return how many cycles ``busy`` is high."""
+    dut.start.value = 1
+    first = cycle()
+    await ReadOnly()
+    assert int(dut.busy.value)
+    await RisingEdge(dut.clk)
+    dut.start.value = 0
+    while True:
+        await ReadOnly()
+        busy = int(dut.busy.value)
+        now = cycle()
+        await RisingEdge(dut.clk)
+        if not busy:
+            return now - first
+
+
+async def checks(dut, work):
+    """Read all probabilities and scales, one each cycle."""
+    places = [(row, block) for row in range(work.rows) for block in range(work.pos_blocks)]
+    dut.scale_en.value = 1
+    for number in range(len(places) + 1):
+        if number < len(places):
+            dut.prob_row.value, dut.prob_block.value = places[number]
+            dut.scale_row.value = places[number][0]
+        await ReadOnly()
+        if number:
+            row, block = places[number - 1]
+            got = unpack(PROB, int(dut.prob.value))
+            want = work.probs[row, block * BLOCK_LEN : (block + 1) * BLOCK_LEN].tolist()
+            assert got == want, f"row {row}, block {block}: {got}, expected {want}"
+            scale = unpack(RowScale, int(dut.scale.value))
+            assert scale == work.scales[row], f"scale of row {row}: {scale}, not {work.scales[row]}"
+        await RisingEdge(dut.clk)
+    # The scale stays where nothing is asked for.
+    dut.scale_en.value = 0
+    dut.scale_row.value = 0
+    await RisingEdge(dut.clk)
+    await ReadOnly()
+    assert unpack(RowScale, int(dut.scale.value)) == work.scales[-1]
+    await RisingEdge(dut.clk)
+
+
+async def runs(dut, work, stall="never"):
+    for name in ("first_pos", "heads", "head_rows", "pos_blocks"):
+        getattr(dut, name).value = getattr(work, name)
+    await feed(dut, work, STALLS[stall])
+    cycles = await run_softmax(dut)
+    await checks(dut, work)
+    return cycles
+
+
+@cocotb.test()
+@cocotb.parametrize(stall=list(STALLS))
+async def probabilities_and_scales_equal_golden(dut, stall):
+    rng = seeded()
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 40_000))
+    most, context = CONFIG.max_rows, CONFIG.max_context
+    sizes = [
+        (0, 1, 1),
+        (0, most, 1),
+        (31, 2, most // 2),
+        (context - most, 1, most),
+        (context - 1, most, 1),
+        (BLOCK_LEN - 2, 2, 3),
+        *((rng.randrange(context - most), 2, rng.randrange(1, most // 2 + 1)) for _ in range(4)),
+    ]
+    for first_pos, heads, head_rows in sizes:
+        await runs(dut, Work(rng, first_pos=first_pos, heads=heads, head_rows=head_rows), stall)
+
+
+@cocotb.test()
+async def later_positions_never_reach_the_maximum(dut):
+    """Every position of a strip is once the last that is seen."""
+    rng = seeded()
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 40_000))
+    for first_pos in range(BLOCK_LEN):
+        await runs(dut, Work(rng, first_pos=first_pos, heads=1, head_rows=1))
+
+
+@cocotb.test()
+@cocotb.parametrize(rows=[1, CONFIG.max_rows])
+async def softmax_takes_as_long_as_documented(dut, rows):
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 10_000))
+    work = Work(seeded(), first_pos=CONFIG.max_context - 1, heads=rows, head_rows=1)
+    cycles = await runs(dut, work)
+    assert cycles == DUT.softmax_cycles(rows=rows, pos_blocks=work.pos_blocks)
+
+
+@cocotb.test()
+async def scores_are_taken_at_once(dut):
+    await start(dut)
+    await ReadOnly()
+    assert int(dut.i_score__ready.value)
+    assert not int(dut.collecting.value)
+    await RisingEdge(dut.clk)
+    dut.i_score__payload.value = pack(I_SCORE, {"data": [0] * LANES, "meta": {}})
+    dut.i_score__valid.value = 1
+    await ReadOnly()
+    assert int(dut.collecting.value)

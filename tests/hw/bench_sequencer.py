@@ -1,0 +1,414 @@
+"""Bench for `hw.sequencer`."""
+
+import random
+
+import cocotb
+from cocotb.triggers import ReadOnly, RisingEdge
+
+from hw.jobs import matmul_job
+from hw.program_fetch import located_word
+from hw.spec.config import ArchConfig
+from hw.spec.csr import ERRORS
+from hw.spec.formats import BLOCK_LEN
+from hw.spec.isa import DESTINATIONS, OPERATORS, WORD_BYTES, decode, encode
+from hw.weight_streamer import descriptor_layout
+from tests.support.bench import (
+    STALLS,
+    obeys_rules,
+    params,
+    sends,
+    start,
+    unpack,
+    watchdog,
+)
+
+CONFIG = ArchConfig(**params()["config"])
+WORD, JOB, DESCRIPTOR = located_word(), matmul_job(CONFIG), descriptor_layout()
+NAMES = {operator.opcode: name for name, operator in OPERATORS.items()}
+STATIC, DYNAMIC = ("norm", "linear"), ("embed", "rope", "attention")
+MAX_BLOCKS = CONFIG.max_dim // BLOCK_LEN
+HEAD_BLOCKS = CONFIG.max_head_dim // BLOCK_LEN
+PROGRAM_ADDR = 0x1000
+
+#: Words that can be run, by name; each is at an end of what it may be.
+GOOD = {
+    "embed": ("embed", {"blocks": MAX_BLOCKS, "words": 1, "shift": 63}),
+    "rope": ("rope", {"blocks": HEAD_BLOCKS, "words": 1}),
+    "norm": ("norm", {"blocks": MAX_BLOCKS, "dst": CONFIG.act_blocks - MAX_BLOCKS, "words": 1}),
+    "residual": (
+        "linear",
+        {
+            "dest": DESTINATIONS["residual"], "blocks": CONFIG.act_blocks, "strips0": MAX_BLOCKS,
+            "words": 1,
+        },
+    ),
+    "qkv": (
+        "linear",
+        {
+            "dest": DESTINATIONS["qkv"], "bias": 1, "blocks": 2, "src": CONFIG.act_blocks - 2,
+            "dst": CONFIG.act_blocks - 3, "strips0": 3, "strips1": 65535, "strips2": 65535,
+            "head_blocks": HEAD_BLOCKS, "shift1_0": 63, "shift2_1": 62, "shift1_2": 61, "words": 1,
+        },
+    ),
+    "glu": (
+        "linear",
+        {
+            "dest": DESTINATIONS["glu"], "blocks": 1, "dst": CONFIG.act_blocks - 4, "strips0": 4,
+            "strips1": 4, "words": (1 << 32) - 1,
+        },
+    ),
+    "logits": (
+        "linear",
+        {
+            "dest": DESTINATIONS["logits"], "blocks": 1, "strips0": 65535, "one_row": 1, "words": 1,
+            "emit_only": 1,
+        },
+    ),
+    "attention": (
+        "attention",
+        {
+            "head_blocks": 1, "kv_heads": 2, "group": 2, "q_src": CONFIG.act_blocks - 4,
+            "dst": CONFIG.act_blocks - 4,
+        },
+    ),
+}  # fmt: skip
+
+#: Changes that make a word of `GOOD` one that must be refused.
+BAD = {
+    "embed": [{"blocks": 0}, {"blocks": MAX_BLOCKS + 1}, {"blocks": 1023}, {"words": 0}],
+    "rope": [{"blocks": 0}, {"blocks": HEAD_BLOCKS + 1}, {"words": 0}],
+    "norm": [
+        {"blocks": 0},
+        {"blocks": MAX_BLOCKS + 1, "dst": 0},
+        {"dst": CONFIG.act_blocks - MAX_BLOCKS + 1},
+        {"dst": 1023},
+        {"words": 0},
+    ],
+    "residual": [
+        {"blocks": 0},
+        {"src": 1},
+        {"blocks": 4095},
+        {"blocks": 1, "src": 1023},
+        {"strips0": 0},
+        {"strips0": MAX_BLOCKS + 1},
+        {"words": 0},
+        {"dest": 4},
+        {"dest": 15},
+    ],
+    "qkv": [
+        {"head_blocks": 0},
+        {"head_blocks": HEAD_BLOCKS + 1},
+        {"strips1": 0},
+        {"strips2": 0},
+        {"dst": CONFIG.act_blocks - 2},
+        {"dst": 0, "strips0": CONFIG.act_blocks + 1},
+        {"dst": 0, "strips0": 65535},
+    ],
+    "glu": [{"dst": CONFIG.act_blocks - 3}, {"strips1": 3}, {"strips1": 0}, {"dst": 1023}],
+    "logits": [{"strips0": 0}, {"blocks": 0}, {"words": 0}],
+    "attention": [
+        {"head_blocks": 0},
+        {"head_blocks": HEAD_BLOCKS + 1, "q_src": 0, "dst": 0, "kv_heads": 1, "group": 1},
+        {"kv_heads": 0},
+        {"kv_heads": 255, "q_src": 0, "dst": 0},
+        {"group": 0},
+        {"group": CONFIG.max_rows + 1, "q_src": 0, "dst": 0, "kv_heads": 1},
+        {"q_src": CONFIG.act_blocks - 3},
+        {"dst": CONFIG.act_blocks - 3},
+    ],
+}
+
+
+class Program:
+    """Encoded operators, each with an address and an op_id of its own."""
+
+    def __init__(self, *operators):
+        self.words = []
+        for index, (name, fields) in enumerate([*operators, ("end", {})]):
+            fields = {"op_id": index + 1, **fields}
+            if name in STATIC:
+                fields.setdefault("addr", 0x1_0000 * (index + 1))
+            self.words.append(encode(name, **fields))
+
+    def payloads(self, passes=1):
+        located = [
+            {"word": int.from_bytes(word, "little"), "addr": PROGRAM_ADDR + WORD_BYTES * index}
+            for index, word in enumerate(self.words)
+        ]
+        bits = [x["word"] | x["addr"] << 8 * WORD_BYTES for x in located]
+        return bits * passes
+
+    def decoded(self, *, emit):
+        words = [decode(word) for word in self.words]
+        return [(name, f) for name, f in words if emit or not f["emit_only"]]
+
+
+def expected_job(fields, rows):
+    """Return a linear operator's job."""
+    sections = {
+        f"{part}{index}": fields[f"{part}{index}"]
+        for index in range(3)
+        for part in ("strips", "shift1_", "shift2_")
+    }
+    strips = fields["strips0"] + fields["strips1"] + fields["strips2"]
+    same = ("dest", "bias", "blocks", "src", "dst", "head_blocks")
+    return {
+        **{name: fields[name] for name in same},
+        **sections,
+        "strips": strips & 0xFFFF,
+        "heads": 1,
+        "head_rows": 1 if fields["one_row"] else rows,
+        "row0": 0,
+    }
+
+
+class Units:
+    """Everything that the sequencer starts; keeps what happens, in order."""
+
+    def __init__(self, dut, *, job_stall="never", longest=6, seed=1):
+        self.dut = dut
+        self.rng = random.Random(seed)
+        self.longest = longest
+        self.events = []  # (kind, op_id or descriptor)
+        self.jobs = []
+        self.busy = self.issuing = self.pending = 0
+        self.idle = STALLS[job_stall]()
+        self.descriptor_idle = STALLS[job_stall]()
+        cocotb.start_soon(self._run())
+
+    async def _run(self):
+        dut = self.dut
+        wait, hold = next(self.idle), next(self.descriptor_idle)
+        while True:
+            dut.busy.value = int(self.busy > 0)
+            dut.units_issuing.value = int(self.issuing > 0)
+            dut.writes_pending.value = int(self.pending > 0)
+            dut.o_job__ready.value = int(not wait)
+            dut.o_descriptor__ready.value = int(not hold)
+            await ReadOnly()
+            started = int(dut.start.value)
+            word = int(dut.word.value)
+            job = int(dut.o_job__valid.value)
+            descriptor = int(dut.o_descriptor__valid.value)
+            job_bits = int(dut.o_job__payload.value) if job else 0
+            descriptor_bits = int(dut.o_descriptor__payload.value) if descriptor else 0
+            done = int(dut.pass_done.value)
+            was = (self.busy, self.issuing, self.pending)
+            await RisingEdge(dut.clk)
+            self.busy, self.issuing, self.pending = (max(0, n - 1) for n in was)
+            name, fields = (None, None) if not word & 0xFF else decode(word.to_bytes(64, "little"))
+            if descriptor and not hold:
+                assert not was[1], "a unit has descriptors of its own to give"
+                got = unpack(DESCRIPTOR, descriptor_bits)
+                self.events.append(("descriptor", got["addr"], got["words"]))
+            hold = next(self.descriptor_idle) if descriptor and not hold else max(0, hold - 1)
+            if started or (job and not wait):
+                assert not was[0], f"{name} starts while a unit is busy"
+                assert not was[1], f"{name} starts while a unit has descriptors to give"
+                self.events.append((name, fields["op_id"]))
+                self.busy = self.rng.randrange(1, self.longest + 1)
+            if started:
+                assert started == 1 << OPERATORS[name].opcode
+                assert name in ("norm", *DYNAMIC)
+                assert not (name == "attention" and was[2]), "keys are not in memory yet"
+                if name in DYNAMIC:
+                    self.issuing = self.rng.randrange(1, self.longest + 1)
+            if job and not wait:
+                assert name == "linear"
+                self.jobs.append(unpack(JOB, job_bits))
+                if fields["dest"] == DESTINATIONS["qkv"]:
+                    self.pending = self.busy + self.rng.randrange(10)
+            wait = next(self.idle) if job and not wait else max(0, wait - 1)
+            if done:
+                assert not any(was[:2]), "over before the units are"
+                self.events.append(("end", fields["op_id"]))
+
+
+async def begin(dut, **options):
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 20_000))
+    for name in ("o_descriptor", "o_job"):
+        cocotb.start_soon(obeys_rules(dut, name))
+    return Units(dut, **options)
+
+
+async def begin_pass(dut, *, emit, rows):
+    dut.emit.value = emit
+    dut.rows.value = rows
+    dut.pass_start.value = 1
+    await RisingEdge(dut.clk)
+    dut.pass_start.value = 0
+
+
+async def until(dut, name):
+    while True:
+        await ReadOnly()
+        value = int(getattr(dut, name).value)
+        await RisingEdge(dut.clk)
+        if value:
+            return
+
+
+ALL = Program(*(GOOD[name] for name in (
+    "embed", "rope", "norm", "qkv", "attention", "residual", "norm", "glu", "residual", "attention",
+    "norm", "logits",
+)))  # fmt: skip
+
+
+@cocotb.test()
+@cocotb.parametrize(stall=list(STALLS), longest=[1, 6, 30])
+async def work_and_streams_come_in_program_order(dut, stall, longest):
+    units = await begin(dut, job_stall=stall, longest=longest)
+    passes = [(1, CONFIG.max_rows), (0, 3), (1, 1)]
+    cocotb.start_soon(
+        sends(dut, "i_operator", WORD, ALL.payloads(len(passes)), stall=STALLS[stall])
+    )
+    for emit, rows in passes:
+        units.events.clear()
+        units.jobs.clear()
+        await begin_pass(dut, emit=emit, rows=rows)
+        await until(dut, "pass_done")
+        await RisingEdge(dut.clk)
+        words = ALL.decoded(emit=emit)
+        assert [e for e in units.events if e[0] != "descriptor"] == [
+            (name, fields["op_id"]) for name, fields in words
+        ]
+        assert [e[1:] for e in units.events if e[0] == "descriptor"] == [
+            (fields["addr"], fields["words"]) for name, fields in words if name in STATIC
+        ]
+        expected = [expected_job(fields, rows) for name, fields in words if name == "linear"]
+        assert units.jobs == expected
+        # A stream is asked for before its operator starts, and one operator ahead at most.
+        for index, (kind, *what) in enumerate(units.events):
+            if kind == "descriptor":
+                before = [e for e in units.events[:index] if e[0] != "descriptor"]
+                number = next(n for n, (_, f) in enumerate(words) if f["addr"] == what[0])
+                assert len(before) in (number - 1, number), f"descriptor of operator {number}"
+
+
+@cocotb.test()
+async def stream_of_the_next_operator_is_asked_for_while_one_runs(dut):
+    units = await begin(dut, longest=60)
+    program = Program(GOOD["norm"], GOOD["residual"], GOOD["norm"])
+    cocotb.start_soon(sends(dut, "i_operator", WORD, program.payloads()))
+    await begin_pass(dut, emit=1, rows=1)
+    await until(dut, "pass_done")
+    await RisingEdge(dut.clk)
+    kinds = [event[0] for event in units.events]
+    assert kinds == [
+        "descriptor", "norm", "descriptor", "linear", "descriptor", "norm", "end",
+    ]  # fmt: skip
+
+
+@cocotb.test()
+async def stream_waits_for_descriptors_that_a_unit_makes(dut):
+    """The descriptor after a dynamic operator comes when that has given all its own."""
+    units = await begin(dut, longest=40)
+    program = Program(GOOD["attention"], GOOD["residual"], GOOD["rope"], GOOD["norm"])
+    cocotb.start_soon(sends(dut, "i_operator", WORD, program.payloads()))
+    await begin_pass(dut, emit=1, rows=1)
+    await until(dut, "pass_done")
+    await RisingEdge(dut.clk)
+    kinds = [event[0] for event in units.events]
+    assert kinds == ["attention", "descriptor", "linear", "rope", "descriptor", "norm", "end"]
+
+
+@cocotb.test()
+async def words_are_left_alone_between_passes(dut):
+    await begin(dut)
+    program = Program(GOOD["norm"])
+    cocotb.start_soon(sends(dut, "i_operator", WORD, program.payloads(2)))
+    for _ in range(20):
+        await ReadOnly()
+        assert not int(dut.i_operator__ready.value)
+        await RisingEdge(dut.clk)
+    for _ in range(2):
+        await begin_pass(dut, emit=1, rows=1)
+        await until(dut, "pass_done")
+        for _ in range(20):
+            await ReadOnly()
+            assert not int(dut.i_operator__ready.value)
+            assert not int(dut.running.value)
+            await RisingEdge(dut.clk)
+
+
+async def trap(dut, program, index):
+    """Run a program until its trap; return (cause, address), and check that nothing else comes."""
+    await start(dut)
+    units = Units(dut, longest=3)
+    dog = cocotb.start_soon(watchdog(dut, 3000))
+    sender = cocotb.start_soon(sends(dut, "i_operator", WORD, program.payloads()))
+    await begin_pass(dut, emit=1, rows=1)
+    while True:
+        await ReadOnly()
+        if int(dut.error.value):
+            break
+        assert not int(dut.pass_done.value), f"operator {index} was not refused"
+        await RisingEdge(dut.clk)
+    found = int(dut.error_cause.value), int(dut.error_addr.value)
+    for _ in range(30):
+        await RisingEdge(dut.clk)
+    assert [e for e in units.events if e[0] != "descriptor"] == [
+        (name, fields["op_id"]) for name, fields in program.decoded(emit=1)[:index]
+    ]
+    sender.cancel()
+    dog.cancel()
+    return found
+
+
+@cocotb.test()
+@cocotb.parametrize(name=list(BAD))
+async def bad_fields_are_refused_with_their_address(dut, name):
+    operator, good = GOOD[name]
+    for change in BAD[name]:
+        program = Program(GOOD["norm"], GOOD["rope"], (operator, good | change), GOOD["norm"])
+        found = await trap(dut, program, 2)
+        assert found == (ERRORS["bad_field"], PROGRAM_ADDR + 2 * WORD_BYTES), f"{name} {change}"
+
+
+@cocotb.test()
+@cocotb.parametrize(opcode=[0, max(NAMES) + 1, 128, 255])
+async def unknown_opcode_is_refused_with_its_address(dut, opcode):
+    program = Program(GOOD["norm"], GOOD["residual"])
+    program.words[1] = bytes([opcode]) + program.words[1][1:]
+    bits = program.payloads()
+    program.decoded = lambda *, emit: [decode(program.words[0])]
+    program.payloads = lambda: bits
+    found = await trap(dut, program, 1)
+    assert found == (ERRORS["bad_opcode"], PROGRAM_ADDR + WORD_BYTES)
+
+
+@cocotb.test()
+async def bad_word_is_refused_even_where_it_would_be_left_out(dut):
+    operator, good = GOOD["logits"]
+    await begin(dut)
+    program = Program((operator, good | {"words": 0}))
+    cocotb.start_soon(sends(dut, "i_operator", WORD, program.payloads()))
+    await begin_pass(dut, emit=0, rows=1)
+    await until(dut, "error")
+    assert int(dut.error_cause.value) == ERRORS["bad_field"]
+
+
+@cocotb.test()
+@cocotb.parametrize(name=list(GOOD))
+async def words_at_the_limits_are_accepted(dut, name):
+    units = await begin(dut)
+    cocotb.start_soon(sends(dut, "i_operator", WORD, Program(GOOD[name]).payloads()))
+    await begin_pass(dut, emit=1, rows=CONFIG.max_rows)
+    await until(dut, "pass_done")
+    await RisingEdge(dut.clk)
+    assert [e[0] for e in units.events if e[0] != "descriptor"] == [GOOD[name][0], "end"]
+
+
+@cocotb.test()
+@cocotb.parametrize(emit=[0, 1, 255])
+async def any_bit_of_emit_only_leaves_a_word_out(dut, emit):
+    units = await begin(dut)
+    operator, good = GOOD["logits"]
+    program = Program(GOOD["norm"], (operator, good | {"emit_only": emit}), GOOD["rope"])
+    cocotb.start_soon(sends(dut, "i_operator", WORD, program.payloads()))
+    await begin_pass(dut, emit=0, rows=1)
+    await until(dut, "pass_done")
+    await RisingEdge(dut.clk)
+    kinds = [e[0] for e in units.events if e[0] != "descriptor"]
+    assert kinds == ["norm", *([] if emit else ["linear"]), "rope", "end"]

@@ -1,0 +1,281 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from hw.core import PROBES
+from hw.spec.presets import preset
+from sim.compiler.compile import compile_model
+from sim.compiler.host_image import HostImage
+from sim.compiler.kv_page import HeadCache
+from sim.run.compare import compare_cache, compare_tokens, compare_trace
+from sim.run.expectation import expected_records, payload_widths
+from sim.run.golden_run import run_golden
+from sim.run.trace import read_trace
+from tests.sim.random_model import random_model, small_shape
+
+PROMPT, COUNT, CHUNK = tuple(range(5, 16)), 3, 4
+KV, BLOCK, RESIDUAL = PROBES["key_value"], PROBES["block"], PROBES["residual"]
+
+
+@pytest.fixture(scope="module", params=["tiny", "small"])
+def run(request):
+    """A compiled model, what golden says, and the records as lists [kind, op, row, index, bytes].
+
+    Records are in the order in which the chip could show them; cycles count from 1000.
+    """
+    model = random_model(small_shape(vocab=90), 3)
+    compiled = compile_model(model, preset(request.param))
+    golden = run_golden(model, PROMPT, COUNT, chunk=CHUNK)
+    records = []
+    for recorded in golden.passes:
+        for expected in expected_records(compiled, recorded.outputs):
+            for row, index, values in zip(
+                expected.row, expected.index, expected.values, strict=True
+            ):
+                blocks = expected.kind in (KV, BLOCK)
+                payload = values.astype(np.int8 if blocks else "<i4").tobytes()
+                records.append([expected.kind, expected.op, int(row), int(index), payload])
+    return compiled, golden, records
+
+
+def write(path, records):
+    out = bytearray()
+    for cycle, (kind, op, row, index, payload) in enumerate(records, 1000):
+        out += np.array([kind, op, row, index], dtype="<u2").tobytes()
+        out += cycle.to_bytes(8, "little") + payload + bytes(-len(payload) % 8)
+    path.write_bytes(bytes(out))
+    return path
+
+
+def changed(records, at, **fields):
+    names = ("kind", "op", "row", "index", "payload")
+    records = [list(record) for record in records]
+    for name, value in fields.items():
+        records[at][names.index(name)] = value
+    return records
+
+
+def find(compiled, records, operator, kind, row, after=0):
+    op = compiled.op_id(operator)
+    return next(
+        at for at, record in enumerate(records) if at >= after and record[:3] == [kind, op, row]
+    )
+
+
+def test_equal_traces_have_no_mismatch(run, tmp_path):
+    compiled, golden, records = run
+    result = compare_trace(compiled, golden, write(tmp_path / "trace", records))
+    assert (result.mismatches, result.first) == (0, None)
+    width = {KV: 33, BLOCK: 33}
+    lanes = compiled.config.lanes
+    assert result.values == sum(width.get(record[0], lanes) for record in records) + COUNT
+    # Every operator but rope and end shows something in each pass; the last two only at its end.
+    emitting, others = COUNT, golden.pass_count - COUNT
+    shown = len(compiled.names) - 2 + compiled.shape.layers  # qkv has two probes
+    assert result.operators == emitting * shown + others * (shown - 2)
+
+
+def test_reader_returns_what_was_written(run, tmp_path):
+    compiled, _, records = run
+    widths = payload_widths(compiled.config)
+    segments = read_trace(write(tmp_path / "trace", records), widths)
+    got = [
+        [segment.kind, segment.op, int(row), int(index), bytes(data[: len(record[4])])]
+        for segment in segments
+        for row, index, data, record in zip(
+            segment.row, segment.index, segment.data, records[: len(segment.row)], strict=True
+        )
+    ]
+    assert [g[:4] for g in got] == [record[:4] for record in records]
+    assert sum(len(segment.row) for segment in segments) == len(records)
+    cycles = np.concatenate([segment.cycle for segment in segments])
+    assert (cycles == np.arange(1000, 1000 + len(records))).all()
+
+
+def test_any_order_within_an_operator_is_right(run, tmp_path):
+    compiled, golden, records = run
+    rng = np.random.default_rng(1)
+    mixed, group = [], []
+    for record in [*records, [None, None]]:
+        if group and record[:2] != group[0][:2]:
+            mixed += [group[i] for i in rng.permutation(len(group))]
+            group = []
+        group.append(record)
+    assert mixed != records
+    assert not compare_trace(compiled, golden, write(tmp_path / "trace", mixed)).mismatches
+
+
+def test_first_difference_is_named(run, tmp_path):
+    compiled, golden, records = run
+    at = find(compiled, records, "layer 1 glu", BLOCK, 2)
+    payload = bytearray(records[at][4])
+    payload[5] ^= 1
+    payload[9] ^= 1
+    wrong = changed(records, at, payload=bytes(payload))
+    result = compare_trace(compiled, golden, write(tmp_path / "trace", wrong))
+    first, want = result.first, int(np.int8(records[at][4][5] - 256 * (records[at][4][5] > 127)))
+    assert result.mismatches == 2
+    assert (first.operator, first.row, first.position) == ("layer 1 glu", 2, 2)
+    assert (first.what, first.expected, first.cycle) == ("element 5", want, 1000 + at)
+    assert first.got in (want + 1, want - 1)
+    assert f"layer 1 glu, row 2 (position 2), element 5: expected {want}" in str(first)
+
+
+@pytest.mark.parametrize(
+    ("operator", "kind", "row", "byte", "what", "position"),
+    [
+        ("embed", RESIDUAL, 3, 4, "residual element 1", 3),
+        ("layer 0 qkv", BLOCK, 1, 32, "q head 0 exponent of block 0", 1),
+        ("layer 0 qkv", KV, 1, 31, "k head 0 element 31", 1),
+        ("layer 0 down", RESIDUAL, 0, 0, "residual element 0", 0),
+        # The pass that emits first has 3 rows, from position 8.
+        ("final norm", BLOCK, 0, 7, "element 7", 10),
+        ("logits", PROBES["logits"], 0, 0, "logit 0", 10),
+    ],
+)
+def test_place_is_named(run, tmp_path, operator, kind, row, byte, what, position):
+    compiled, golden, records = run
+    at = find(compiled, records, operator, kind, row)
+    payload = bytearray(records[at][4])
+    payload[byte] ^= 1
+    wrong = changed(records, at, payload=bytes(payload))
+    first = compare_trace(compiled, golden, write(tmp_path / "trace", wrong)).first
+    assert (first.operator, first.what, first.position) == (operator, what, position)
+
+
+def test_missing_record_is_found(run, tmp_path):
+    compiled, golden, records = run
+    at = find(compiled, records, "layer 0 o", RESIDUAL, 3)
+    result = compare_trace(
+        compiled, golden, write(tmp_path / "trace", records[:at] + records[at + 1 :])
+    )
+    assert (result.first.operator, result.first.row) == ("layer 0 o", 3)
+    assert result.first.got is None
+    assert "got nothing" in str(result.first)
+
+
+def test_repeated_record_is_found(run, tmp_path):
+    compiled, golden, records = run
+    at = find(compiled, records, "layer 0 o", RESIDUAL, 3)
+    twice = records[:at] + [records[at]] + records[at:]
+    result = compare_trace(compiled, golden, write(tmp_path / "trace", twice))
+    assert (result.mismatches, result.first.got) == (1, "2 records")
+    assert result.first.cycle == 1000 + at + 1
+
+
+@pytest.mark.parametrize("field", ["row", "index"])
+def test_record_in_another_place_is_found(run, tmp_path, field):
+    compiled, golden, records = run
+    at = find(compiled, records, "layer 1 attention", BLOCK, 1)
+    wrong = changed(records, at, **{field: 500})
+    first = compare_trace(compiled, golden, write(tmp_path / "trace", wrong)).first
+    assert (first.operator, first.expected) == ("layer 1 attention", "no such record")
+    assert first.cycle == 1000 + at
+
+
+def test_operator_that_showed_nothing_is_found(run, tmp_path):
+    compiled, golden, records = run
+    op = compiled.op_id("layer 1 attention norm")
+    rest = [record for record in records if record[1] != op]
+    first = compare_trace(compiled, golden, write(tmp_path / "trace", rest)).first
+    assert (first.operator, first.row, first.got) == ("layer 1 attention norm", 0, None)
+
+
+def test_record_of_an_operator_that_shows_nothing_is_found(run, tmp_path):
+    compiled, golden, records = run
+    at = find(compiled, records, "layer 0 attention norm", BLOCK, 0)
+    extra = [BLOCK, compiled.op_id("rope"), 0, 0, records[at][4]]
+    wrong = records[:at] + [extra] + records[at:]
+    first = compare_trace(compiled, golden, write(tmp_path / "trace", wrong)).first
+    assert (first.operator, first.expected) == ("rope", "none")
+
+
+def test_pass_too_many_is_found(run, tmp_path):
+    compiled, golden, records = run
+    result = compare_trace(compiled, golden, write(tmp_path / "trace", [*records, records[0]]))
+    assert result.mismatches == 1
+    assert result.first.operator == "embed"
+
+
+def test_last_pass_missing_is_found(run, tmp_path):
+    compiled, golden, records = run
+    last = max(at for at, record in enumerate(records) if record[1] == 0) - 20
+    last = next(at for at in range(last, len(records)) if records[at][1] == 0)
+    result = compare_trace(compiled, golden, write(tmp_path / "trace", records[:last]))
+    assert result.first.operator == "embed"
+    assert result.first.position == len(PROMPT) + COUNT - 2
+
+
+def test_recorded_passes_only_are_compared(run, tmp_path):
+    compiled, golden, records = run
+    model = random_model(small_shape(vocab=90), 3)
+    part = run_golden(model, PROMPT, COUNT, chunk=CHUNK, check_tokens=1)
+    path = write(tmp_path / "trace", records)
+    whole = compare_trace(compiled, golden, path)
+    result = compare_trace(compiled, part, path)
+    assert not result.mismatches
+    assert 0 < result.operators < whole.operators
+    assert part.tokens == golden.tokens
+
+
+def test_argmax_of_passes_that_are_not_recorded_is_compared(run, tmp_path):
+    compiled, _, records = run
+    model = random_model(small_shape(vocab=90), 3)
+    part = run_golden(model, PROMPT, COUNT, chunk=CHUNK, check_tokens=1)
+    kind, lanes = PROBES["logits"], compiled.config.lanes
+    at = max(at for at, record in enumerate(records) if record[0] == kind)
+    while records[at][3] * lanes + 1 >= 90 or records[at][3] == part.tokens[-1] // lanes:
+        at -= 1
+    large = np.array([0, 1 << 30] + [0] * (lanes - 2), dtype="<i4").tobytes()
+    wrong = changed(records, at, payload=large)
+    result = compare_trace(compiled, part, write(tmp_path / "trace", wrong))
+    assert result.mismatches == 1
+    assert result.first.what == f"argmax of the logits of token {COUNT - 1}"
+    assert result.first.got == records[at][3] * lanes + 1
+
+
+def test_file_that_is_no_trace_is_refused(run, tmp_path):
+    compiled, _, records = run
+    path = write(tmp_path / "trace", records[:5])
+    widths = payload_widths(compiled.config)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ValueError, match="has no whole record at byte"):
+        read_trace(path, widths)
+    path.write_bytes(b"\xff" * 64)
+    with pytest.raises(ValueError, match="has no whole record at byte 0"):
+        read_trace(path, widths)
+
+
+def test_tokens_are_compared():
+    golden = run_golden(random_model(small_shape(), 3), PROMPT, COUNT, chunk=CHUNK)
+    tokens = list(golden.tokens)
+    assert not compare_tokens(golden, tokens).mismatches
+    assert compare_tokens(golden, tokens[:-1]).first.what == f"token {COUNT - 1}"
+    assert compare_tokens(golden, [*tokens, 1]).first.expected == "no token"
+    tokens[1] ^= 1
+    assert compare_tokens(golden, tokens).first.got == tokens[1]
+
+
+def test_cache_is_compared(run):
+    compiled, golden, _ = run
+    memory = np.zeros(compiled.memory_map.size_bytes, dtype=np.uint8)
+    host, pages = HostImage(compiled, memory), range(compiled.memory_map.page_count)
+    page_len, shape = compiled.config.page_len, compiled.shape
+    names = [field.name for field in dataclasses.fields(HeadCache)]
+    for layer in range(shape.layers):
+        for head in range(shape.kv_heads):
+            parts = {name: getattr(golden.cache, name)[layer, head, :page_len] for name in names}
+            host.write_head(0, layer, head, HeadCache(**parts))
+    result = compare_cache(host, golden, pages)
+    assert (result.mismatches, result.first) == (0, None)
+    length = len(PROMPT) + COUNT - 1
+    assert result.values == 2 * shape.layers * shape.kv_heads * length * (shape.head_dim + 1)
+
+    cache = host.read_head(0, 1, 0)
+    cache.v[4, 6] ^= 1
+    host.write_head(0, 1, 0, cache)
+    result = compare_cache(host, golden, pages)
+    assert result.mismatches == 1
+    assert result.first.operator == "KV cache, layer 1"
+    assert result.first.what == "v head 0 element 6 of position 4"
