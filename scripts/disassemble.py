@@ -21,7 +21,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="disassemble", description=__doc__)
     parser.add_argument(
         "source", nargs="?", type=Path, default=MODELS / "default",
-        help="an image file, or a model's folder (default: the default model)",
+        help="an image file, or a model's folder or .gguf (default: the default model)",
     )  # fmt: skip
     parser.add_argument("--preset", choices=PRESETS, default="small", help="for a model")
     parser.add_argument(
@@ -39,7 +39,7 @@ def main(arguments=None):
 
 
 def _lines(options):
-    if not options.source.is_dir():
+    if not options.source.is_dir() and options.source.suffix != ".gguf":
         memory = np.memmap(options.source, dtype=np.uint8, mode="r")
         return disassemble(memory, start=options.addr)
     config, tensors, tokenizer = read_checkpoint(options.source)

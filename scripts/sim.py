@@ -37,7 +37,17 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser():
     parser = _Parser(prog="sim", description=__doc__)
-    parser.add_argument("--model", default="default", help="name, or folder (default: default)")
+    parser.add_argument(
+        "--model", default="default", help="name, folder or GGUF file (default: default)"
+    )
+    parser.add_argument(
+        "--calibration", type=Path, metavar="TEXT",
+        help="text on which ranges are measured (default: the repository's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--plain", action="store_true",
+        help="go on with the prompt, also with a model that has a chat template",
+    )  # fmt: skip
     parser.add_argument("--preset", default="small", help="configuration (default: small)")
     parser.add_argument("--prompt", default=PROMPT, help=f"default: {PROMPT!r}")
     parser.add_argument("--tokens", type=int, default=TOKENS, help=f"default: {TOKENS}")
@@ -99,7 +109,7 @@ class _Job:
         for name, value in self.timing.options.items():
             if value < 0:
                 raise ValueError(f"--{name.replace('_', '-')} must not be negative, not {value}")
-        self.model, self.tokenizer = load_model(options.model)
+        self.model, self.tokenizer = load_model(options.model, options.calibration)
         self.compiled = compile_model(self.model, self.config)
         memory_map = self.compiled.memory_map
         if options.flip is not None and not 0 <= options.flip < memory_map.image_bytes:
@@ -107,8 +117,9 @@ class _Job:
                 f"--flip must be 0 to {memory_map.image_bytes - 1:#x} (the image), "
                 f"not {options.flip:#x}"
             )
+        encode = self.tokenizer.encode if options.plain else self.tokenizer.encode_chat
         self.request = Request(
-            prompt=tuple(self.tokenizer.encode(options.prompt)),
+            prompt=tuple(encode(options.prompt)),
             max_tokens=options.tokens,
             eos_token=None if options.ignore_eos else self.model.eos_token,
             max_prefill=options.max_prefill,

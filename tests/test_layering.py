@@ -19,6 +19,8 @@ ALLOWED = {
         "sim.golden",
         "hw.spec",
         "numpy",
+        "gguf",
+        "jinja2",
         "safetensors",
         "tokenizers",
     },

@@ -1,15 +1,24 @@
-"""Reads a Hugging Face folder: configuration, weights and tokenizer."""
+"""Reads checkpoints: Hugging Face folders and GGUF files."""
 
 import json
 from pathlib import Path
 from typing import NamedTuple
 
+from sim.compiler.chat_template import ChatTemplate
 from sim.compiler.error import CheckpointError
 from sim.compiler.float_model import LlamaConfig
+from sim.compiler.gguf_checkpoint import GgufCheckpoint
 from sim.compiler.safetensors_file import SafetensorsFile
 from sim.compiler.tokenizer import Tokenizer
 
-__all__ = ["ARCHITECTURES", "Checkpoint", "CheckpointError", "read_checkpoint"]
+__all__ = [
+    "ARCHITECTURES",
+    "Checkpoint",
+    "CheckpointError",
+    "checkpoint_files",
+    "read_checkpoint",
+    "read_tokenizer",
+]
 
 #: Values of ``architectures`` that can be compiled.
 ARCHITECTURES = ("LlamaForCausalLM",)
@@ -41,20 +50,21 @@ LEAST_USE = 7 / 8
 
 
 class Checkpoint(NamedTuple):
-    """What a folder holds; tensors are float32, by Hugging Face's names."""
+    """What a folder or file holds; tensors are float32, by Hugging Face's names."""
 
     config: dict
     tensors: dict
     tokenizer: Tokenizer
 
 
-def read_checkpoint(folder):
-    """Read a folder with config.json, tokenizer.json and safetensors, whole or in shards.
+def read_checkpoint(path):
+    """Read a model as people have it.
 
     Parameters
     ----------
-    folder : Path or str
-        A folder as Hugging Face publishes them.
+    path : Path or str
+        A folder as Hugging Face publishes them, with config.json, tokenizer.json and safetensors,
+        whole or in shards; or a GGUF file.
 
     Returns
     -------
@@ -65,13 +75,47 @@ def read_checkpoint(folder):
     CheckpointError
         Anything that is missing, damaged, or not supported; it names file, and tensor or option.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} is not a folder")
-    config = _read_config(folder / "config.json")
-    llama = _llama(folder / "config.json", config)
-    tokenizer = _read_tokenizer(folder / "tokenizer.json", llama)
-    return Checkpoint(config, _read_tensors(folder, llama), tokenizer)
+    path = Path(path)
+    if path.is_file():
+        file = GgufCheckpoint(path)
+        _check_vocab(path, file.tokenizer, file.config["vocab_size"])
+        return Checkpoint(file.config, file.read_tensors(), file.tokenizer)
+    _check_folder(path)
+    config = _read_config(path / "config.json")
+    llama = _llama(path / "config.json", config)
+    tokenizer = _read_tokenizer(path)
+    _check_vocab(path / "tokenizer.json", tokenizer, llama.vocab)
+    return Checkpoint(config, _read_tensors(path, llama), tokenizer)
+
+
+def read_tokenizer(path):
+    """Read the tokenizer of a checkpoint alone, and not its weights.
+
+    Raises
+    ------
+    CheckpointError
+        As `read_checkpoint`.
+    """
+    path = Path(path)
+    if path.is_file():
+        return GgufCheckpoint(path).tokenizer
+    _check_folder(path)
+    return _read_tokenizer(path)
+
+
+def checkpoint_files(path):
+    """Return the files that a checkpoint may consist of, sorted: what a cache depends on."""
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    return sorted(
+        file for kind in ("json", "jinja", "safetensors") for file in path.glob(f"*.{kind}")
+    )
+
+
+def _check_folder(path):
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is not a folder, and not a GGUF file")
 
 
 def _read_json(path):
@@ -117,20 +161,53 @@ def _llama(path, config):
         raise CheckpointError(f"{path}: {error}") from None
 
 
-def _read_tokenizer(path, llama):
+def _read_tokenizer(folder):
+    path = folder / "tokenizer.json"
     if not path.is_file():
         raise CheckpointError(f"{path} is missing")
     try:
-        tokenizer = Tokenizer(path)
+        return Tokenizer(path, chat_template=_read_chat_template(folder))
+    except CheckpointError:
+        raise
     except ValueError as error:
         raise CheckpointError(str(error)) from None
-    least = int(llama.vocab * LEAST_USE)
-    if not least < tokenizer.vocab_size <= llama.vocab:
+
+
+def _read_chat_template(folder):
+    """Return the template of chat_template.jinja or tokenizer_config.json, or None."""
+    path = folder / "tokenizer_config.json"
+    options = _read_json(path) if path.is_file() else {}
+    source = options.get("chat_template")
+    if isinstance(source, list):  # several templates with names
+        try:
+            source = next((one["template"] for one in source if one["name"] == "default"), None)
+        except (KeyError, TypeError):
+            raise CheckpointError(
+                f"{path}: chat_template must have a template for each name"
+            ) from None
+    if (folder / "chat_template.jinja").is_file():
+        path = folder / "chat_template.jinja"
+        source = path.read_text()
+    if not source:
+        return None
+    names = ("bos_token", "eos_token", "unk_token", "pad_token")
+    special = {}
+    for name in names:
+        token = options.get(name)
+        special[name] = token.get("content") if isinstance(token, dict) else token
+    try:
+        return ChatTemplate(source, special)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def _check_vocab(path, tokenizer, vocab):
+    least = int(vocab * LEAST_USE)
+    if not least < tokenizer.vocab_size <= vocab:
         raise CheckpointError(
-            f"{path} must have {llama.vocab} tokens, the vocab_size of config.json (or, where "
+            f"{path} must have {vocab} tokens, the vocab_size of the model (or, where "
             f"that is padded, a few less), not {tokenizer.vocab_size}"
         )
-    return tokenizer
 
 
 def _read_tensors(folder, llama):

@@ -170,6 +170,18 @@ class FloatModel:
     def forward(self, tokens, statistics=None):
         """Return logits (tokens, vocab) of a sequence that begins at position 0.
 
+        Parameters
+        ----------
+        tokens : sequence of int
+        statistics : Statistics
+            As for `hidden`.
+        """
+        head = "model.embed_tokens.weight" if self.config.tied else "lm_head.weight"
+        return self.hidden(tokens, statistics) @ self.tensors[head].T
+
+    def hidden(self, tokens, statistics=None):
+        """Return what the head multiplies, (tokens, dim).
+
         With ``statistics``, adds for every layer n: ``n.attention_input``, ``n.o_input``,
         ``n.ffn_input`` and ``n.down_input`` for each channel; ``n.q`` and ``n.k`` (before and
         after rope), ``n.v``, ``n.gate``, ``n.up`` and ``n.glu``; and the ``residual``.
@@ -198,9 +210,7 @@ class FloatModel:
             seen(f"{index}.down_input", a, per_channel=True)
             x = x + a @ weight("mlp.down_proj").T
             seen("residual", x)
-        h = _rms_norm(x, tensors["model.norm.weight"], config.epsilon)
-        head = "model.embed_tokens.weight" if config.tied else "lm_head.weight"
-        return h @ tensors[head].T
+        return _rms_norm(x, tensors["model.norm.weight"], config.epsilon)
 
     def _attention(self, h, weight, cos, sin, index, seen):
         config, rows = self.config, len(h)

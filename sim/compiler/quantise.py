@@ -86,7 +86,7 @@ def _measure(config, tensors, windows):
     statistics = Statistics()
     model = FloatModel(config, tensors)
     for tokens in windows:
-        model.forward(tokens, statistics)
+        model.hidden(tokens, statistics)
     return statistics
 
 

@@ -15,7 +15,7 @@ def smooth_tensors(config, tensors, statistics):
     config : LlamaConfig
     tensors : dict of arrays
     statistics : Statistics
-        Of `FloatModel.forward` with these tensors.
+        Of `FloatModel.hidden` with these tensors.
     """
     names = config.tensor_shapes()
     result = {name: np.asarray(tensors[name], dtype=np.float64) for name in names}

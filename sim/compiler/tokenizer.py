@@ -12,8 +12,10 @@ class Tokenizer:
 
     Parameters
     ----------
-    path : Path
-        Its ``tokenizer.json``.
+    source : Path or tokenizers.Tokenizer
+        Its ``tokenizer.json``, or the library's object itself.
+    chat_template : ChatTemplate
+        How its model wants to see a conversation; None for a model that only goes on with text.
 
     Raises
     ------
@@ -21,11 +23,15 @@ class Tokenizer:
         A file that the library cannot read.
     """
 
-    def __init__(self, path):
-        try:
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing more specific
-            raise ValueError(f"{path} is not a tokenizer: {error}") from None
+    def __init__(self, source, chat_template=None):
+        self.chat_template = chat_template
+        if isinstance(source, tokenizers.Tokenizer):
+            self._tokenizer = source
+        else:
+            try:
+                self._tokenizer = tokenizers.Tokenizer.from_file(str(source))
+            except Exception as error:  # the library raises nothing more specific
+                raise ValueError(f"{source} is not a tokenizer: {error}") from None
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
@@ -37,6 +43,21 @@ class Tokenizer:
     def encode(self, text):
         """Return the tokens of a text, with those that the model wants around every text."""
         return self._tokenizer.encode(text).ids
+
+    def encode_chat(self, prompt):
+        """Return the tokens of a conversation in which the user has said ``prompt``.
+
+        Without a chat template that is the text alone.
+
+        Raises
+        ------
+        ValueError
+            A chat template that does not work.
+        """
+        if self.chat_template is None:
+            return self.encode(prompt)
+        text = self.chat_template.render([{"role": "user", "content": prompt}])
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, tokens):
         """Return the text of tokens, without special tokens."""

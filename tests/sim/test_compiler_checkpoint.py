@@ -343,3 +343,36 @@ def test_tensor_that_the_architecture_does_not_have_is_named(folder, tensors):
     tensors[name] = np.zeros(32, np.float32)
     safetensors.numpy.save_file(tensors, folder / "model.safetensors")
     refused(folder, folder / "model.safetensors", f"tensor {name} is none of LlamaForCausalLM's")
+
+
+def test_chat_template_of_tokenizer_config(folder):
+    options = {"chat_template": "{{ eos_token }}{{ messages[0].content }}"}
+    write_json(folder / "tokenizer_config.json", options | {"eos_token": {"content": "<|x|>"}})
+    tokenizer = read_checkpoint(folder).tokenizer
+    assert tokenizer.decode(tokenizer.encode_chat("hi")) == "<|x|>hi"
+    named = [{"name": "tools", "template": "no"}, {"name": "default", "template": "yes"}]
+    write_json(folder / "tokenizer_config.json", {"chat_template": named})
+    tokenizer = read_checkpoint(folder).tokenizer
+    assert tokenizer.decode(tokenizer.encode_chat("hi")) == "yes"
+
+
+def test_chat_template_file_comes_first(folder):
+    write_json(folder / "tokenizer_config.json", {"chat_template": "no"})
+    (folder / "chat_template.jinja").write_text("yes")
+    tokenizer = read_checkpoint(folder).tokenizer
+    assert tokenizer.decode(tokenizer.encode_chat("hi")) == "yes"
+
+
+def test_folder_without_chat_template_goes_on_with_the_prompt(folder):
+    tokenizer = read_checkpoint(folder).tokenizer
+    assert tokenizer.encode_chat("hi") == tokenizer.encode("hi")
+
+
+@pytest.mark.parametrize("template", ["{% if", [{"name": "default"}], [1], 5])
+def test_chat_template_must_be_one(folder, template):
+    write_json(folder / "tokenizer_config.json", {"chat_template": template})
+    refused(folder, "tokenizer_config.json", "template")
+
+
+def write_json(path, value):
+    path.write_text(json.dumps(value))
