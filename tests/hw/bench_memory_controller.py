@@ -1,4 +1,7 @@
-"""Benches for `test_memory_controller`."""
+"""Benches for `test_memory_controller`.
+
+Longer than 400 lines: the three clients share one set-up, and are tested against each other.
+"""
 
 import random
 
