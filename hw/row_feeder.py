@@ -1,11 +1,12 @@
 """Fetches rows of activations or probabilities for the array, tile after tile."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .activation_memory import Block
 from .jobs import Dest, matmul_job
+from .lib.arithmetic import round_shift
 from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, PROB_PLANE_SHIFT, PROB_WIDTH
 
 __all__ = ["FEED_LATENCY", "RowFeeder", "feed_ports", "feed_tag", "strip_info"]
@@ -272,15 +273,9 @@ class RowFeeder(wiring.Component):
         fed = Signal(data.ArrayLayout(signed(ACT_WIDTH), count), reset_less=True)
         m.d.sync += tags[2].eq(tags[1])
         for lane in range(count):
+            rounded = Signal(PROB_WIDTH, name=f"prob_rounded_{lane}")
+            m.d.comb += rounded.eq(round_shift(prob[lane], drop[lane]))
             with m.If(values_2):
-                amount = drop[lane]
-                doubled = Signal(PROB_WIDTH + 1, name=f"prob_doubled_{lane}")
-                rounded = Signal(PROB_WIDTH, name=f"prob_rounded_{lane}")
-                # RSH(p, s) = ((2 p >> s) + 1) >> 1: the bit below the result rounds.
-                m.d.comb += [
-                    doubled.eq(Cat(0, prob[lane]) >> amount),
-                    rounded.eq((doubled + 1) >> 1),
-                ]
                 half = PROB_PLANE_SHIFT
                 m.d.sync += fed[lane].eq(
                     Mux(low_2, rounded[:half], rounded[half : 2 * half]),
