@@ -38,7 +38,9 @@ HEADER = (
 DESTINATIONS = {
     "residual": 0,  # SAT32, added to the residual
     "qkv": 1,  # sections q, k, v: rope, block quantise; q to the activation memory, k, v appended
-    "glu": 2,  # strips alternate gate, up: SwiGLU, block quantise, to the activation memory
+    # Strips alternate gate, up: act(gate) * up, block quantise, to the activation memory. With
+    # strips1 = 0 there is no up, and act(gate) alone is quantised.
+    "glu": 2,
     "logits": 3,  # arg max
 }
 
@@ -60,9 +62,13 @@ class Operator:
 #: Units of the fields: ``src``, ``dst``, ``q_src``: blocks of 32 in a row of the activation memory;
 #: ``blocks``: blocks of 32 along the reduction; ``strips<n>``: strips of 32 output channels of
 #: section n; ``valid``: tokens of the vocabulary; ``kv_offset``, ``head_stride``: bytes inside a
-#: page of the KV cache.
+#: page of the KV cache. ``positions``: the table's rows are taken by position, not by token, and
+#: added to the residual. ``activation``: a number of `tables.ACTIVATIONS`; ``table_shift``: bits of a
+#: gate below the index of its table. ``head_norm``: q and k pass through the norm whose gains the
+#: last ``head_norm`` operator loaded. ``window``: positions that a row sees, its own included, or 0
+#: for all.
 OPERATORS = {
-    "embed": Operator(1, (("shift", 6), ("blocks", 10), ("valid", 32))),
+    "embed": Operator(1, (("shift", 6), ("blocks", 10), ("valid", 32), ("positions", 1))),
     "rope": Operator(2, (("spare", 6), ("blocks", 10))),
     "norm": Operator(
         3,
@@ -73,12 +79,13 @@ OPERATORS = {
         (
             ("dest", 4),
             ("bias", 1),
-            ("spare_bits", 3),
+            ("head_norm", 1),
+            ("activation", 2),
             ("blocks", 12),
             ("src", 10),
             ("dst", 10),
             ("head_blocks", 4),
-            ("gate_fraction", 6),
+            ("table_shift", 6),
             ("glu_shift", 6),
             ("one_row", 1),
             ("spare_more", 7),
@@ -99,9 +106,20 @@ OPERATORS = {
             ("shift", 6),
             ("kv_offset", 32),
             ("head_stride", 32),
+            ("window", 32),
         ),
     ),
     "end": Operator(6, ()),
+    "head_norm": Operator(
+        7,
+        (
+            ("head_blocks", 4),
+            ("shift_q", 6),
+            ("shift_k", 6),
+            ("epsilon_q", 48),
+            ("epsilon_k", 48),
+        ),
+    ),
 }
 
 

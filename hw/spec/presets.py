@@ -10,8 +10,8 @@ PRESETS = {
         max_context=256, page_len=32, max_head_dim=64, stream_depth=64,
     ),
     "small": ArchConfig(
-        rows=16, cols=16, lanes=16, port_bytes=16, max_rows=64, max_dim=1024, act_blocks=128,
-        max_context=1024, page_len=64, max_head_dim=128, stream_depth=512,
+        rows=16, cols=16, lanes=16, port_bytes=16, max_rows=64, max_dim=2048, act_blocks=384,
+        max_context=1024, page_len=64, max_head_dim=256, stream_depth=512,
     ),
 }  # fmt: skip
 

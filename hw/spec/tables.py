@@ -4,7 +4,10 @@ from decimal import Decimal, localcontext
 
 from .formats import EXP_LUT_LEN, PROB_WIDTH, SIG_LUT_LEN
 
-__all__ = ["SIG_ONE", "exp_table", "sig_table"]
+__all__ = ["ACTIVATIONS", "SIG_ONE", "exp_table", "sig_table"]
+
+#: Functions of a feed-forward network, x * gate(x): the field ``activation`` of an operator word.
+ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu": 3}
 
 SIG_ONE = 32768  #: the sigmoid's 1, which its table reaches only by rounding
 
