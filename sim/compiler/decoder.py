@@ -33,7 +33,7 @@ class DecoderConfig:
     gated : bool
         The network is down(act(gate) * up); otherwise down(act(gate)), and there is no ``up``.
     biases : tuple of str
-        Those of `LINEARS` that have a bias.
+        Those of `LINEARS`, and ``head``, that have a bias.
     qk_norm : bool
         RMS norms over each head of q and of k, before the rotation.
     windows : tuple of int
@@ -99,10 +99,10 @@ class DecoderConfig:
         """Return the shape of every tensor, by name; matrices are (outputs, inputs).
 
         ``embedding``, ``positions`` (learned ones), ``final_norm.gain``, ``head.weight`` (unless
-        tied); for layer n ``n.attention_norm.gain``, ``n.q.weight``, ``n.q.bias``, ...,
-        ``n.q_norm.gain``, ``n.k_norm.gain``, ``n.ffn_norm.gain``, ``n.gate.weight``, ...; every
-        layer norm has a ``.bias`` beside its ``.gain``. A gain is the whole factor: where a
-        checkpoint stores it less one, its reader has added the one.
+        tied), ``head.bias``; for layer n ``n.attention_norm.gain``, ``n.q.weight``,
+        ``n.q.bias``, ..., ``n.q_norm.gain``, ``n.k_norm.gain``, ``n.ffn_norm.gain``,
+        ``n.gate.weight``, ...; every layer norm has a ``.bias`` beside its ``.gain``. A gain is the
+        whole factor: where a checkpoint stores it less one, its reader has added the one.
         """
         queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
         linears = {
@@ -138,6 +138,8 @@ class DecoderConfig:
         add_norm("final_norm")
         if not self.tied:
             shapes["head.weight"] = (self.vocab, self.dim)
+        if "head" in self.biases:
+            shapes["head.bias"] = (self.vocab,)
         return shapes
 
     def check(self, tensors):
