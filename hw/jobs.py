@@ -5,7 +5,7 @@ from amaranth.lib import data, enum
 
 from .spec.formats import MULTIPLIER_WIDTH
 
-__all__ = ["Dest", "RowScale", "matmul_job", "result_label"]
+__all__ = ["Dest", "RowScale", "matmul_job", "result_label", "row_place", "segment_layout"]
 
 
 class Dest(enum.Enum, shape=3):
@@ -25,6 +25,30 @@ RowScale = data.StructLayout({
     "reciprocal": unsigned(MULTIPLIER_WIDTH),
     "shift2": unsigned(6),
 })
+
+
+def row_place(config):
+    """Return the layout of where a row of the pass belongs: slot of its sequence, position."""
+    return data.StructLayout({
+        "slot": range(config.max_seqs),
+        "position": range(config.max_context),
+    })
+
+
+def segment_layout(config):
+    """Return the layout of the rows of one sequence in a pass.
+
+    ``rows`` rows from ``row0`` on, at positions from ``first_pos`` on; with ``emit`` the last of
+    them gives a token.
+    """
+    rows = range(config.max_rows)
+    return data.StructLayout({
+        "slot": range(config.max_seqs),
+        "row0": rows,
+        "rows": range(config.max_rows + 1),
+        "first_pos": range(config.max_context),
+        "emit": 1,
+    })
 
 
 def matmul_job(config):

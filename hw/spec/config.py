@@ -42,6 +42,10 @@ class ArchConfig:
         Positions of one page of the KV cache. A power of two, at least 32.
     max_head_dim : int
         Longest attention head, in elements. A multiple of 32.
+    max_seqs : int
+        Sequences at once: from 1, at most ``max_rows``.
+    kv_pages : int
+        Pages of the KV region that are told apart. From 2.
     stream_depth : int
         Beats of the weight prefetch FIFO: a power of two.
     tiles : int
@@ -58,6 +62,8 @@ class ArchConfig:
     max_context: int = 1024
     page_len: int = 64
     max_head_dim: int = 128
+    max_seqs: int = 2
+    kv_pages: int = 256
     stream_depth: int = 512
     tiles: int = 1
 
@@ -94,6 +100,8 @@ class ArchConfig:
         for name in ("max_dim", "max_head_dim"):
             check(name, lambda n: n > 0 and n % BLOCK_LEN == 0, "a positive multiple of 32")
         check("act_blocks", lambda n: n > 0, "positive")
+        check("max_seqs", lambda n: 1 <= n <= self.max_rows, f"1 to {self.max_rows} (max_rows)")
+        check("kv_pages", lambda n: n >= 2, "2 at least")
         check(
             "max_context",
             lambda n: n > 0 and n % self.page_len == 0,

@@ -1,0 +1,231 @@
+"""Takes requests in: reads one from memory, checks it, and claims its pages."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from .fetcher import fetch_layout
+from .page_owners import PageOwners
+from .spec.csr import ERRORS
+from .spec.requests import REQUEST
+
+__all__ = ["REQUEST_WORDS", "Admission", "request_layout"]
+
+#: 32-bit words of a request that hold something.
+REQUEST_WORDS = sum(width for _, width in REQUEST) // 32
+
+
+def request_layout():
+    """Return the layout of a request as `hw.spec.requests` packs it."""
+    return data.StructLayout(dict(REQUEST))
+
+
+class Admission(wiring.Component):
+    """Bring a request into a slot, or say why not; and give its pages back.
+
+    Parameters
+    ----------
+    config : ArchConfig
+
+    Members
+    -------
+    clear : In(1)
+        Forget who uses which page.
+    admit : In(1)
+        Take the request at ``addr`` into ``slot``.
+    release : In(1)
+        Give back the pages of ``slot``. ``slot`` must hold while ``busy``, as must ``addr``.
+    addr, slot : In
+    kv_base, page_bytes, kv_pages : In(32)
+        First byte of the KV region, bytes of a page, pages of the region.
+    o_fetch, i_word : to `Fetcher`.
+    table_en, table_slot, table_index, table_page : Out
+        Write the page table: address of a page.
+    request : Out(request_layout())
+        The request last taken, with ``busy`` low after ``admit``.
+    refused, cause, detail : Out
+        It is not admitted, and why; no page is claimed.
+    busy : Out(1)
+        High with the strobes already.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        slot = range(config.max_seqs)
+        super().__init__({
+            "clear": In(1),
+            "admit": In(1),
+            "release": In(1),
+            "addr": In(32),
+            "slot": In(slot),
+            "kv_base": In(32),
+            "page_bytes": In(32),
+            "kv_pages": In(32),
+            "o_fetch": Out(stream.Signature(fetch_layout())),
+            "i_word": In(stream.Signature(32)),
+            "table_en": Out(1),
+            "table_slot": Out(slot),
+            "table_index": Out(range(max(2, config.max_pages))),
+            "table_page": Out(32),
+            "request": Out(request_layout()),
+            "refused": Out(1),
+            "cause": Out(4),
+            "detail": Out(32),
+            "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        m.submodules.owners = owners = PageOwners(cfg)
+        index_bits = max(1, (cfg.max_pages - 1).bit_length())
+        # Page numbers of each slot: those that are claimed, to give them back.
+        m.submodules.numbers = numbers = memory.Memory(
+            shape=32, depth=cfg.max_seqs << index_bits, init=[]
+        )
+        write, read = numbers.write_port(), numbers.read_port()
+        pages = range(cfg.max_pages + 1)
+        claimed = Signal(data.ArrayLayout(pages, cfg.max_seqs))
+        shared = Signal(data.ArrayLayout(pages, cfg.max_seqs))
+        count = Signal(pages)
+        words = Signal(32 * REQUEST_WORDS)
+        word = Signal(range(REQUEST_WORDS))
+        number = Signal(32)
+        end = Signal(33)
+        request = self.request
+        page_bits = exact_log2(cfg.page_len)
+        m.d.comb += [
+            request.as_value().eq(words),
+            self.busy.eq(1),
+            self.table_slot.eq(self.slot),
+            self.table_index.eq(count),
+            self.table_page.eq(self.kv_base + number * self.page_bytes),
+            owners.page.eq(number),
+            owners.shared.eq(count < shared[self.slot]),
+            write.addr.eq(Cat(count[:index_bits], self.slot)),
+            write.data.eq(self.i_word.payload),
+            read.addr.eq(write.addr),
+        ]
+
+        def refuse(cause, detail, then="IDLE"):
+            m.d.sync += [
+                self.refused.eq(1),
+                self.cause.eq(ERRORS[cause]),
+                self.detail.eq(detail),
+            ]
+            m.next = then
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [
+                    self.busy.eq(self.admit | self.release | self.clear),
+                    owners.clear.eq(self.clear),
+                ]
+                m.d.sync += [count.eq(0), word.eq(0)]
+                with m.If(self.clear):
+                    m.next = "CLEAR"
+                with m.Elif(self.admit):
+                    m.d.sync += [self.refused.eq(0), claimed[self.slot].eq(0)]
+                    m.next = "ASK"
+                with m.Elif(self.release):
+                    m.next = "RELEASE"
+            with m.State("CLEAR"):
+                with m.If(~owners.busy):
+                    m.next = "IDLE"
+
+            # The request.
+            with m.State("ASK"):
+                m.d.comb += [
+                    self.o_fetch.valid.eq(1),
+                    self.o_fetch.p.addr.eq(self.addr),
+                    self.o_fetch.p.words.eq(REQUEST_WORDS),
+                ]
+                with m.If(self.o_fetch.ready):
+                    m.next = "TAKE"
+            with m.State("TAKE"):
+                m.d.comb += self.i_word.ready.eq(1)
+                with m.If(self.i_word.valid):
+                    m.d.sync += [words.eq(Cat(words[32:], self.i_word.payload)), word.eq(word + 1)]
+                    with m.If(word == REQUEST_WORDS - 1):
+                        m.next = "CHECK"
+            with m.State("CHECK"):
+                m.d.sync += [
+                    end.eq(request.start_pos + request.prompt_len),
+                    shared[self.slot].eq(request.shared_pages),
+                ]
+                m.next = "CHECK_END"
+                with m.If((request.prompt_len == 0) | (request.max_tokens == 0)):
+                    refuse("bad_request", 0)
+                with m.Elif((request.page_count == 0) | (request.page_count > cfg.max_pages)):
+                    refuse("bad_request", request.page_count)
+                with m.Elif((request.shared_pages << page_bits) > request.start_pos):
+                    # What is only read would be written.
+                    refuse("bad_request", request.shared_pages)
+            with m.State("CHECK_END"):
+                m.next = "ASK_TABLE"
+                with m.If(end > cfg.max_context):
+                    refuse("too_long", end[:32])
+                with m.Elif(end > request.page_count << page_bits):
+                    refuse("page_miss", end[:32] - 1)
+
+            # Its page table.
+            with m.State("ASK_TABLE"):
+                m.d.comb += [
+                    self.o_fetch.valid.eq(1),
+                    self.o_fetch.p.addr.eq(request.page_table_addr),
+                    self.o_fetch.p.words.eq(request.page_count),
+                ]
+                with m.If(self.o_fetch.ready):
+                    m.next = "TAKE_TABLE"
+            with m.State("TAKE_TABLE"):
+                m.d.comb += [self.i_word.ready.eq(1), write.en.eq(self.i_word.valid)]
+                with m.If(self.i_word.valid):
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == request.page_count - 1):
+                        m.d.sync += count.eq(0)
+                        m.next = "LOOK_UP"
+
+            # A page after the other.
+            with m.State("LOOK_UP"):
+                m.next = "NUMBER"
+            with m.State("NUMBER"):
+                m.d.sync += number.eq(read.data)
+                m.next = "CLAIM"
+            with m.State("CLAIM"):
+                with m.If((number >= self.kv_pages) | (number >= cfg.kv_pages)):
+                    refuse("bad_page", number, then="RELEASE")
+                with m.Else():
+                    m.d.comb += owners.claim.eq(1)
+                    m.next = "CLAIMED"
+            with m.State("CLAIMED"):
+                with m.If(owners.refused):
+                    refuse("bad_page", number, then="RELEASE")
+                with m.Else():
+                    m.d.comb += self.table_en.eq(1)
+                    m.d.sync += [count.eq(count + 1), claimed[self.slot].eq(count + 1)]
+                    m.next = "LOOK_UP"
+                    with m.If(count == request.page_count - 1):
+                        m.next = "IDLE"
+
+            # And back.
+            with m.State("RELEASE"):
+                m.d.sync += [
+                    count.eq(claimed[self.slot] - 1),
+                    claimed[self.slot].eq(claimed[self.slot] - 1),
+                ]
+                m.next = "RELEASE_LOOK_UP"
+                with m.If(claimed[self.slot] == 0):
+                    m.d.sync += claimed[self.slot].eq(0)
+                    m.next = "IDLE"
+            with m.State("RELEASE_LOOK_UP"):
+                m.next = "RELEASE_NUMBER"
+            with m.State("RELEASE_NUMBER"):
+                m.d.sync += number.eq(read.data)
+                m.next = "GIVE"
+            with m.State("GIVE"):
+                m.d.comb += owners.release.eq(1)
+                m.next = "GIVEN"
+            with m.State("GIVEN"):
+                m.next = "RELEASE"
+        return m
