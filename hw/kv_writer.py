@@ -7,6 +7,7 @@ from amaranth.utils import exact_log2
 
 from .activation_memory import Block
 from .burst_cutter import command_layout
+from .jobs import row_place
 from .memory_controller import FETCH_BEATS_WIDTH
 from .memory_writer import write_data_layout
 from .spec.formats import BLOCK_LEN
@@ -41,13 +42,13 @@ class KvWriter(wiring.Component):
     -------
     i_block : In(stream of kv_block_layout)
         Blocks.
-    first_pos : In
-        Position of row 0.
     kv_offset, head_stride, head_blocks : In
-        Place of the layer in a page, bytes from head to head, blocks of a head. These and
-        ``first_pos`` must hold while ``busy``.
-    page_index, page : Out, In(32)
-        Page table: address of a page, one cycle after its number.
+        Place of the layer in a page, bytes from head to head, blocks of a head. They must hold
+        while ``busy``.
+    row, place : Out, In(row_place)
+        Slot and position of a row, one cycle after its number.
+    page_slot, page_index, page : Out, Out, In(32)
+        Page table: address of a page, one cycle after slot and number.
     o_write, o_wdata : Out
         To the memory controller.
     busy : Out(1)
@@ -55,18 +56,20 @@ class KvWriter(wiring.Component):
 
     Timing
     ------
-    Its first command is on offer four cycles after a block. Without stalls a block of K takes
-    38 cycles, of V ``2 * subs + 6``; no other is taken meanwhile.
+    Its first command is on offer five cycles after a block. Without stalls a block of K takes
+    39 cycles, of V ``2 * subs + 7``; no other is taken meanwhile.
     """
 
     def __init__(self, config):
         self.config = config
         super().__init__({
             "i_block": In(stream.Signature(kv_block_layout(config))),
-            "first_pos": In(range(config.max_context)),
             "kv_offset": In(32),
             "head_stride": In(32),
             "head_blocks": In(4),
+            "row": Out(range(config.max_rows)),
+            "place": In(row_place(config)),
+            "page_slot": Out(range(config.max_seqs)),
             "page_index": Out(range(max(2, config.max_pages))),
             "page": In(32),
             "o_write": Out(stream.Signature(command_layout(FETCH_BEATS_WIDTH))),
@@ -80,7 +83,8 @@ class KvWriter(wiring.Component):
         port_bits = exact_log2(cfg.port_bytes)
         col_bits = exact_log2(cfg.cols)
         item = Signal(kv_block_layout(cfg))
-        pos = Signal(range(cfg.max_context))
+        place = Signal(row_place(cfg))
+        pos = place.position
         offset = pos[: exact_log2(cfg.page_len)]
         head_offset = Signal(32)
         group_blocks = Signal(16)
@@ -89,12 +93,14 @@ class KvWriter(wiring.Component):
         sub = Signal(range(max(2, cfg.subs)))
         word = Signal(range(_WORDS + 1))
         bytes_left = Signal(8 * _WORDS)
-        place = Signal(port_bits)  # byte of the beat
+        at = Signal(port_bits)  # byte of the beat
         beat = Signal(8 * cfg.port_bytes)
         strobe = Signal(cfg.port_bytes)
 
         m.d.comb += [
             self.busy.eq(1),
+            self.row.eq(item.row),
+            self.page_slot.eq(place.slot),
             self.page_index.eq(pos[exact_log2(cfg.page_len) :]),
             self.o_write.p.addr.eq(Cat(Signal(port_bits), addr[port_bits:])),
         ]
@@ -107,12 +113,13 @@ class KvWriter(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [self.busy.eq(0), self.i_block.ready.eq(1)]
-                m.d.sync += [
-                    item.eq(self.i_block.payload),
-                    pos.eq(self.first_pos + self.i_block.p.row),
-                ]
+                m.d.comb += self.row.eq(self.i_block.p.row)
+                m.d.sync += item.eq(self.i_block.payload)
                 with m.If(self.i_block.valid):
-                    m.next = "LOOK_UP"
+                    m.next = "ROW"
+            with m.State("ROW"):
+                m.d.sync += place.eq(self.place)
+                m.next = "LOOK_UP"
             with m.State("LOOK_UP"):
                 m.d.sync += [
                     head_offset.eq(item.head * self.head_stride),
@@ -141,7 +148,7 @@ class KvWriter(wiring.Component):
                     self.o_write.valid.eq(1),
                     self.o_write.p.beats.eq((last_word >> (port_bits - col_bits)) + 1),
                 ]
-                m.d.sync += place.eq(Cat(offset[:col_bits], addr[col_bits:port_bits]))
+                m.d.sync += at.eq(Cat(offset[:col_bits], addr[col_bits:port_bits]))
                 with m.If(self.o_write.ready):
                     m.next = "KEY_WORDS"
             with m.State("KEY_WORDS"):
@@ -152,11 +159,11 @@ class KvWriter(wiring.Component):
                 ends = Signal()
                 shifted = Signal(8 * cfg.port_bytes)
                 m.d.comb += [
-                    shifted.eq(value << (place << 3)),
+                    shifted.eq(value << (at << 3)),
                     now_beat.eq(beat | shifted),
-                    now_strobe.eq(strobe | (1 << place)),
+                    now_strobe.eq(strobe | (1 << at)),
                     ends.eq(
-                        (place >> col_bits == (1 << (port_bits - col_bits)) - 1)
+                        (at >> col_bits == (1 << (port_bits - col_bits)) - 1)
                         | (word == _WORDS - 1)
                     ),
                     self.o_wdata.valid.eq(ends),
@@ -168,7 +175,7 @@ class KvWriter(wiring.Component):
                         beat.eq(Mux(ends, 0, now_beat)),
                         strobe.eq(Mux(ends, 0, now_strobe)),
                         bytes_left.eq(bytes_left >> 8),
-                        place.eq(place + cfg.cols),
+                        at.eq(at + cfg.cols),
                         word.eq(word + 1),
                     ]
                     with m.If(word == _WORDS - 1):

@@ -1,6 +1,6 @@
-"""Addresses of a sequence's pages of the KV cache."""
+"""Addresses of the pages of the KV cache, for each sequence."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Cat, Module
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,7 +8,7 @@ __all__ = ["PageTable"]
 
 
 class PageTable(wiring.Component):
-    """Hold the address of each page; two may be looked up at once.
+    """Hold the address of each page of each slot; two may be looked up at once.
 
     Parameters
     ----------
@@ -16,23 +16,26 @@ class PageTable(wiring.Component):
 
     Members
     -------
-    write_en, write_index, write : In
+    write_en, write_slot, write_index, write : In
         Store an address.
-    read_index, read : In, Out(32)
+    read_slot, read_index, read : In, In, Out(32)
         Address of a page, one cycle after its number; for the reader of the cache.
-    append_index, append : In, Out(32)
+    append_slot, append_index, append : In, In, Out(32)
         The same for the writer.
     """
 
     def __init__(self, config):
         self.config = config
-        index = range(max(2, config.max_pages))
+        slot, index = range(config.max_seqs), range(max(2, config.max_pages))
         super().__init__({
             "write_en": In(1),
+            "write_slot": In(slot),
             "write_index": In(index),
             "write": In(32),
+            "read_slot": In(slot),
             "read_index": In(index),
             "read": Out(32),
+            "append_slot": In(slot),
             "append_index": In(index),
             "append": Out(32),
         })
@@ -40,16 +43,16 @@ class PageTable(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.pages = pages = memory.Memory(
-            shape=32, depth=max(2, self.config.max_pages), init=[]
+            shape=32, depth=self.config.max_seqs << len(self.write_index), init=[]
         )
         write, read, append = pages.write_port(), pages.read_port(), pages.read_port()
         m.d.comb += [
             write.en.eq(self.write_en),
-            write.addr.eq(self.write_index),
+            write.addr.eq(Cat(self.write_index, self.write_slot)),
             write.data.eq(self.write),
-            read.addr.eq(self.read_index),
+            read.addr.eq(Cat(self.read_index, self.read_slot)),
             self.read.eq(read.data),
-            append.addr.eq(self.append_index),
+            append.addr.eq(Cat(self.append_index, self.append_slot)),
             self.append.eq(append.data),
         ]
         return m

@@ -4,6 +4,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
+from hw.jobs import row_place
 from hw.kv_writer import KvWriter, kv_block_layout
 from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN, EXP_WIDTH
@@ -26,6 +27,7 @@ BLOCK = kv_block_layout(CONFIG)
 COMMAND = DUT.o_write.payload.shape()
 BEAT = DUT.o_wdata.payload.shape()
 LAST_ROW = CONFIG.max_rows - 1
+SLOT = CONFIG.max_seqs - 1
 CROSSING = CONFIG.page_len - CONFIG.max_rows // 2  # rows on both sides of a page's end
 FIRST_POS = [0, CONFIG.max_context - CONFIG.max_rows]
 FIRST_POS += [CROSSING] if CONFIG.max_pages > 1 else []
@@ -68,7 +70,7 @@ def port_use(blocks, first_pos, item):
 
 async def appends(dut, memory, first_pos, items, i_stall="never", o_stall="never"):
     """Let the unit append blocks, and compare the whole memory with the slow way."""
-    dut.first_pos.value = first_pos
+    memory.places |= {row: place(first_pos + row) for row in range(CONFIG.max_rows)}
     dut.kv_offset.value = memory.kv_offset
     dut.head_stride.value = memory.head_stride
     dut.head_blocks.value = memory.blocks
@@ -95,13 +97,21 @@ async def appends(dut, memory, first_pos, items, i_stall="never", o_stall="never
     await RisingEdge(dut.clk)
 
 
+def place(position):
+    """Rows belong to the last slot: its pages are those of the memory."""
+    return {"slot": SLOT, "position": position % CONFIG.max_context}
+
+
 async def prepare(dut, rng, cycles, **sizes):
     memory = KvMemory(CONFIG, rng, **sizes)
+    memory.places = {row: place(row) for row in range(CONFIG.max_rows)}
+    pages = {(SLOT, index): page for index, page in memory.pages.items()}
     await start(dut)
     cocotb.start_soon(watchdog(dut, cycles))
     cocotb.start_soon(obeys_rules(dut, "o_write"))
     cocotb.start_soon(obeys_rules(dut, "o_wdata"))
-    cocotb.start_soon(serves(dut, 32, "page", memory.pages, addr="page_index"))
+    cocotb.start_soon(serves(dut, 32, "page", pages, addr=("page_slot", "page_index")))
+    cocotb.start_soon(serves(dut, row_place(CONFIG), "place", memory.places, addr="row"))
     return memory
 
 
@@ -153,9 +163,9 @@ async def timing_is_as_documented(dut, is_value):
     dut.o_wdata__ready.value = 1
     first = cocotb.start_soon(measures(dut, "i_block", "o_write", 1))
     _, cycles = await measures(dut, "i_block", "i_block", 10)
-    period = 2 * CONFIG.subs + 6 if is_value else BLOCK_LEN + 6
+    period = 2 * CONFIG.subs + 7 if is_value else BLOCK_LEN + 7
     assert cycles == 9 * period + 1
-    assert await first == (4, 1)
+    assert await first == (5, 1)
     busy = 0
     while True:
         await RisingEdge(dut.clk)
