@@ -163,8 +163,7 @@ class KvWriter(wiring.Component):
                     now_beat.eq(beat | shifted),
                     now_strobe.eq(strobe | (1 << at)),
                     ends.eq(
-                        (at >> col_bits == (1 << (port_bits - col_bits)) - 1)
-                        | (word == _WORDS - 1)
+                        (at >> col_bits == (1 << (port_bits - col_bits)) - 1) | (word == _WORDS - 1)
                     ),
                     self.o_wdata.valid.eq(ends),
                     self.o_wdata.p.data.eq(now_beat),

@@ -8,24 +8,13 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .admission import Admission
+from .event_writer import event_layout
 from .fetcher import fetch_layout
 from .jobs import row_place, segment_layout
 from .spec.csr import ERRORS
 from .spec.requests import EVENT_BYTES, EVENT_KINDS, REQUEST_BYTES
 
-__all__ = ["Scheduler", "event_layout"]
-
-
-def event_layout():
-    """Return the layout of what is said of a request, but for the cycle; see `spec.requests`."""
-    return data.StructLayout({
-        "request_id": 32,
-        "token": 32,
-        "position": 32,
-        "kind": 8,
-        "cause": 8,
-        "detail": 32,
-    })
+__all__ = ["Scheduler"]
 
 
 class _Resume(enum.Enum, shape=2):

@@ -16,13 +16,14 @@ __all__ = [
 REQUEST_BYTES = 64
 EVENT_BYTES = 32
 
-#: Fields of a request from bit 0 upwards, as (name, width in bits); the rest of its 64 bytes is zero.
+#: Fields of a request from bit 0 upwards, as (name, width in bits); what is left of its 64 bytes
+#: is zero.
 #:
 #: ``request_id``: the host's name for it, in every event. ``prompt_addr``, ``prompt_len``: 32-bit
-#: tokens, one at least. ``max_tokens``: tokens to write at most, one at least. ``eos_token``: ends the
-#: sequence, or 0xFFFFFFFF. ``start_pos``: position of the first prompt token: 0, or what the pages
-#: hold already. ``page_table_addr``, ``page_count``: 32-bit numbers of pages of the KV region.
-#: ``shared_pages``: so many of the first are only read, and other requests may share them.
+#: tokens, one at least. ``max_tokens``: tokens to write at most, one at least. ``eos_token``: ends
+#: the sequence, or 0xFFFFFFFF. ``start_pos``: position of the first prompt token: 0, or what the
+#: pages hold already. ``page_table_addr``, ``page_count``: 32-bit numbers of pages of the KV
+#: region. ``shared_pages``: so many of the first are only read, and other requests may share them.
 REQUEST = (
     ("request_id", 32),
     ("prompt_addr", 32),

@@ -6,8 +6,9 @@ import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.admission import request_layout
+from hw.event_writer import event_layout
 from hw.jobs import segment_layout
-from hw.scheduler import Scheduler, event_layout
+from hw.scheduler import Scheduler
 from hw.spec.config import ArchConfig
 from hw.spec.csr import ERRORS
 from hw.spec.requests import EVENT_BYTES, EVENT_KINDS, REQUEST, REQUEST_BYTES, encode_request
