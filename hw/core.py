@@ -290,7 +290,9 @@ class Core(wiring.Component):
         label = logits.p.meta
         m.d.comb += [
             results.norm_dst.eq(views["norm"].dst),
-            results.gate_fraction.eq(views["linear"].gate_fraction),
+            results.gated.eq(views["linear"].strips1 != 0),
+            results.activation.eq(views["linear"].activation),
+            results.table_shift.eq(views["linear"].table_shift),
             results.glu_shift.eq(views["linear"].glu_shift),
             results.rope_en.eq(row_tables.table_en),
             results.rope_row.eq(row_tables.table_row),

@@ -14,6 +14,7 @@ from .qkv_projection import QkvProjection
 from .residual import residual_write_layout
 from .rmsnorm import norm_result_layout
 from .spec.formats import FFN_WIDTH, RESIDUAL_WIDTH, ROPE_WIDTH, SCORE_WIDTH
+from .spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT
 
 __all__ = ["ResultPath"]
 
@@ -35,8 +36,8 @@ class ResultPath(wiring.Component):
         Rows of a norm. Never at the same time as results that are quantised.
     norm_dst : In(10)
         First block of the norm's rows in the activation memory.
-    gate_fraction, glu_shift : In(6)
-        Fields of the running operator.
+    gated, activation, table_shift, glu_shift : In
+        Of the running operator: members of `Glu`.
     rope_en, rope_row, rope_addr, rope : In
         Write the table of cosines and sines.
     o_residual : Out(stream of residual_write_layout)
@@ -73,7 +74,9 @@ class ResultPath(wiring.Component):
             "i_act": In(vector(RESIDUAL_WIDTH, clipped=lanes)),
             "i_norm": In(stream.Signature(norm_result_layout(**sizes))),
             "norm_dst": In(10),
-            "gate_fraction": In(6),
+            "gated": In(1),
+            "activation": In(range(len(ACTIVATIONS))),
+            "table_shift": In(range(MAX_TABLE_SHIFT + 1)),
             "glu_shift": In(6),
             "rope_en": In(1),
             "rope_row": In(range(config.max_rows)),
@@ -99,7 +102,9 @@ class ResultPath(wiring.Component):
             lanes=cfg.lanes, width=FFN_WIDTH, meta_shape=self.label
         )
         m.d.comb += [
-            glu.gate_fraction.eq(self.gate_fraction),
+            glu.gated.eq(self.gated),
+            glu.activation.eq(self.activation),
+            glu.table_shift.eq(self.table_shift),
             glu.shift.eq(self.glu_shift),
             qkv.rope_en.eq(self.rope_en),
             qkv.rope_row.eq(self.rope_row),
@@ -195,9 +200,9 @@ class ResultPath(wiring.Component):
 
         # Beats on their way to a block.
         inside = Signal(8)  # two blocks, and fewer than 16 in a pipeline
-        gate = (meta.dest == Dest.GLU) & (meta.section == 0)
+        kept = self.gated & (meta.section == 0)
         quantised = (
-            (meta.dest == Dest.QKV) | ((meta.dest == Dest.GLU) & ~gate) | (meta.dest == Dest.VALUES)
+            (meta.dest == Dest.QKV) | ((meta.dest == Dest.GLU) & ~kept) | (meta.dest == Dest.VALUES)
         )
         enters = self.i_act.valid & self.i_act.ready & quantised
         leaves = Mux(block.valid & block.ready, cfg.beats, 0)

@@ -10,6 +10,7 @@ from .program_fetch import located_word
 from .spec.csr import ERRORS
 from .spec.formats import BLOCK_LEN
 from .spec.isa import DESTINATIONS, OPERATORS
+from .spec.tables import MAX_TABLE_SHIFT
 from .weight_streamer import descriptor_layout
 
 __all__ = ["Sequencer"]
@@ -202,7 +203,8 @@ class Sequencer(wiring.Component):
                         (word.dest == DESTINATIONS["glu"])
                         & (
                             (word.dst + word.strips0 > cfg.act_blocks)
-                            | (word.strips1 != word.strips0)
+                            | ((word.strips1 != word.strips0) & (word.strips1 != 0))
+                            | (word.table_shift > MAX_TABLE_SHIFT)
                         )
                     )
                     | ((word.dest == DESTINATIONS["residual"]) & (word.strips0 > max_blocks))
@@ -229,7 +231,7 @@ class Sequencer(wiring.Component):
         job = self.o_job.p
         strips = Signal(18)
         m.d.comb += [
-            # Gate and up both have strips0 strips, and qkv has three sections.
+            # Gate and up both have strips0 strips, if there is an up; qkv has three sections.
             strips.eq(word.strips0 + word.strips1 + word.strips2),
             job.dest.eq(word.dest[:3]),
             job.bias.eq(word.bias),
