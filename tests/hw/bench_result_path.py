@@ -17,7 +17,8 @@ from hw.spec.formats import (
     ROPE_WIDTH,
     SCORE_WIDTH,
 )
-from sim.golden.activation import swiglu
+from hw.spec.tables import ACTIVATIONS
+from sim.golden.activation import activate
 from sim.golden.block_quantise import block_quantise
 from sim.golden.rope import rope
 from tests.hw.vector_stream import numbers, seeded
@@ -41,7 +42,7 @@ OUTPUTS = ("o_residual", "o_logits", "o_score", "o_key_value")
 SHAPES = {name: getattr(DUT, name).payload.shape() for name in OUTPUTS}
 HEAD_BLOCKS = CONFIG.max_head_dim // BLOCK_LEN
 QUERY, KEY, VALUE = range(3)
-GATE_FRACTION, GLU_SHIFT = 13, 9
+ACTIVATION, TABLE_SHIFT, GLU_SHIFT = "gelu", 8, 7
 ONE = 1 << ROPE_FRACTION
 
 
@@ -53,6 +54,7 @@ class Job:
         self.acts, self.norms, self.blocks = [], [], []
         self.outputs = {output: [] for output in OUTPUTS}
         self.norm_dst = 0
+        self.gated = 1
 
     def add_act(self, vector, dest, **label):
         """Add 32 results of a row; return their beats."""
@@ -147,7 +149,16 @@ def add_job(rng, tables, kind):
             for gate, label in zip(gates, ups, strict=True):
                 up = numbers(rng, HEAD_WIDTH, BLOCK_LEN)
                 job.add_act(up, Dest.GLU, **label)
-                job.add_block(swiglu(gate, up, GATE_FRACTION, GLU_SHIFT).tolist(), label)
+                product = activate(gate, up, ACTIVATION, TABLE_SHIFT, GLU_SHIFT)
+                job.add_block(product.tolist(), label)
+    elif kind == "ungated":
+        job.gated = 0
+        for strip in range(2):
+            for label in labels(rng, strip):
+                gate = numbers(rng, HEAD_WIDTH, BLOCK_LEN)
+                job.add_act(gate, Dest.GLU, **label)
+                product = activate(gate, None, ACTIVATION, TABLE_SHIFT, GLU_SHIFT)
+                job.add_block(product.tolist(), label)
     elif kind == "values":
         for strip in range(2):
             for label in labels(rng, strip):
@@ -174,7 +185,8 @@ async def begin(dut, rng):
     cocotb.start_soon(watchdog(dut, 40_000))
     for output in OUTPUTS:
         cocotb.start_soon(obeys_rules(dut, output))
-    dut.gate_fraction.value = GATE_FRACTION
+    dut.activation.value = ACTIVATIONS[ACTIVATION]
+    dut.table_shift.value = TABLE_SHIFT
     dut.glu_shift.value = GLU_SHIFT
     tables = {}
     for row in range(CONFIG.max_rows):
@@ -203,6 +215,7 @@ async def gathers(dut, written):
 async def runs(dut, job, written, *, i_stall="never", o_stall="never"):
     written.clear()
     dut.norm_dst.value = job.norm_dst
+    dut.gated.value = job.gated
     i_stall, o_stall = STALLS[i_stall], STALLS[o_stall]
     tasks = [
         sends(dut, "i_act", I_ACT, job.acts, stall=i_stall),
@@ -225,7 +238,7 @@ async def runs(dut, job, written, *, i_stall="never", o_stall="never"):
         assert not int(getattr(dut, f"{name}__valid").value), f"{name} has too much"
 
 
-KINDS = ("residual", "qkv", "glu", "logits", "scores", "values", "norm")
+KINDS = ("residual", "qkv", "glu", "ungated", "logits", "scores", "values", "norm")
 
 
 @cocotb.test()
@@ -251,14 +264,14 @@ async def counts_inside(dut, found):
             found.append(inside)
         moved = {name: all(int(port.value) for port in pair) for name, pair in ports.items()}
         meta = unpack(I_ACT, int(dut.i_act__payload.value))["meta"]
-        gate = meta["dest"] == Dest.GLU.value and meta["section"] == 0
-        inside += moved["i_norm"] or (moved["i_act"] and not gate)
+        kept = int(dut.gated.value) and meta["dest"] == Dest.GLU.value and meta["section"] == 0
+        inside += moved["i_norm"] or (moved["i_act"] and not kept)
         inside -= BEATS * (moved["o_key_value"] or int(dut.block_en.value))
         await RisingEdge(dut.clk)
 
 
 @cocotb.test()
-@cocotb.parametrize(kind=["qkv", "glu", "values", "norm"], stall=list(STALLS))
+@cocotb.parametrize(kind=["qkv", "glu", "ungated", "values", "norm"], stall=list(STALLS))
 async def busy_until_the_last_block_is_written(dut, kind, stall):
     """``busy`` is all that keeps the next operator from reading too early."""
     rng = seeded()
@@ -279,6 +292,7 @@ async def a_beat_is_taken_each_cycle(dut):
         getattr(dut, f"{name}__ready").value = 1
     for kind in KINDS:
         job = add_job(rng, tables, kind)
+        dut.gated.value = job.gated
         name, shape, payloads = (
             ("i_norm", I_NORM, job.norms) if job.norms else ("i_act", I_ACT, job.acts)
         )

@@ -57,7 +57,14 @@ GOOD = {
         "linear",
         {
             "dest": DESTINATIONS["glu"], "blocks": 1, "dst": CONFIG.act_blocks - 4, "strips0": 4,
-            "strips1": 4, "words": (1 << 32) - 1,
+            "strips1": 4, "table_shift": 17, "words": (1 << 32) - 1,
+        },
+    ),
+    "ungated": (
+        "linear",
+        {
+            "dest": DESTINATIONS["glu"], "blocks": 1, "dst": CONFIG.act_blocks - 4, "strips0": 4,
+            "words": 1,
         },
     ),
     "logits": (
@@ -107,7 +114,15 @@ BAD = {
         {"dst": 0, "strips0": CONFIG.act_blocks + 1},
         {"dst": 0, "strips0": 65535},
     ],
-    "glu": [{"dst": CONFIG.act_blocks - 3}, {"strips1": 3}, {"strips1": 0}, {"dst": 1023}],
+    "glu": [
+        {"dst": CONFIG.act_blocks - 3},
+        {"strips1": 3},
+        {"strips1": 5},
+        {"dst": 1023},
+        {"table_shift": 18},
+        {"table_shift": 63},
+    ],
+    "ungated": [{"dst": CONFIG.act_blocks - 3}, {"strips0": 0}, {"strips1": 1}, {"words": 0}],
     "logits": [{"strips0": 0}, {"blocks": 0}, {"words": 0}],
     "attention": [
         {"head_blocks": 0},
@@ -254,7 +269,7 @@ async def until(dut, name):
 
 ALL = Program(*(GOOD[name] for name in (
     "embed", "rope", "norm", "qkv", "attention", "residual", "norm", "glu", "residual", "attention",
-    "norm", "logits",
+    "norm", "ungated", "residual", "norm", "logits",
 )))  # fmt: skip
 
 
