@@ -323,6 +323,7 @@ class Core(wiring.Component):
             kv_writer.page.eq(pages.append),
             kv_reader.start.eq(starts["attention"]),
             kv_reader.pos_blocks.eq(attention.pos_blocks),
+            kv_reader.first_block.eq(attention.first_block),
             kv_reader.kv_heads.eq(attends.kv_heads),
             kv_reader.chunks.eq(attention.chunks),
             kv_reader.head_blocks.eq(attends.head_blocks),
@@ -346,14 +347,16 @@ class Core(wiring.Component):
             attention.results_busy.eq(matrix_busy),
             exponents.start.eq(attention.exponents_start),
             exponents.pos_blocks.eq(attention.pos_blocks),
+            exponents.first_block.eq(attention.first_block),
             exponents.head_blocks.eq(attends.head_blocks),
             exponents.first_pos.eq(first_pos),
             exponents.rows.eq(rows),
             scores.start.eq(attention.scores_start),
-            scores.first_pos.eq(first_pos),
+            scores.first_pos.eq(attention.visited_pos),
+            scores.window.eq(attention.window),
             scores.heads.eq(attention.chunk_heads),
             scores.head_rows.eq(rows),
-            scores.pos_blocks.eq(attention.pos_blocks),
+            scores.pos_blocks.eq(attention.visited_blocks),
         ]
 
         # Writes: the ring only when no keys and values are on their way.
