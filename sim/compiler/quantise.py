@@ -115,15 +115,14 @@ class _Quantiser:
         self.residual_fraction = self._residual_fraction()
 
     def _residual_fraction(self):
-        largest = float(self.statistics["residual"])
-        tables = [float(np.abs(self._float("embedding")).max()) * self.config.embedding_scale]
-        if "positions" in self.tensors:
-            tables.append(float(np.abs(self._float("positions")).max()))
-            # Any token may stand at any position: their sum is at most this.
-            largest = max(largest, sum(tables))
+        largest = self._largest("residual")
         headroom = RESIDUAL_WIDTH - 1 - RESIDUAL_HEADROOM
-        # One step of a table's row must fit its multiplier.
-        step = max(tables) / WEIGHT_LIMIT
+        # One step of a row of a table must fit its multiplier. So a row stays below 2**23, and that
+        # of any token at any position below the headroom.
+        step = np.abs(self._float("embedding")).max() * self.config.embedding_scale
+        if "positions" in self.tensors:
+            step = max(step, np.abs(self._float("positions")).max())
+        step = float(step) / WEIGHT_LIMIT
         fraction = min(
             MAX_RESIDUAL_FRACTION,
             headroom - ceil_log2(largest or 1.0),
