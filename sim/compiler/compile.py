@@ -7,7 +7,7 @@ import numpy as np
 from hw.spec import isa, layout
 from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN
-from hw.spec.tables import ACTIVATIONS
+from hw.spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT
 from sim.compiler.error import CompileError
 from sim.compiler.memory_map import ALIGN_BYTES, REGION_BYTES, MemoryMap, round_up
 from sim.compiler.program import build_program
@@ -210,6 +210,10 @@ def _check_tensors(model):
             raise CompileError(
                 f"{name}activation must be one of {', '.join(ACTIVATIONS)}, "
                 f"not {layer.activation!r}"
+            )
+        if not 0 <= layer.table_shift <= MAX_TABLE_SHIFT:
+            raise CompileError(
+                f"{name}table_shift must be 0 to {MAX_TABLE_SHIFT}, not {layer.table_shift}"
             )
     check("final_norm.gain", model.final_norm.gain, np.int16, (dim,))
     check_linear("head", model.head, shape.vocab, dim)
