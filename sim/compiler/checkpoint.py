@@ -126,7 +126,7 @@ def _read_config(path):
         raise CheckpointError(f"{path}: model_type must be {family.model_type}, not {kind!r}")
     try:
         return names[0], family.read_config(Options(values))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # whole numbers may be larger than any float
         raise CheckpointError(f"{path}: {error}") from None
 
 
@@ -182,9 +182,13 @@ def _check_vocab(path, tokenizer, vocab):
 def _read_tensors(folder, architecture, config):
     family, files = ARCHITECTURES[architecture], _shards(folder)
     sources = family.sources(config)
-    where = {
-        name.removeprefix(family.prefix): (file, name) for file in files for name in file.names
-    }
+    where = {}
+    for file in files:
+        for name in file.names:
+            short = name.removeprefix(family.prefix)
+            if short in where:
+                raise CheckpointError(f"{file.path}: tensor {short} is there twice")
+            where[short] = (file, name)
     expected = {source.name for source in sources.values()}
     tied_head = where.pop(HEAD, None) if config.tied else None
     for short, (file, name) in where.items():
