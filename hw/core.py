@@ -194,12 +194,12 @@ class Core(wiring.Component):
         m.d.comb += words.ready.eq(ready)
 
         # Table operators, and the headers of strips through the same reader.
-        is_norm = word.opcode == _CODE["norm"]
+        is_norm = (word.opcode == _CODE["norm"]) | (word.opcode == _CODE["head_norm"])
         is_linear = word.opcode == _CODE["linear"]
         connect(m, matmul.o_table, table.i_header)
         entry = table.o_entry
         m.d.comb += [
-            table.start.eq(starts["embed"] | starts["rope"] | starts["norm"]),
+            table.start.eq(starts["embed"] | starts["rope"] | starts["norm"] | starts["head_norm"]),
             table.words.eq(word.words),
             table.rows.eq(Mux(is_norm, 1, rows)),
             row_tables.start.eq(starts["embed"] | starts["rope"]),
@@ -209,7 +209,7 @@ class Core(wiring.Component):
             row_tables.rows.eq(rows),
             request.token_row.eq(row_tables.token_row),
             row_tables.token.eq(request.token),
-            norm.start.eq(starts["norm"]),
+            norm.start.eq(starts["norm"] | starts["head_norm"]),
             norm.word.eq(word),
             norm.rows.eq(rows),
             row_tables.i_entry.payload.eq(entry.payload),
@@ -228,6 +228,7 @@ class Core(wiring.Component):
 
         # Residual: embedded rows, or sums of what operators add.
         connect(m, norm.o_norm, results.i_norm)
+        connect(m, results.heads, norm.heads)
         write = residual.i_write
         with m.If(row_tables.o_residual.valid):
             connect_stream(m, row_tables.o_residual, write)
@@ -294,6 +295,8 @@ class Core(wiring.Component):
             results.activation.eq(views["linear"].activation),
             results.table_shift.eq(views["linear"].table_shift),
             results.glu_shift.eq(views["linear"].glu_shift),
+            results.head_norm.eq(views["linear"].head_norm),
+            results.head_blocks.eq(views["linear"].head_blocks),
             results.rope_en.eq(row_tables.table_en),
             results.rope_row.eq(row_tables.table_row),
             results.rope_addr.eq(row_tables.table_addr),
@@ -414,6 +417,12 @@ class Core(wiring.Component):
                 self.error.eq(1),
                 self.error_cause.eq(ERRORS["bad_token"]),
                 self.error_addr.eq(row_tables.token),
+            ]
+        with m.Elif(row_tables.bad_position):
+            m.d.comb += [
+                self.error.eq(1),
+                self.error_cause.eq(ERRORS["too_long"]),
+                self.error_addr.eq(row_tables.position),
             ]
 
     def _counters(self, m, request, sequencer, matmul, drain, norm, attention, scores, row_tables):

@@ -2,12 +2,13 @@
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from .activation_memory import Block
 from .block_quantiser import BlockQuantiser
 from .glu import Glu
+from .head_norm import head_port
 from .jobs import Dest, result_label
 from .kv_writer import kv_block_layout
 from .qkv_projection import QkvProjection
@@ -38,6 +39,10 @@ class ResultPath(wiring.Component):
         First block of the norm's rows in the activation memory.
     gated, activation, table_shift, glu_shift : In
         Of the running operator: members of `Glu`.
+    head_norm, head_blocks : In
+        Of the running operator: members of `QkvProjection`.
+    heads : Out(head_port)
+        Rows of q and k to the norm and back.
     rope_en, rope_row, rope_addr, rope : In
         Write the table of cosines and sines.
     o_residual : Out(stream of residual_write_layout)
@@ -78,6 +83,9 @@ class ResultPath(wiring.Component):
             "activation": In(range(len(ACTIVATIONS))),
             "table_shift": In(range(MAX_TABLE_SHIFT + 1)),
             "glu_shift": In(6),
+            "head_norm": In(1),
+            "head_blocks": In(4),
+            "heads": Out(head_port(config)),
             "rope_en": In(1),
             "rope_row": In(range(config.max_rows)),
             "rope_addr": In(range(config.max_head_dim // lanes)),
@@ -97,6 +105,7 @@ class ResultPath(wiring.Component):
         m = Module()
         cfg = self.config
         m.submodules.qkv = qkv = QkvProjection(cfg)
+        connect(m, qkv.heads, flipped(self.heads))
         m.submodules.glu = glu = Glu(cfg)
         m.submodules.quantiser = quantiser = BlockQuantiser(
             lanes=cfg.lanes, width=FFN_WIDTH, meta_shape=self.label
@@ -106,6 +115,8 @@ class ResultPath(wiring.Component):
             glu.activation.eq(self.activation),
             glu.table_shift.eq(self.table_shift),
             glu.shift.eq(self.glu_shift),
+            qkv.head_norm.eq(self.head_norm),
+            qkv.head_blocks.eq(self.head_blocks),
             qkv.rope_en.eq(self.rope_en),
             qkv.rope_row.eq(self.rope_row),
             qkv.rope_addr.eq(self.rope_addr),
@@ -199,7 +210,9 @@ class ResultPath(wiring.Component):
         ]
 
         # Beats on their way to a block.
-        inside = Signal(8)  # two blocks, and fewer than 16 in a pipeline
+        # The rows of a head, two blocks, and fewer than 16 in a pipeline.
+        head_beats = cfg.max_rows * cfg.max_head_dim // cfg.lanes
+        inside = Signal(range(head_beats + 2 * cfg.beats + 16))
         kept = self.gated & (meta.section == 0)
         quantised = (
             (meta.dest == Dest.QKV) | ((meta.dest == Dest.GLU) & ~kept) | (meta.dest == Dest.VALUES)
