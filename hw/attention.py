@@ -16,7 +16,8 @@ class Attention(wiring.Component):
     """Run an attention operator: for each KV head, q . K, softmax, p . V on the one array.
 
     All query heads of a KV head go through together if they fit ``max_rows`` rows, so that K and V
-    are read once; otherwise one query head at a time. Computes ``sim.golden.attention``.
+    are read once; otherwise one query head at a time. Blocks of positions before those that the
+    first row sees are left out. Computes ``sim.golden.attention``.
 
     Parameters
     ----------
@@ -31,7 +32,14 @@ class Attention(wiring.Component):
     first_pos, rows : In
         Position of row 0; number of rows.
     pos_blocks : Out
-        Blocks of 32 positions that the rows see.
+        Blocks of 32 positions up to that of the last row.
+    first_block : Out
+        The first of them that is visited: that of the first position which a row sees, or before it
+        where alignment asks for it. From the cycle after ``start`` on, as what follows.
+    visited_blocks, visited_pos : Out
+        Blocks that are visited; position of row 0, counted from the first of them.
+    window : Out
+        Positions that a row sees, its own included.
     chunks, chunk_heads : Out
         Chunks of query heads for a KV head, and heads in each.
     exponents_start, exponents_busy : to `ValueExponents`
@@ -51,6 +59,10 @@ class Attention(wiring.Component):
             "first_pos": In(range(config.max_context)),
             "rows": In(rows),
             "pos_blocks": Out(range(config.max_context // BLOCK_LEN + 1)),
+            "first_block": Out(range(config.max_context // BLOCK_LEN)),
+            "visited_blocks": Out(range(config.max_context // BLOCK_LEN + 1)),
+            "visited_pos": Out(range(config.max_context)),
+            "window": Out(range(config.max_context + 1)),
             "chunks": Out(8),
             "chunk_heads": Out(rows),
             "exponents_start": Out(1),
@@ -75,9 +87,25 @@ class Attention(wiring.Component):
             self.pos_blocks.eq(
                 (self.first_pos + self.rows + BLOCK_LEN - 1) >> exact_log2(BLOCK_LEN)
             ),
+            self.visited_blocks.eq(self.pos_blocks - self.first_block),
+            self.visited_pos.eq(self.first_pos - (self.first_block << exact_log2(BLOCK_LEN))),
             self.chunks.eq(Mux(together, 1, word.group)),
             self.chunk_heads.eq(Mux(together, word.group, 1)),
             self.busy.eq(1),
+        ]
+
+        # Row 0 sees the first of all positions that are seen.
+        span = max(BLOCK_LEN, cfg.align_bytes)
+        window = Signal.like(self.window)
+        first_seen = Signal.like(self.first_pos)
+        unlimited = (word.window == 0) | (word.window > cfg.max_context)
+        m.d.comb += [
+            window.eq(Mux(unlimited, cfg.max_context, word.window)),
+            first_seen.eq(Mux(self.first_pos < window, 0, self.first_pos - window + 1)),
+        ]
+        m.d.sync += [
+            self.window.eq(window),
+            self.first_block.eq((first_seen >> exact_log2(span)) * (span // BLOCK_LEN)),
         ]
 
         job = self.o_job.p
@@ -91,14 +119,14 @@ class Attention(wiring.Component):
             return [
                 job.dest.eq(Dest.VALUES),
                 job.strips.eq(word.head_blocks),
-                job.blocks.eq(self.pos_blocks),
+                job.blocks.eq(self.visited_blocks),
                 job.dst.eq(word.dst + query_block),
             ]
 
         def scores_fields():
             return [
                 job.dest.eq(Dest.SCORES),
-                job.strips.eq(self.pos_blocks),
+                job.strips.eq(self.visited_blocks),
                 job.blocks.eq(word.head_blocks),
                 job.src.eq(word.q_src + query_block),
                 job.shift1_0.eq(word.shift),

@@ -194,12 +194,12 @@ class Core(wiring.Component):
         m.d.comb += words.ready.eq(ready)
 
         # Table operators, and the headers of strips through the same reader.
-        is_norm = word.opcode == _CODE["norm"]
+        is_norm = (word.opcode == _CODE["norm"]) | (word.opcode == _CODE["head_norm"])
         is_linear = word.opcode == _CODE["linear"]
         connect(m, matmul.o_table, table.i_header)
         entry = table.o_entry
         m.d.comb += [
-            table.start.eq(starts["embed"] | starts["rope"] | starts["norm"]),
+            table.start.eq(starts["embed"] | starts["rope"] | starts["norm"] | starts["head_norm"]),
             table.words.eq(word.words),
             table.rows.eq(Mux(is_norm, 1, rows)),
             row_tables.start.eq(starts["embed"] | starts["rope"]),
@@ -209,7 +209,7 @@ class Core(wiring.Component):
             row_tables.rows.eq(rows),
             request.token_row.eq(row_tables.token_row),
             row_tables.token.eq(request.token),
-            norm.start.eq(starts["norm"]),
+            norm.start.eq(starts["norm"] | starts["head_norm"]),
             norm.word.eq(word),
             norm.rows.eq(rows),
             row_tables.i_entry.payload.eq(entry.payload),
@@ -228,6 +228,7 @@ class Core(wiring.Component):
 
         # Residual: embedded rows, or sums of what operators add.
         connect(m, norm.o_norm, results.i_norm)
+        connect(m, results.heads, norm.heads)
         write = residual.i_write
         with m.If(row_tables.o_residual.valid):
             connect_stream(m, row_tables.o_residual, write)
@@ -290,8 +291,12 @@ class Core(wiring.Component):
         label = logits.p.meta
         m.d.comb += [
             results.norm_dst.eq(views["norm"].dst),
-            results.gate_fraction.eq(views["linear"].gate_fraction),
+            results.gated.eq(views["linear"].strips1 != 0),
+            results.activation.eq(views["linear"].activation),
+            results.table_shift.eq(views["linear"].table_shift),
             results.glu_shift.eq(views["linear"].glu_shift),
+            results.head_norm.eq(views["linear"].head_norm),
+            results.head_blocks.eq(views["linear"].head_blocks),
             results.rope_en.eq(row_tables.table_en),
             results.rope_row.eq(row_tables.table_row),
             results.rope_addr.eq(row_tables.table_addr),
@@ -321,6 +326,7 @@ class Core(wiring.Component):
             kv_writer.page.eq(pages.append),
             kv_reader.start.eq(starts["attention"]),
             kv_reader.pos_blocks.eq(attention.pos_blocks),
+            kv_reader.first_block.eq(attention.first_block),
             kv_reader.kv_heads.eq(attends.kv_heads),
             kv_reader.chunks.eq(attention.chunks),
             kv_reader.head_blocks.eq(attends.head_blocks),
@@ -344,14 +350,16 @@ class Core(wiring.Component):
             attention.results_busy.eq(matrix_busy),
             exponents.start.eq(attention.exponents_start),
             exponents.pos_blocks.eq(attention.pos_blocks),
+            exponents.first_block.eq(attention.first_block),
             exponents.head_blocks.eq(attends.head_blocks),
             exponents.first_pos.eq(first_pos),
             exponents.rows.eq(rows),
             scores.start.eq(attention.scores_start),
-            scores.first_pos.eq(first_pos),
+            scores.first_pos.eq(attention.visited_pos),
+            scores.window.eq(attention.window),
             scores.heads.eq(attention.chunk_heads),
             scores.head_rows.eq(rows),
-            scores.pos_blocks.eq(attention.pos_blocks),
+            scores.pos_blocks.eq(attention.visited_blocks),
         ]
 
         # Writes: the ring only when no keys and values are on their way.
@@ -409,6 +417,12 @@ class Core(wiring.Component):
                 self.error.eq(1),
                 self.error_cause.eq(ERRORS["bad_token"]),
                 self.error_addr.eq(row_tables.token),
+            ]
+        with m.Elif(row_tables.bad_position):
+            m.d.comb += [
+                self.error.eq(1),
+                self.error_cause.eq(ERRORS["too_long"]),
+                self.error_addr.eq(row_tables.position),
             ]
 
     def _counters(self, m, request, sequencer, matmul, drain, norm, attention, scores, row_tables):

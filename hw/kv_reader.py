@@ -1,6 +1,6 @@
 """Tells the weight streamer where the keys and values of an attention pass lie."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -16,7 +16,7 @@ class KvReader(wiring.Component):
 
     For each KV head: the exponents of V, block by block; then for each chunk of query heads K, and
     V block by block and substrip by substrip. Each runs over the pages of the sequence and stops
-    at the last block of 32 positions in use.
+    at the last block of 32 positions in use; K and V begin at the first block that a row sees.
 
     Parameters
     ----------
@@ -26,8 +26,9 @@ class KvReader(wiring.Component):
     -------
     start : In(1)
         Begin. The fields below must hold while ``busy``.
-    pos_blocks : In
-        Blocks of 32 positions to visit.
+    pos_blocks, first_block : In
+        Blocks of 32 positions in use, and the number of the first of them whose keys and values
+        are visited. ``first_block`` may come one cycle later, and names an aligned address.
     kv_heads, chunks, head_blocks : In
         KV heads; chunks of query heads for each; blocks of 32 in a head.
     kv_offset, head_stride : In(32)
@@ -49,6 +50,7 @@ class KvReader(wiring.Component):
         super().__init__({
             "start": In(1),
             "pos_blocks": In(range(config.max_context // BLOCK_LEN + 1)),
+            "first_block": In(range(config.max_context // BLOCK_LEN)),
             "kv_heads": In(8),
             "chunks": In(8),
             "head_blocks": In(4),
@@ -71,15 +73,20 @@ class KvReader(wiring.Component):
         sub = Signal(range(max(2, cfg.subs)))
         page = Signal(range(cfg.max_pages + 1))
         left = Signal.like(self.pos_blocks)  # blocks of positions from this page on
+        skip = Signal(range(page_blocks))  # blocks of this page before the first one visited
         within = Signal(32)  # offset in the head's part of a page
+        skipped = Signal(32)  # bytes
+        place = Signal(32)
         addr = Signal(32)
+        room = Signal(range(page_blocks + 1))
         here = Signal(range(page_blocks + 1))  # blocks of positions in this page
         step = Signal(32)
 
         m.d.comb += [
             self.busy.eq(1),
             self.page_index.eq(page),
-            here.eq(Mux(left > page_blocks, page_blocks, left)),
+            room.eq(page_blocks - skip),
+            here.eq(Mux(left > room, room, left)),
             step.eq(cfg.page_len * self.head_blocks),
             self.o_descriptor.p.addr.eq(addr),
         ]
@@ -96,8 +103,19 @@ class KvReader(wiring.Component):
                 m.d.comb += self.o_descriptor.p.words.eq(
                     words_of_exponents * self.head_blocks * (BLOCK_LEN + 1)
                 )
+                m.d.comb += skipped.eq(skip * self.head_blocks * (BLOCK_LEN * (BLOCK_LEN + 1)))
             with m.Default():
                 m.d.comb += self.o_descriptor.p.words.eq(words_of_values)
+                m.d.comb += skipped.eq(skip * (BLOCK_LEN * cfg.cols))
+
+        def begin_at(block):
+            return [
+                page.eq(block >> exact_log2(page_blocks)),
+                skip.eq(block[: exact_log2(page_blocks)]),
+                left.eq(self.pos_blocks - block),
+            ]
+
+        start_of_sequence = Const(0, self.first_block.shape())
 
         with m.FSM():
             with m.State("IDLE"):
@@ -108,30 +126,32 @@ class KvReader(wiring.Component):
                     chunk.eq(0),
                     block.eq(0),
                     sub.eq(0),
-                    page.eq(0),
                     kind.eq(0),
-                    left.eq(self.pos_blocks),
+                    *begin_at(start_of_sequence),
                     within.eq(step * (BLOCK_LEN + 1)),
                 ]
                 with m.If(self.start):
                     m.next = "LOOK_UP"
             with m.State("LOOK_UP"):
+                m.d.sync += place.eq(head_offset + within + skipped)
                 m.next = "ADD"
             with m.State("ADD"):
-                m.d.sync += addr.eq(self.page + head_offset + within)
+                m.d.sync += addr.eq(self.page + place)
                 m.next = "OFFER"
             with m.State("OFFER"):
                 m.d.comb += self.o_descriptor.valid.eq(1)
                 with m.If(self.o_descriptor.ready):
                     m.next = "LOOK_UP"
-                    m.d.sync += [page.eq(page + 1), left.eq(left - here)]
+                    m.d.sync += [page.eq(page + 1), skip.eq(0), left.eq(left - here)]
                     with m.If(last_page):
-                        m.d.sync += [page.eq(0), left.eq(self.pos_blocks)]
+                        m.d.sync += begin_at(self.first_block)
                         with m.Switch(kind):
                             with m.Case(0):
                                 m.d.sync += [block.eq(block + 1), within.eq(within + cfg.page_len)]
                                 with m.If(last_block):
                                     m.d.sync += [block.eq(0), kind.eq(1), within.eq(0)]
+                                with m.Else():
+                                    m.d.sync += begin_at(start_of_sequence)
                             with m.Case(1):
                                 m.d.sync += [kind.eq(2), within.eq(step * (BLOCK_LEN + 2))]
                             with m.Default():
@@ -152,6 +172,7 @@ class KvReader(wiring.Component):
                                             m.d.sync += [
                                                 chunk.eq(0),
                                                 kind.eq(0),
+                                                *begin_at(start_of_sequence),
                                                 within.eq(step * (BLOCK_LEN + 1)),
                                                 head.eq(head + 1),
                                                 head_offset.eq(head_offset + self.head_stride),

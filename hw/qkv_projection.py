@@ -1,9 +1,10 @@
-"""Results of the fused Wq, Wk, Wv pass: rotary embedding on their way to quantisation."""
+"""Results of the fused Wq, Wk, Wv pass: norm and rotary embedding, then to quantisation."""
 
 from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
+from .head_norm import HeadNorm, head_port
 from .jobs import result_label
 from .rope import Rope, rope_result_layout
 from .spec.formats import ROPE_WIDTH
@@ -14,11 +15,12 @@ _VALUES = 2  # section of v, which is not rotated
 
 
 class QkvProjection(wiring.Component):
-    """Rotate q and k of each head by the row's position, and let v pass.
+    """Normalise q and k of each head or not, rotate them by the row's position, let v pass.
 
     The projection itself is a job of `Matmul` whose sections are q, k and v; this unit is on
     the way of their results. What leaves is block quantised head by head; k and v are
-    appended to the KV cache, q stays in the activation memory. Computes ``sim.golden.rope``.
+    appended to the KV cache, q stays in the activation memory. Computes ``sim.golden.rope``,
+    and with ``head_norm`` before it ``sim.golden.rmsnorm``.
 
     Parameters
     ----------
@@ -29,14 +31,19 @@ class QkvProjection(wiring.Component):
     i_act : In(stream of data, meta)
         Results of the fused pass. ``data``: lanes x 18 bits, ``meta``: result_label.
     o_act : Out(stream of data, meta)
-        The same, rotated.
+        The same, rotated. With ``head_norm`` the blocks of a row come together, head by head.
+    head_norm, head_blocks : In
+        Fields of the running operator: whether q and k are normalised, and blocks of a head.
+    heads : Out(head_port)
+        To the norm.
     rope_en, rope_row, rope_addr, rope : In
         Write an entry of ``lanes // 2`` pairs (cosine, sine). ``rope_addr``: beat of the head.
 
     Timing
     ------
-    Takes a beat a cycle, and offers its result :attr:`LATENCY` cycles later. ``i_act.ready``
-    depends combinationally on ``o_act.ready``.
+    Takes a beat a cycle, and offers its result :attr:`LATENCY` cycles later; with ``head_norm`` q
+    and k take as long as in `HeadNorm` besides. ``i_act.ready`` depends combinationally on
+    ``o_act.ready`` and ``i_act.p.meta``.
     """
 
     #: Cycles from a transfer on ``i_act`` to the offer of its result.
@@ -51,6 +58,9 @@ class QkvProjection(wiring.Component):
         super().__init__({
             "i_act": In(stream.Signature(vector)),
             "o_act": Out(stream.Signature(vector)),
+            "head_norm": In(1),
+            "head_blocks": In(4),
+            "heads": Out(head_port(config)),
             "rope_en": In(1),
             "rope_row": In(range(config.max_rows)),
             "rope_addr": In(range(beats)),
@@ -72,21 +82,27 @@ class QkvProjection(wiring.Component):
             write.data.eq(self.rope),
         ]
 
+        m.submodules.norm = norm = HeadNorm(cfg)
+        connect(m, flipped(self.i_act), norm.i_act)
+        connect(m, norm.heads, flipped(self.heads))
+        m.d.comb += [norm.enable.eq(self.head_norm), norm.head_blocks.eq(self.head_blocks)]
+        normed = norm.o_act
+
         # One stage, in which the row's cosines and sines are fetched.
-        held = Signal.like(self.i_act.payload)
+        held = Signal.like(normed.payload)
         offered = Signal()
         advance = Signal()
-        meta = self.i_act.p.meta
+        meta = normed.p.meta
         place = Signal(range(beats))  # beat of the head
         m.d.comb += [
             place.eq(meta.block * cfg.beats + meta.beat),
             advance.eq(~offered | rope.i_vec.ready),
-            self.i_act.ready.eq(advance),
+            normed.ready.eq(advance),
             read.en.eq(advance),
             read.addr.eq(Cat(meta.row, place)),
         ]
         with m.If(advance):
-            m.d.sync += [held.eq(self.i_act.payload), offered.eq(self.i_act.valid)]
+            m.d.sync += [held.eq(normed.payload), offered.eq(normed.valid)]
 
         vector = rope.i_vec.p
         m.d.comb += [

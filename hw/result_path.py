@@ -2,18 +2,20 @@
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from .activation_memory import Block
 from .block_quantiser import BlockQuantiser
 from .glu import Glu
+from .head_norm import head_port
 from .jobs import Dest, result_label
 from .kv_writer import kv_block_layout
 from .qkv_projection import QkvProjection
 from .residual import residual_write_layout
 from .rmsnorm import norm_result_layout
 from .spec.formats import FFN_WIDTH, RESIDUAL_WIDTH, ROPE_WIDTH, SCORE_WIDTH
+from .spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT
 
 __all__ = ["ResultPath"]
 
@@ -35,8 +37,12 @@ class ResultPath(wiring.Component):
         Rows of a norm. Never at the same time as results that are quantised.
     norm_dst : In(10)
         First block of the norm's rows in the activation memory.
-    gate_fraction, glu_shift : In(6)
-        Fields of the running operator.
+    gated, activation, table_shift, glu_shift : In
+        Of the running operator: members of `Glu`.
+    head_norm, head_blocks : In
+        Of the running operator: members of `QkvProjection`.
+    heads : Out(head_port)
+        Rows of q and k to the norm and back.
     rope_en, rope_row, rope_addr, rope : In
         Write the table of cosines and sines.
     o_residual : Out(stream of residual_write_layout)
@@ -73,8 +79,13 @@ class ResultPath(wiring.Component):
             "i_act": In(vector(RESIDUAL_WIDTH, clipped=lanes)),
             "i_norm": In(stream.Signature(norm_result_layout(**sizes))),
             "norm_dst": In(10),
-            "gate_fraction": In(6),
+            "gated": In(1),
+            "activation": In(range(len(ACTIVATIONS))),
+            "table_shift": In(range(MAX_TABLE_SHIFT + 1)),
             "glu_shift": In(6),
+            "head_norm": In(1),
+            "head_blocks": In(4),
+            "heads": Out(head_port(config)),
             "rope_en": In(1),
             "rope_row": In(range(config.max_rows)),
             "rope_addr": In(range(config.max_head_dim // lanes)),
@@ -94,13 +105,18 @@ class ResultPath(wiring.Component):
         m = Module()
         cfg = self.config
         m.submodules.qkv = qkv = QkvProjection(cfg)
+        connect(m, qkv.heads, flipped(self.heads))
         m.submodules.glu = glu = Glu(cfg)
         m.submodules.quantiser = quantiser = BlockQuantiser(
             lanes=cfg.lanes, width=FFN_WIDTH, meta_shape=self.label
         )
         m.d.comb += [
-            glu.gate_fraction.eq(self.gate_fraction),
+            glu.gated.eq(self.gated),
+            glu.activation.eq(self.activation),
+            glu.table_shift.eq(self.table_shift),
             glu.shift.eq(self.glu_shift),
+            qkv.head_norm.eq(self.head_norm),
+            qkv.head_blocks.eq(self.head_blocks),
             qkv.rope_en.eq(self.rope_en),
             qkv.rope_row.eq(self.rope_row),
             qkv.rope_addr.eq(self.rope_addr),
@@ -194,10 +210,12 @@ class ResultPath(wiring.Component):
         ]
 
         # Beats on their way to a block.
-        inside = Signal(8)  # two blocks, and fewer than 16 in a pipeline
-        gate = (meta.dest == Dest.GLU) & (meta.section == 0)
+        # The rows of a head, two blocks, and fewer than 16 in a pipeline.
+        head_beats = cfg.max_rows * cfg.max_head_dim // cfg.lanes
+        inside = Signal(range(head_beats + 2 * cfg.beats + 16))
+        kept = self.gated & (meta.section == 0)
         quantised = (
-            (meta.dest == Dest.QKV) | ((meta.dest == Dest.GLU) & ~gate) | (meta.dest == Dest.VALUES)
+            (meta.dest == Dest.QKV) | ((meta.dest == Dest.GLU) & ~kept) | (meta.dest == Dest.VALUES)
         )
         enters = self.i_act.valid & self.i_act.ready & quantised
         leaves = Mux(block.valid & block.ready, cfg.beats, 0)

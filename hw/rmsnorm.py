@@ -1,4 +1,4 @@
-"""RMSNorm of rows of the residual."""
+"""RMSNorm of rows: of the residual, or of heads."""
 
 import operator
 
@@ -10,7 +10,7 @@ from .inverse_root import ROOT_WIDTH, InverseRoot, root_layout
 from .lib.arithmetic import bit_length, round_half, saturate
 from .lib.parameter import check_lanes, check_multiple, check_power_of_two
 from .lib.pipeline import Pipeline, shift_down
-from .spec.formats import BLOCK_LEN, GAIN_WIDTH, NORM_WIDTH, RESIDUAL_WIDTH
+from .spec.formats import BLOCK_LEN, GAIN_WIDTH, HEAD_WIDTH, NORM_WIDTH, RESIDUAL_WIDTH
 
 __all__ = ["RmsNorm", "norm_job_layout", "norm_result_layout"]
 
@@ -21,14 +21,16 @@ _DIRECTION_WIDTH = 19  # of t, the element over the length of the row
 _SHIFT_WIDTH = 6
 
 
-def norm_job_layout(*, lanes, max_dim, max_rows):
+def norm_job_layout(*, lanes, max_dim, max_rows, max_gains):
     """Return the layout of a job: one row to normalise."""
     return data.StructLayout({
         "row": range(max_rows),
         "dst_row": range(max_rows),
         "beats": range(max_dim // lanes + 1),
+        "gain_beat": range(max_gains // lanes),
         "epsilon": unsigned(_EPSILON_WIDTH),
         "shift": unsigned(_SHIFT_WIDTH),
+        "is_head": unsigned(1),
     })
 
 
@@ -43,7 +45,7 @@ def norm_result_layout(*, lanes, max_dim, max_rows):
 
 
 class RmsNorm(wiring.Component):
-    """Normalise rows of the residual to unit root mean square, and multiply by the gain.
+    """Normalise rows to unit root mean square, and multiply by a gain.
 
     Numerics 3.2 step 2, ``sim.golden.rmsnorm.rms_norm``. A row is read twice: for its sum of
     squares, and to be scaled. The second pass of a row waits while the first of the next is read,
@@ -56,15 +58,18 @@ class RmsNorm(wiring.Component):
     max_dim : int
         Elements of the longest row. A multiple of 32.
     max_rows : int
-        Rows of the residual. A power of two.
+        Rows. A power of two.
+    max_gains : int
+        Elements of all gains. A multiple of 32.
 
     Members
     -------
     i_job : In(stream of norm_job_layout)
-        Rows to normalise. ``beats`` (at least 1): beats of the row. ``epsilon``: EPS. ``shift``:
-        SG. ``dst_row`` is handed on.
+        Rows to normalise. ``beats`` (at least 1): beats of the row. ``gain_beat``: first beat of
+        its gain. ``epsilon``: EPS. ``shift``: SG. ``is_head``: results are cut off to 18 bits, not
+        20. ``dst_row`` is handed on.
     read_en, read_row, read_beat : Out
-        Read port of the residual.
+        Read port of the rows.
     read_data : In(ArrayLayout(signed(32), lanes))
         The beat read in the last cycle.
     orm_row : Out(range(max_rows))
@@ -93,15 +98,17 @@ class RmsNorm(wiring.Component):
         For a parameter that is not as above.
     """
 
-    def __init__(self, *, lanes, max_dim, max_rows):
+    def __init__(self, *, lanes, max_dim, max_rows, max_gains):
         check_lanes(lanes)
         check_multiple("max_dim", max_dim, BLOCK_LEN)
         check_power_of_two("max_rows", max_rows, least=2)
+        check_multiple("max_gains", max_gains, BLOCK_LEN)
         self.lanes = lanes
         self.max_dim = max_dim
         self.max_rows = max_rows
+        self.max_gains = max_gains
         sizes = {"lanes": lanes, "max_dim": max_dim, "max_rows": max_rows}
-        self._job = norm_job_layout(**sizes)
+        self._job = norm_job_layout(**sizes, max_gains=max_gains)
         super().__init__({
             "i_job": In(stream.Signature(self._job)),
             "read_en": Out(1),
@@ -110,7 +117,7 @@ class RmsNorm(wiring.Component):
             "read_data": In(data.ArrayLayout(signed(RESIDUAL_WIDTH), lanes)),
             "orm_row": Out(range(max_rows)),
             "orm": In(_ORM_WIDTH),
-            "gain_addr": Out(range(max_dim // lanes)),
+            "gain_addr": Out(range(max_gains // lanes)),
             "gain": In(data.ArrayLayout(signed(GAIN_WIDTH), lanes)),
             "o_norm": Out(stream.Signature(norm_result_layout(**sizes))),
             "busy": Out(1),
@@ -144,9 +151,11 @@ class RmsNorm(wiring.Component):
             "row": self.read_row.shape(),
             "dst_row": self.read_row.shape(),
             "last_beat": beat_shape,
+            "gain_beat": self.gain_addr.shape(),
             "shrink": range(RESIDUAL_WIDTH - _SCALED_WIDTH + 1),
             "root": root,
             "shift": unsigned(_SHIFT_WIDTH),
+            "is_head": unsigned(1),
         })
         emit = Signal(scale)
         emit_valid = Signal()
@@ -299,9 +308,11 @@ class RmsNorm(wiring.Component):
                 emit.row.eq(job.row),
                 emit.dst_row.eq(job.dst_row),
                 emit.last_beat.eq(last_beat),
+                emit.gain_beat.eq(job.gain_beat),
                 emit.shrink.eq(shrink),
                 emit.root.eq(search.o_root.p),
                 emit.shift.eq(job.shift),
+                emit.is_head.eq(job.is_head),
             ]
 
         # Shift to t, which is bounded by construction: x**2 is part of the sum that R comes from.
@@ -310,7 +321,18 @@ class RmsNorm(wiring.Component):
             "direction_shifted",
         )
         direction_shifted_valid = pipe.valid(product_emit, "direction_shifted_valid")
-        sides = [(product_last, product_beat, product_scale.dst_row, product_scale.shift)]
+        gain_addr = Signal.like(self.gain_addr)
+        m.d.comb += gain_addr.eq(product_scale.gain_beat + product_beat)
+        sides = [
+            (
+                product_last,
+                product_beat,
+                product_scale.dst_row,
+                product_scale.shift,
+                product_scale.is_head,
+                gain_addr,
+            )
+        ]
 
         def carry(name):
             sides.append(tuple(pipe.hold(side, f"{name}_{i}") for i, side in enumerate(sides[-1])))
@@ -323,7 +345,7 @@ class RmsNorm(wiring.Component):
         )
         direction_valid = pipe.valid(direction_shifted_valid, "direction_valid")
         carry("direction_side")
-        m.d.comb += self.gain_addr.eq(Mux(advance, sides[1][1], sides[2][1]))
+        m.d.comb += self.gain_addr.eq(Mux(advance, sides[1][-1], sides[2][-1]))
 
         # Gain.
         gained = pipe.holds(
@@ -338,9 +360,11 @@ class RmsNorm(wiring.Component):
         carry("gained_shifted_side")
 
         # Round and saturate.
-        last, beat, row, _ = sides[-1]
+        last, beat, row, _, is_head, _ = sides[-1]
         for i, x in enumerate(gained_shifted):
-            pipe.put(self.o_norm.p.data[i], saturate(round_half(x), NORM_WIDTH))
+            rounded = round_half(x)
+            result = Mux(is_head, saturate(rounded, HEAD_WIDTH), saturate(rounded, NORM_WIDTH))
+            pipe.put(self.o_norm.p.data[i], result)
         pipe.put(self.o_norm.valid, gained_shifted_valid)
         pipe.put(self.o_norm.p.last, last)
         pipe.put(self.o_norm.p.beat, beat)

@@ -289,7 +289,7 @@ class RowFeeder(wiring.Component):
     def _next_section(self, m, job, section, section_strip, section_head, head_block):
         """Advance the place of a strip among the outputs: section, strip in it, head, block."""
         m.d.sync += [section_strip.eq(section_strip + 1), head_block.eq(head_block + 1)]
-        with m.If(job.dest == Dest.GLU):
+        with m.If((job.dest == Dest.GLU) & (job.strips1 != 0)):
             # Strips alternate: gate, up. Both have the same strip number.
             m.d.sync += [section.eq(section ^ 1), section_strip.eq(section_strip + section[0])]
         with m.Elif(job.dest == Dest.QKV):

@@ -1,6 +1,6 @@
 """Operators that fetch a table row for each row of the pass: embedding and rope."""
 
-from amaranth.hdl import Cat, Module, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -17,6 +17,8 @@ __all__ = ["RowTables"]
 class RowTables(wiring.Component):
     """Run ``embed`` and ``rope``: one descriptor and one table row for each row of the pass.
 
+    An embedding of tokens is stored in the residual, one of positions is added to what is there.
+
     Parameters
     ----------
     config : ArchConfig
@@ -26,10 +28,11 @@ class RowTables(wiring.Component):
     start : In(1)
         Begin. ``is_rope``, ``word``, ``first_pos`` and ``rows`` must hold while ``busy``.
     is_rope : In(1)
-        The operator is ``rope``: rows by position. Otherwise ``embed``: rows by token.
+        The operator is ``rope``: rows by position. Otherwise ``embed``: rows by token, or with the
+        word's ``positions`` by position.
     word : In(operator_layout("embed"))
         Also a ``rope`` word, whose fields lie in the same places as far as it has them. ``words``
-        is below 2**16, and tokens below 2**24.
+        is below 2**16, and ``valid`` below 2**24.
     first_pos, rows : In
         Position of row 0; number of rows.
     token_row, token : Out, In(32)
@@ -42,9 +45,11 @@ class RowTables(wiring.Component):
     o_residual : Out(stream of residual_write_layout)
     table_en, table_row, table_addr, table_entry : to `QkvProjection`
         Entries of the rope table.
-    bad_token : Out(1)
-        High for one cycle, with ``token``: an ``embed`` got what is no token. Nothing is fetched
-        for it, and nothing moves until reset.
+    bad_token, bad_position : Out(1)
+        High for one cycle, with ``token`` or ``position``: an ``embed`` got what its table has no
+        row for. Nothing is fetched for it, and nothing moves until reset.
+    position : Out
+        Position of the row whose descriptor is made.
     busy : Out(1)
         High with ``start`` already, until the last entry is taken and written.
 
@@ -78,6 +83,8 @@ class RowTables(wiring.Component):
             "table_addr": Out(range(config.max_head_dim // config.lanes)),
             "table_entry": Out(data.ArrayLayout(signed(ROPE_WIDTH), config.lanes)),
             "bad_token": Out(1),
+            "bad_position": Out(1),
+            "position": Out(range(config.max_context)),
             "busy": Out(1),
         })
 
@@ -93,8 +100,13 @@ class RowTables(wiring.Component):
         cfg = self.config
         row = Signal(range(cfg.max_rows + 1))
         offset = Signal(32)
+        index = Signal(32)  # of the table's row
+        outside = Signal()
         m.d.comb += [
             self.token_row.eq(row),
+            self.position.eq(self.first_pos + row),
+            index.eq(Mux(self.is_rope | self.word.positions, self.position, self.token)),
+            outside.eq(~self.is_rope & (index >= self.word.valid)),
             self.o_descriptor.p.words.eq(self.word.words),
             self.o_descriptor.p.addr.eq(self.word.addr + (offset << exact_log2(cfg.cols))),
             self.issuing.eq(1),
@@ -108,13 +120,13 @@ class RowTables(wiring.Component):
             with m.State("LOOK_UP"):
                 m.next = "PLACE"
             with m.State("PLACE"):
-                with m.If(self.is_rope):
-                    m.d.sync += offset.eq((self.first_pos + row) * self.word.words[:16])
-                with m.Else():
-                    m.d.sync += offset.eq(self.token[:24] * self.word.words[:16])
+                m.d.sync += offset.eq(index[:24] * self.word.words[:16])
                 m.next = "OFFER"
-                with m.If(~self.is_rope & (self.token >= self.word.valid)):
-                    m.d.comb += self.bad_token.eq(1)
+                with m.If(outside):
+                    m.d.comb += [
+                        self.bad_token.eq(~self.word.positions),
+                        self.bad_position.eq(self.word.positions),
+                    ]
                     m.next = "REFUSED"
             with m.State("REFUSED"):
                 pass  # until the chip stops, which the trap brings about
@@ -206,7 +218,7 @@ class RowTables(wiring.Component):
             write.p.data.eq(result.p.data),
             write.p.row.eq(result.p.meta.row),
             write.p.beat.eq(result.p.meta.beat),
-            write.p.add.eq(0),
+            write.p.add.eq(self.word.positions),
             write.p.first.eq(result.p.meta.beat == 0),
         ]
         enters = embedding.i_row.valid & embedding.i_row.ready

@@ -17,7 +17,8 @@ _LOWEST = -(1 << (SCORE_WIDTH - 1)) + 1
 class Scores(wiring.Component):
     """Keep the scores of up to ``max_rows`` attention rows, and turn them into probabilities.
 
-    The causal mask is a limit for each row: row i of a head sees positions up to first_pos + i.
+    Row i of a head sees ``window`` positions, the last of them first_pos + i. Positions are counted
+    from the first block that is visited, wherever that lies in the sequence.
 
     Parameters
     ----------
@@ -29,9 +30,10 @@ class Scores(wiring.Component):
         Scores of 32 positions of a row, in beats; ``meta.strip`` counts the 32 positions.
     start : In(1)
         All scores are in: begin the softmax. The fields below must hold while ``busy``, and
-        ``first_pos`` while scores come.
-    first_pos, heads, head_rows, pos_blocks : In
-        Position of row 0; heads and rows of each; blocks of 32 positions.
+        ``first_pos`` and ``window`` while scores come.
+    first_pos, window, heads, head_rows, pos_blocks : In
+        Position of row 0; positions that a row sees, at least 1; heads and rows of each; blocks of
+        32 positions.
     busy : Out(1)
         The softmax works.
     collecting : Out(1)
@@ -65,6 +67,7 @@ class Scores(wiring.Component):
             ),
             "start": In(1),
             "first_pos": In(range(config.max_context)),
+            "window": In(range(config.max_context + 1)),
             "heads": In(range(config.max_rows + 1)),
             "head_rows": In(range(config.max_rows + 1)),
             "pos_blocks": In(range(config.max_context // BLOCK_LEN + 1)),
@@ -145,15 +148,18 @@ class Scores(wiring.Component):
 
         # Stage 1: hide what the row does not see. The old maximum is fetched.
         limit = Signal(range(-cfg.max_context, 2 * cfg.max_context))
+        hidden = Signal(range(-2 * cfg.max_context, 2 * cfg.max_context))  # last before the window
         m.d.comb += [
             limit.eq(self.first_pos + meta.head_row - (place << exact_log2(cfg.lanes))),
+            hidden.eq(limit - self.window),
             old.addr.eq(meta.index),
         ]
         valid, label = Signal(), Signal.like(meta)
         seen = [Signal(signed(SCORE_WIDTH), name=f"seen_{n}") for n in range(cfg.lanes)]
         m.d.sync += [valid.eq(self.i_score.valid), label.eq(meta)]
         for lane, score in enumerate(seen):
-            m.d.sync += score.eq(Mux(lane <= limit, self.i_score.p.data[lane], _LOWEST))
+            sees = (lane <= limit) & (lane > hidden)
+            m.d.sync += score.eq(Mux(sees, self.i_score.p.data[lane], _LOWEST))
 
         # A stage for each halving: the largest of the beat.
         def halve(values, name):
@@ -202,6 +208,7 @@ class Scores(wiring.Component):
         index, done = Signal(range(cfg.max_rows)), Signal(range(cfg.max_rows + 1))
         count = Signal.like(done)
         job = softmax.i_job
+        limit = Signal(range(cfg.max_context + 1))
         m.submodules.scales = scales = memory.Memory(shape=RowScale, depth=cfg.max_rows, init=[])
         write, read = scales.write_port(), scales.read_port()
         result = softmax.o_row
@@ -209,7 +216,9 @@ class Scores(wiring.Component):
             maximum.addr.eq(index),
             job.p.row.eq(index),
             job.p.beats.eq(self.pos_blocks << exact_log2(cfg.beats)),
-            job.p.limit.eq(self.first_pos + head_row + 1),
+            limit.eq(self.first_pos + head_row + 1),
+            job.p.first.eq(Mux(limit > self.window, limit - self.window, 0)),
+            job.p.limit.eq(limit),
             job.p.max.eq(maximum.data),
             result.ready.eq(1),
             write.en.eq(result.valid),

@@ -10,6 +10,7 @@ from .program_fetch import located_word
 from .spec.csr import ERRORS
 from .spec.formats import BLOCK_LEN
 from .spec.isa import DESTINATIONS, OPERATORS
+from .spec.tables import MAX_TABLE_SHIFT
 from .weight_streamer import descriptor_layout
 
 __all__ = ["Sequencer"]
@@ -86,9 +87,14 @@ class Sequencer(wiring.Component):
         word = Signal(HeaderLayout)
         take = Signal()  # the running place takes the word ahead
         cause = Signal(4)
+        normed_blocks = Signal(4)  # of a head, as the last `head_norm` said
 
         header = ahead.word
-        static = (header.opcode == _CODE["norm"]) | (header.opcode == _CODE["linear"])
+        static = (
+            (header.opcode == _CODE["norm"])
+            | (header.opcode == _CODE["linear"])
+            | (header.opcode == _CODE["head_norm"])
+        )
         skipped = (header.emit_only != 0) & ~self.emit
         m.d.comb += [
             self.i_operator.ready.eq(~ahead_full & in_pass),
@@ -109,7 +115,7 @@ class Sequencer(wiring.Component):
             with m.If(self.i_operator.p.word.opcode == _CODE["end"]):
                 m.d.sync += in_pass.eq(0)
 
-        self._check(m, ahead.word, cause)
+        self._check(m, ahead.word, cause, normed_blocks)
         with m.If(ahead_full & ~ahead_issued):
             with m.If(cause != 0):
                 m.d.comb += self.error.eq(1)
@@ -132,6 +138,9 @@ class Sequencer(wiring.Component):
                 with m.If(ahead_full & ahead_issued):
                     m.d.comb += take.eq(1)
                     m.d.sync += [word.eq(ahead.word), ahead_full.eq(0), dynamic.eq(is_dynamic)]
+                    with m.If(header.opcode == _CODE["head_norm"]):
+                        head_norm = operator_layout("head_norm")(header.as_value())
+                        m.d.sync += normed_blocks.eq(head_norm.head_blocks)
                     m.next = "START"
             with m.State("START"):
                 m.d.comb += self.running.eq(1)
@@ -161,7 +170,7 @@ class Sequencer(wiring.Component):
         self._linear_job(m, word)
         return m
 
-    def _check(self, m, header, cause):
+    def _check(self, m, header, cause, normed_blocks):
         """Refuse what no unit could run."""
         cfg = self.config
         views = {name: operator_layout(name)(header.as_value()) for name in OPERATORS}
@@ -197,12 +206,14 @@ class Sequencer(wiring.Component):
                     | (word.dest > max(DESTINATIONS.values()))
                     | (is_qkv & outside(word.head_blocks, 1, head_blocks))
                     | (is_qkv & ((word.strips1 == 0) | (word.strips2 == 0)))
+                    | (is_qkv & word.head_norm & (word.head_blocks != normed_blocks))
                     | (is_qkv & (word.dst + word.strips0 > cfg.act_blocks))
                     | (
                         (word.dest == DESTINATIONS["glu"])
                         & (
                             (word.dst + word.strips0 > cfg.act_blocks)
-                            | (word.strips1 != word.strips0)
+                            | ((word.strips1 != word.strips0) & (word.strips1 != 0))
+                            | (word.table_shift > MAX_TABLE_SHIFT)
                         )
                     )
                     | ((word.dest == DESTINATIONS["residual"]) & (word.strips0 > max_blocks))
@@ -217,6 +228,9 @@ class Sequencer(wiring.Component):
                     | (word.q_src + blocks > cfg.act_blocks)
                     | (word.dst + blocks > cfg.act_blocks)
                 )
+            with m.Case(_CODE["head_norm"]):
+                word = views["head_norm"]
+                m.d.comb += wrong.eq(outside(word.head_blocks, 1, head_blocks) | (word.words == 0))
             with m.Case(_CODE["end"]):
                 pass
             with m.Default():
@@ -229,7 +243,7 @@ class Sequencer(wiring.Component):
         job = self.o_job.p
         strips = Signal(18)
         m.d.comb += [
-            # Gate and up both have strips0 strips, and qkv has three sections.
+            # Gate and up both have strips0 strips, if there is an up; qkv has three sections.
             strips.eq(word.strips0 + word.strips1 + word.strips2),
             job.dest.eq(word.dest[:3]),
             job.bias.eq(word.bias),

@@ -24,6 +24,7 @@ def softmax_job_layout(*, lanes, max_rows, max_context):
     return data.StructLayout({
         "row": range(max_rows),
         "beats": range(max_context // lanes + 1),
+        "first": range(max_context),
         "limit": range(max_context + 1),
         "max": signed(SCORE_WIDTH),
     })
@@ -57,8 +58,9 @@ class Softmax(wiring.Component):
     Members
     -------
     i_job : In(stream of softmax_job_layout)
-        Rows. ``beats`` (at least 1): words to visit. ``limit`` (at least 1): positions that the row
-        sees; those beyond have probability 0. ``max``: the largest score of these.
+        Rows. ``beats`` (at least 1): words to visit. ``first``, ``limit`` (more than ``first``):
+        the row sees positions from ``first`` up to, but not, ``limit``; the others have probability
+        0. ``max``: the largest score of those it sees.
     score_en, score_row, score_beat : Out
         Read port of the scores.
     score : In(ArrayLayout(signed(24), lanes))
@@ -152,19 +154,23 @@ class Softmax(wiring.Component):
             m.d.sync += [active.eq(taken), job.eq(self.i_job.p), beat.eq(0)]
 
         lane_width = (self.lanes - 1).bit_length()
-        whole = job.limit[lane_width:]
-        seen_count = Mux(beat < whole, self.lanes, Mux(beat == whole, job.limit[:lane_width], 0))
+
+        def lanes_before(position):
+            """Return how many lanes of the word lie before a position."""
+            whole = position[lane_width:]
+            return Mux(beat < whole, self.lanes, Mux(beat == whole, position[:lane_width], 0))
 
         def carry(sides, name):
             return tuple(pipe.hold(side, f"{name}_{i}") for i, side in enumerate(sides))
 
         # Subtract from the largest.
         read_valid = pipe.valid(active, "read_valid")
-        read_seen = pipe.hold(seen_count, "read_seen", range(self.lanes + 1))
+        read_first = pipe.hold(lanes_before(job.first), "read_first", range(self.lanes + 1))
+        read_limit = pipe.hold(lanes_before(job.limit), "read_limit", range(self.lanes + 1))
         read_max = pipe.hold(job.max, "read_max")
         sides = carry((job.row, beat, last), "read_side")
         depths = pipe.holds((read_max - z for z in self.score), "depth")
-        seens = [lane < read_seen for lane in range(self.lanes)]
+        seens = [(lane >= read_first) & (lane < read_limit) for lane in range(self.lanes)]
         seens = pipe.holds(seens, "seen")
         valid = pipe.valid(read_valid, "depth_valid")
         sides = carry(sides, "depth_side")

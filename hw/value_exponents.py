@@ -32,8 +32,8 @@ class ValueExponents(wiring.Component):
         Position of row 0; number of rows.
     i_words : In(stream of cols bytes)
         Exponents, an unsigned byte for each position, block of the head by block.
-    read_block, read_pos_block, read : read port
-        Exponents of 32 positions, one cycle later.
+    first_block, read_block, read_pos_block, read : read port
+        Exponents of 32 positions, one cycle later. ``read_pos_block`` counts from ``first_block``.
     feed_block, feed_row, feed_max and drain_en, drain_block, drain_row, drain_max : read ports
         The maximum for a row, one cycle later.
     busy : Out(1)
@@ -55,6 +55,7 @@ class ValueExponents(wiring.Component):
             "first_pos": In(range(config.max_context)),
             "rows": In(range(config.max_rows + 1)),
             "i_words": In(stream.Signature(data.ArrayLayout(signed(8), config.cols))),
+            "first_block": In(range(config.max_context // BLOCK_LEN)),
             "read_block": In(4),
             "read_pos_block": In(10),
             "read": Out(data.ArrayLayout(_EXP, BLOCK_LEN)),
@@ -85,8 +86,9 @@ class ValueExponents(wiring.Component):
         write = words.write_port(granularity=cfg.cols)
         read = words.read_port()
         max_write, feed, drain = maxima.write_port(), maxima.read_port(), maxima.read_port()
+        read_span = self.first_block + self.read_pos_block
         m.d.comb += [
-            read.addr.eq(Cat(self.read_pos_block[:span_bits], self.read_block[:block_bits])),
+            read.addr.eq(Cat(read_span[:span_bits], self.read_block[:block_bits])),
             self.read.eq(read.data),
             feed.addr.eq(Cat(self.feed_row, self.feed_block[:block_bits])),
             self.feed_max.eq(feed.data),

@@ -83,7 +83,7 @@ ERRORS = {
     "axi_slverr": 4,  # error_addr: address of the burst
     "axi_decerr": 5,
     "page_miss": 6,  # error_addr: position that has no page
-    "too_long": 7,  # sequence past max_context; error_addr: position
+    "too_long": 7,  # past max_context or the model's table of positions; error_addr: position
     "watchdog": 8,
     "busy_start": 9,  # start while busy: reported in irq/status, the run goes on
     "bad_request": 10,  # prompt_len or max_tokens of 0, a ring that is no power of two

@@ -44,4 +44,4 @@ PROB_WIDTH = 14  #: a probability before normalisation: unsigned
 PROB_PLANE_SHIFT = 7  #: a probability is two planes: p = hi << 7 | lo
 LOGIT_FRACTION = 16  #: fraction bits of a logit
 EXP_LUT_LEN = 256  #: entries of the table of 2**-f
-SIG_LUT_LEN = 257  #: entries of the sigmoid table
+SIG_LUT_LEN = 257  #: entries of the table of an activation's gate

@@ -63,8 +63,8 @@ class Operator:
 #: ``blocks``: blocks of 32 along the reduction; ``strips<n>``: strips of 32 output channels of
 #: section n; ``valid``: tokens of the vocabulary; ``kv_offset``, ``head_stride``: bytes inside a
 #: page of the KV cache. ``positions``: the table's rows are taken by position, not by token, and
-#: added to the residual. ``activation``: a number of `tables.ACTIVATIONS`; ``table_shift``: bits of a
-#: gate below the index of its table. ``head_norm``: q and k pass through the norm whose gains the
+#: added to the residual. ``activation``: a number of `tables.ACTIVATIONS`; ``table_shift``: bits of
+#: a gate below the index of its table. ``head_norm``: q and k pass through the norm whose gains the
 #: last ``head_norm`` operator loaded. ``window``: positions that a row sees, its own included, or 0
 #: for all.
 OPERATORS = {

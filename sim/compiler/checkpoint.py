@@ -4,15 +4,18 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from sim.compiler.chat_template import ChatTemplate
+from sim.compiler.decoder import DecoderConfig
 from sim.compiler.error import CheckpointError
-from sim.compiler.float_model import LlamaConfig
+from sim.compiler.families.options import Options
+from sim.compiler.families.registry import ARCHITECTURES
 from sim.compiler.gguf_checkpoint import GgufCheckpoint
 from sim.compiler.safetensors_file import SafetensorsFile
 from sim.compiler.tokenizer import Tokenizer
 
 __all__ = [
-    "ARCHITECTURES",
     "Checkpoint",
     "CheckpointError",
     "checkpoint_files",
@@ -20,39 +23,17 @@ __all__ = [
     "read_tokenizer",
 ]
 
-#: Values of ``architectures`` that can be compiled.
-ARCHITECTURES = ("LlamaForCausalLM",)
-
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-#: Options of ``config.json`` that would change what the model computes, and what they may be.
-OPTIONS = {
-    "hidden_act": ("silu", "swish"),
-    "attention_bias": (False,),
-    "mlp_bias": (False,),
-    "rope_scaling": (),
-    "rope_interleaved": (False,),
-    "partial_rotary_factor": (1.0,),
-    "sliding_window": (),
-    "quantization_config": (),
-    "attn_logit_softcapping": (),
-    "final_logit_softcapping": (),
-    "num_local_experts": (),
-    "num_experts": (),
-    "use_qk_norm": (False,),
-    "residual_multiplier": (1.0,),
-    "embedding_multiplier": (1.0,),
-    "logits_scaling": (1.0,),
-}
-#: Tensors that may be there and are not needed: they follow from the configuration.
-NOT_NEEDED = ("rotary_emb.inv_freq", "lm_head.weight")
+#: The head's weights, which a file may have beside the embedding that they are tied to.
+HEAD = "lm_head.weight"
 #: Smallest share of a model's vocabulary that its tokenizer must use; the rest is padding.
 LEAST_USE = 7 / 8
 
 
 class Checkpoint(NamedTuple):
-    """What a folder or file holds; tensors are float32, by Hugging Face's names."""
+    """What a folder or file holds; tensors are float32, by `DecoderConfig`'s names."""
 
-    config: dict
+    config: DecoderConfig
     tensors: dict
     tokenizer: Tokenizer
 
@@ -78,14 +59,13 @@ def read_checkpoint(path):
     path = Path(path)
     if path.is_file():
         file = GgufCheckpoint(path)
-        _check_vocab(path, file.tokenizer, file.config["vocab_size"])
+        _check_vocab(path, file.tokenizer, file.config.vocab)
         return Checkpoint(file.config, file.read_tensors(), file.tokenizer)
     _check_folder(path)
-    config = _read_config(path / "config.json")
-    llama = _llama(path / "config.json", config)
+    architecture, config = _read_config(path / "config.json")
     tokenizer = _read_tokenizer(path)
-    _check_vocab(path / "tokenizer.json", tokenizer, llama.vocab)
-    return Checkpoint(config, _read_tensors(path, llama), tokenizer)
+    _check_vocab(path / "tokenizer.json", tokenizer, config.vocab)
+    return Checkpoint(config, _read_tensors(path, architecture, config), tokenizer)
 
 
 def read_tokenizer(path):
@@ -131,33 +111,22 @@ def _read_json(path):
 
 
 def _read_config(path):
-    config = _read_json(path)
-    architectures = config.get("architectures")
-    if not isinstance(architectures, list) or len(architectures) != 1:
-        raise CheckpointError(f"{path}: architectures must name one, not {architectures!r}")
-    if architectures[0] not in ARCHITECTURES:
+    """Return the name of the architecture, and the `DecoderConfig`."""
+    values = _read_json(path)
+    names = values.get("architectures")
+    if not isinstance(names, list) or len(names) != 1:
+        raise CheckpointError(f"{path}: architectures must name one, not {names!r}")
+    if names[0] not in list(ARCHITECTURES):
         raise CheckpointError(
-            f"{path}: architecture must be {', '.join(ARCHITECTURES)}, not {architectures[0]}"
+            f"{path}: architecture must be {', '.join(ARCHITECTURES)}, not {names[0]}"
         )
-    for option, allowed in OPTIONS.items():
-        value = config.get(option)
-        if value is None or any(value == one for one in allowed):
-            continue
-        if option == "rope_scaling" and _is_plain_rope(value):
-            continue
-        allowed = " or ".join(json.dumps(one) for one in allowed or (None,))
-        raise CheckpointError(f"{path}: {option} must be {allowed}, not {value!r}")
-    return config
-
-
-def _is_plain_rope(value):
-    return isinstance(value, dict) and value.get("rope_type", value.get("type")) == "default"
-
-
-def _llama(path, config):
+    family = ARCHITECTURES[names[0]]
+    kind = values.get("model_type", family.model_type)
+    if kind != family.model_type:
+        raise CheckpointError(f"{path}: model_type must be {family.model_type}, not {kind!r}")
     try:
-        return LlamaConfig.from_json(config)
-    except (ValueError, TypeError, AttributeError) as error:
+        return names[0], family.read_config(Options(values))
+    except (ValueError, OverflowError) as error:  # whole numbers may be larger than any float
         raise CheckpointError(f"{path}: {error}") from None
 
 
@@ -210,26 +179,39 @@ def _check_vocab(path, tokenizer, vocab):
         )
 
 
-def _read_tensors(folder, llama):
-    files = _shards(folder)
-    where = {name: file for file in files for name in file.names}
-    expected = llama.tensor_shapes()
-    for name in where:
-        if name not in expected and not name.endswith(NOT_NEEDED):
-            raise CheckpointError(
-                f"{where[name].path}: tensor {name} is none of {ARCHITECTURES[0]}'s"
-            )
+def _read_tensors(folder, architecture, config):
+    family, files = ARCHITECTURES[architecture], _shards(folder)
+    sources = family.sources(config)
+    where = {}
+    for file in files:
+        for name in file.names:
+            short = name.removeprefix(family.prefix)
+            if short in where:
+                raise CheckpointError(f"{file.path}: tensor {short} is there twice")
+            where[short] = (file, name)
+    expected = {source.name for source in sources.values()}
+    tied_head = where.pop(HEAD, None) if config.tied else None
+    for short, (file, name) in where.items():
+        if short not in expected and not name.endswith(family.ignored):
+            raise CheckpointError(f"{file.path}: tensor {name} is none of {architecture}'s")
     tensors = {}
-    for name, shape in expected.items():
-        if name not in where:
+    for tensor, source in sources.items():
+        if source.name not in where:
             paths = ", ".join(str(file.path) for file in files)
-            raise CheckpointError(f"{paths}: tensor {name} is missing")
-        if where[name].shape(name) != shape:
+            raise CheckpointError(f"{paths}: tensor {source.name} is missing")
+        file, name = where[source.name]
+        if file.shape(name) != source.shape:
             raise CheckpointError(
-                f"{where[name].path}: tensor {name} must have shape {shape}, "
-                f"not {where[name].shape(name)}"
+                f"{file.path}: tensor {name} must have shape {source.shape}, not {file.shape(name)}"
             )
-        tensors[name] = where[name].read(name)
+        tensors[tensor] = source.take(file.read(name))
+    if tied_head is not None:
+        file, name = tied_head
+        if not np.array_equal(file.read(name), tensors["embedding"]):
+            raise CheckpointError(
+                f"{file.path}: tensor {name} must equal {where[sources['embedding'].name][1]}, "
+                "because tie_word_embeddings is true"
+            )
     return tensors
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from hw.spec import isa, layout
 from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN
+from hw.spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT
 from sim.compiler.error import CompileError
 from sim.compiler.memory_map import ALIGN_BYTES, REGION_BYTES, MemoryMap, round_up
 from sim.compiler.program import build_program
@@ -44,7 +45,7 @@ class CompiledModel:
 
     @property
     def names(self):
-        """Names of the operators, ``names[op_id]``: those of the golden model, and rope, end."""
+        """Names of the operators, ``names[op_id]``: the golden model's, rope, head norms, end."""
         return tuple(step.name for step in self.steps)
 
     def op_id(self, name):
@@ -170,6 +171,10 @@ def _check_tensors(model):
                 f"not {array.dtype} of shape {array.shape}"
             )
 
+    def check_table(name, elements, multiplier, rows):
+        check(name, elements, np.int8, (rows, dim))
+        check(f"{name}_multiplier", multiplier, np.uint16, (rows,))
+
     def check_linear(name, linear, outputs, inputs):
         check(f"{name}.weight", linear.weight, np.int8, (outputs, inputs))
         check(f"{name}.multiplier", linear.multiplier, np.uint16, (outputs,))
@@ -178,8 +183,9 @@ def _check_tensors(model):
 
     dim, ffn = shape.dim, shape.ffn
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    check("embedding", model.embedding, np.int8, (shape.vocab, dim))
-    check("embedding_multiplier", model.embedding_multiplier, np.uint16, (shape.vocab,))
+    check_table("embedding", model.embedding, model.embedding_multiplier, shape.vocab)
+    if model.positions is not None:
+        check_table("positions", model.positions, model.positions_multiplier, shape.context)
     check("rope", model.rope, np.int16, (shape.context, shape.head_dim // 2, 2))
     if len(model.layers) != shape.layers:
         raise CompileError(f"the model must have {shape.layers} layers, not {len(model.layers)}")
@@ -187,12 +193,27 @@ def _check_tensors(model):
         name = f"layer {index} "
         check(name + "attention_norm.gain", layer.attention_norm.gain, np.int16, (dim,))
         check(name + "ffn_norm.gain", layer.ffn_norm.gain, np.int16, (dim,))
+        if (layer.q_norm is None) != (layer.k_norm is None):
+            raise CompileError(f"{name}must have both q_norm and k_norm, or neither")
+        if layer.q_norm:
+            check(name + "q_norm.gain", layer.q_norm.gain, np.int16, (shape.head_dim,))
+            check(name + "k_norm.gain", layer.k_norm.gain, np.int16, (shape.head_dim,))
         check_linear(name + "q", layer.q, queries, dim)
         check_linear(name + "k", layer.k, keys, dim)
         check_linear(name + "v", layer.v, keys, dim)
         check_linear(name + "o", layer.o, dim, queries)
         check_linear(name + "gate", layer.gate, ffn, dim)
-        check_linear(name + "up", layer.up, ffn, dim)
+        if layer.up:
+            check_linear(name + "up", layer.up, ffn, dim)
         check_linear(name + "down", layer.down, dim, ffn)
+        if layer.activation not in ACTIVATIONS:
+            raise CompileError(
+                f"{name}activation must be one of {', '.join(ACTIVATIONS)}, "
+                f"not {layer.activation!r}"
+            )
+        if not 0 <= layer.table_shift <= MAX_TABLE_SHIFT:
+            raise CompileError(
+                f"{name}table_shift must be 0 to {MAX_TABLE_SHIFT}, not {layer.table_shift}"
+            )
     check("final_norm.gain", model.final_norm.gain, np.int16, (dim,))
     check_linear("head", model.head, shape.vocab, dim)

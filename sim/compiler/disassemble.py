@@ -1,13 +1,18 @@
 """Prints programs of operator words."""
 
 from hw.spec import isa
+from hw.spec.tables import ACTIVATIONS
 
 __all__ = ["disassemble", "format_word"]
 
 MAX_WORDS = 1 << 16  # op_id has 16 bits
 #: Fields that a line shows apart from the rest, or that always follow from the others.
 APART = {"opcode", "emit_only", "op_id", "addr", "words"}
-NAMES = {value: name for name, value in isa.DESTINATIONS.items()}
+#: Fields whose values have names.
+NAMES = {
+    "dest": {value: name for name, value in isa.DESTINATIONS.items()},
+    "activation": {value: name for name, value in ACTIVATIONS.items()},
+}
 
 
 def disassemble(memory, *, start=0, base=0, names=None):
@@ -52,10 +57,8 @@ def format_word(operator, fields, names=None):
     if fields["words"]:
         shown.append(f"addr={fields['addr']:#x} words={fields['words']}")
     for name, value in fields.items():
-        if name == "dest":
-            shown.append(f"dest={NAMES.get(value, value)}")
-        elif value and name not in APART:
-            shown.append(f"{name}={value}")
+        if name == "dest" or value and name not in APART:
+            shown.append(f"{name}={NAMES.get(name, {}).get(value, value)}")
     if fields["emit_only"]:
         shown.append("emit_only")
     op_id = fields["op_id"]

@@ -6,15 +6,15 @@ from hw.spec import layout
 from hw.spec.formats import BLOCK_LEN
 
 __all__ = [
-    "embedding_bytes",
     "linear_bytes",
-    "norm_bytes",
-    "pack_embedding",
+    "norms_bytes",
     "pack_linear",
-    "pack_norm",
+    "pack_norms",
     "pack_rope",
+    "pack_table",
     "rope_bytes",
     "strip_count",
+    "table_bytes",
 ]
 
 
@@ -90,28 +90,35 @@ def _channels(values, count, dtype):
     return padded.view(np.uint8).reshape(count, -1)
 
 
-def norm_bytes(norm):
-    """Bytes of a norm's gains."""
-    return 2 * len(norm.gain)
+def norms_bytes(norms):
+    """Bytes of the gains of norms that one operator loads."""
+    return sum(2 * len(norm.gain) for norm in norms)
 
 
-def pack_norm(norm, out):
-    """Pack the gains of a norm into ``out``."""
-    out[:] = norm.gain.astype("<i2").view(np.uint8)
+def pack_norms(norms, out):
+    """Pack the gains of norms, one after the other, into ``out``."""
+    out[:] = np.concatenate([norm.gain for norm in norms]).astype("<i2").view(np.uint8)
 
 
-def embedding_bytes(config, model):
-    """Bytes of the embedding table."""
-    vocab, dim = model.embedding.shape
-    return vocab * layout.embed_row_words(config, dim // BLOCK_LEN) * config.cols
+def table_bytes(config, rows, length):
+    """Bytes of a table of embedding rows, of tokens or of positions."""
+    return rows * layout.embed_row_words(config, length // BLOCK_LEN) * config.cols
 
 
-def pack_embedding(config, model, out):
-    """Pack the embedding table into ``out``, which is zeros."""
-    vocab, dim = model.embedding.shape
-    rows = out.reshape(vocab, -1)
-    rows[:, :2] = model.embedding_multiplier.astype("<u2").view(np.uint8).reshape(vocab, 2)
-    rows[:, config.entry_bytes : config.entry_bytes + dim] = model.embedding.view(np.uint8)
+def pack_table(config, elements, multipliers, out):
+    """Pack a table of embedding rows into ``out``, which is zeros.
+
+    Parameters
+    ----------
+    config : ArchConfig
+        What the image is for.
+    elements : int8 array (rows, length)
+    multipliers : uint16 array (rows,)
+    """
+    count, length = elements.shape
+    rows = out.reshape(count, -1)
+    rows[:, :2] = multipliers.astype("<u2").view(np.uint8).reshape(count, 2)
+    rows[:, config.entry_bytes : config.entry_bytes + length] = elements.view(np.uint8)
 
 
 def rope_bytes(config, model, context):

@@ -9,6 +9,7 @@ import numpy as np
 from hw.spec import layout
 from hw.spec.formats import BLOCK_LEN
 from hw.spec.isa import DESTINATIONS
+from hw.spec.tables import ACTIVATIONS
 from sim.compiler import image
 from sim.compiler.error import CompileError
 
@@ -71,18 +72,41 @@ def build_program(model, config, *, context):
     config : ArchConfig
         What the program is for.
     context : int
-        Positions that the rope table has rows for.
+        Positions that the tables of positions have rows for.
     """
     shape = model.shape
     at = allocate(shape, config)
     dim_blocks, head_blocks = shape.dim // BLOCK_LEN, shape.head_dim // BLOCK_LEN
     head_stride = layout.head_bytes(config, head_blocks)
 
+    def gains(*norms):
+        size = image.norms_bytes(norms)
+        return Stream(size, size // config.cols, partial(image.pack_norms, norms))
+
     def norm(name, norm, **fields):
-        size = image.norm_bytes(norm)
-        stream = Stream(size, size // config.cols, partial(image.pack_norm, norm))
         fields |= {"blocks": dim_blocks, "shift": norm.shift, "epsilon": norm.epsilon}
-        return Step(name, "norm", {"dst": at["h"], **fields}, stream)
+        return Step(name, "norm", {"dst": at["h"], **fields}, gains(norm))
+
+    def embed(name, elements, multiplier, shift, **fields):
+        rows, length = elements.shape
+        stream = Stream(
+            image.table_bytes(config, rows, length),
+            layout.embed_row_words(config, dim_blocks),
+            partial(image.pack_table, config, elements, multiplier),
+        )
+        return Step(
+            name, "embed", {"shift": shift, "blocks": dim_blocks, "valid": rows, **fields}, stream
+        )
+
+    def head_norm(name, q, k):
+        fields = {
+            "head_blocks": head_blocks,
+            "shift_q": q.shift,
+            "shift_k": k.shift,
+            "epsilon_q": q.epsilon,
+            "epsilon_k": k.epsilon,
+        }
+        return Step(name, "head_norm", fields, gains(q, k))
 
     def linear(name, dest, sections, src, **fields):
         size = image.linear_bytes(config, sections)
@@ -109,8 +133,11 @@ def build_program(model, config, *, context):
             "head_stride": head_stride,
         }
         yield norm(f"{name} attention norm", layer.attention_norm)
+        if layer.q_norm:
+            yield head_norm(f"{name} head norm", layer.q_norm, layer.k_norm)
         qkv = (layer.q, layer.k, layer.v)
-        yield linear(f"{name} qkv", "qkv", qkv, "h", dst=at["q"], **cache)
+        normed = layer.q_norm is not None
+        yield linear(f"{name} qkv", "qkv", qkv, "h", dst=at["q"], head_norm=normed, **cache)
         yield Step(
             f"{name} attention",
             "attention",
@@ -120,6 +147,7 @@ def build_program(model, config, *, context):
                 "kv_heads": shape.kv_heads,
                 "group": shape.group,
                 "shift": layer.score_shift,
+                "window": layer.window,
                 **cache,
             },
         )
@@ -128,33 +156,28 @@ def build_program(model, config, *, context):
         yield linear(
             f"{name} glu",
             "glu",
-            (layer.gate, layer.up),
+            (layer.gate, layer.up) if layer.up else (layer.gate,),
             "h",
             dst=at["ffn"],
-            gate_fraction=layer.gate_fraction,
+            activation=ACTIVATIONS[layer.activation],
+            table_shift=layer.table_shift,
             glu_shift=layer.glu_shift,
         )
         yield linear(f"{name} down", "residual", (layer.down,), "ffn")
 
-    embed = Stream(
-        image.embedding_bytes(config, model),
-        layout.embed_row_words(config, dim_blocks),
-        partial(image.pack_embedding, config, model),
-    )
     rope = Stream(
         image.rope_bytes(config, model, context),
         layout.rope_row_words(config, head_blocks),
         partial(image.pack_rope, config, model, context),
     )
     steps = [
-        Step(
-            "embed",
-            "embed",
-            {"shift": model.embedding_shift, "blocks": dim_blocks, "valid": shape.vocab},
-            embed,
-        ),
+        embed("embed", model.embedding, model.embedding_multiplier, model.embedding_shift),
         Step("rope", "rope", {"blocks": head_blocks}, rope),
     ]
+    if model.positions is not None:
+        elements, multiplier = model.positions[:context], model.positions_multiplier[:context]
+        learned = embed("positions", elements, multiplier, model.positions_shift, positions=1)
+        steps.insert(1, learned)
     for index, layer in enumerate(model.layers):
         steps += layer_steps(index, layer)
     steps.append(norm("final norm", model.final_norm, last_row=1, emit_only=1))

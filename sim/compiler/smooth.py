@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .decoder import LINEARS
+
 __all__ = ["smooth_tensors"]
 
 SMALLEST = 1e-5  # channels are taken for no smaller than this, relative to the largest
@@ -12,41 +14,47 @@ def smooth_tensors(config, tensors, statistics):
 
     Parameters
     ----------
-    config : LlamaConfig
+    config : DecoderConfig
+        Of RMS norms: see `fold`. Where no ``up`` takes part in the input of ``down``, nothing can
+        be divided by what ``down`` is multiplied with, and both stay as they are.
     tensors : dict of arrays
     statistics : Statistics
         Of `FloatModel.hidden` with these tensors.
     """
     names = config.tensor_shapes()
     result = {name: np.asarray(tensors[name], dtype=np.float64) for name in names}
+
+    def divide_outputs(linear, t):
+        result[f"{linear}.weight"] = result[f"{linear}.weight"] / t[:, None]
+        if f"{linear}.bias" in result:
+            result[f"{linear}.bias"] = result[f"{linear}.bias"] / t
+
     for index in range(config.layers):
-        prefix = f"model.layers.{index}."
-
-        def weight(name, prefix=prefix):
-            return f"{prefix}{name}.weight"
-
-        q, k, v, o = (weight(f"self_attn.{name}_proj") for name in "qkvo")
-        gate, up, down = (weight(f"mlp.{name}_proj") for name in ("gate", "up", "down"))
+        q, k, v, o, gate, up, down = (f"{index}.{name}" for name in LINEARS)
         for norm, kind, linears in (
-            (weight("input_layernorm"), "attention_input", (q, k, v)),
-            (weight("post_attention_layernorm"), "ffn_input", (gate, up)),
+            ("attention_norm", "attention_input", (q, k, v)),
+            ("ffn_norm", "ffn_input", (gate, up) if config.gated else (gate,)),
         ):
+            weights = [f"{name}.weight" for name in linears]
             seen = statistics[f"{index}.{kind}"]
-            t = _factors(seen, _columns([result[name] for name in linears]))
-            result[norm] = result[norm] / t
-            for name in linears:
+            t = _factors(seen, _columns([result[name] for name in weights]))
+            result[f"{index}.{norm}.gain"] = result[f"{index}.{norm}.gain"] / t
+            for name in weights:
                 result[name] = result[name] * t
 
-        t = _factors(statistics[f"{index}.down_input"], _columns([result[down]]))
-        result[down] = result[down] * t
-        result[up] = result[up] / t[:, None]
+        if config.gated:
+            weight = f"{down}.weight"
+            t = _factors(statistics[f"{index}.down_input"], _columns([result[weight]]))
+            result[weight] = result[weight] * t
+            divide_outputs(up, t)
 
         # All query heads of a group read the same v: one factor for each channel of a KV head.
         group = (config.kv_heads, config.heads // config.kv_heads, config.head_dim)
+        weight = f"{o}.weight"
         seen = statistics[f"{index}.o_input"].reshape(group).max(axis=1)
-        t = _factors(seen, _columns([result[o]]).reshape(group).max(axis=1))
-        result[o] = result[o] * np.broadcast_to(t[:, None], group).reshape(-1)
-        result[v] = result[v] / t.reshape(-1, 1)
+        t = _factors(seen, _columns([result[weight]]).reshape(group).max(axis=1))
+        result[weight] = result[weight] * np.broadcast_to(t[:, None], group).reshape(-1)
+        divide_outputs(v, t.reshape(-1))
     return result
 
 

@@ -13,7 +13,7 @@ CAUSES = {
     "axi_slverr": "the memory answered the burst at {addr:#010x} with SLVERR",
     "axi_decerr": "the memory answered the burst at {addr:#010x} with DECERR: nothing is there",
     "page_miss": "position {addr} has no page in the page table",
-    "too_long": "the sequence reaches position {addr}, past the chip's max_context",
+    "too_long": "the sequence reaches position {addr}, past the chip's or the model's context",
     "watchdog": "nothing moved for as many cycles as the watchdog allows",
     "busy_start": "start was written while a run was on; that run went on",
     "bad_request": "the request has a number that is not allowed: {addr}",

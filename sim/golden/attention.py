@@ -14,8 +14,8 @@ SUM_BITS = 16  #: significant bits kept of the sum of probabilities
 RECIPROCAL_FRACTION = 31  #: fraction bits of its reciprocal, before the sum's own shift
 
 
-def attention_scores(q, q_exponents, k, k_exponents, start, shift, on_clip=None):
-    """Return scores (kv_heads, rows, group, positions); a row's later positions are `MASKED`.
+def attention_scores(q, q_exponents, k, k_exponents, start, shift, on_clip=None, window=0):
+    """Return scores (kv_heads, rows, group, positions); those that a row does not see are `MASKED`.
 
     Parameters
     ----------
@@ -24,6 +24,8 @@ def attention_scores(q, q_exponents, k, k_exponents, start, shift, on_clip=None)
         Everything up to the last row's position.
     start : int
         Position of the first row.
+    window : int
+        Positions that a row sees, its own and those just before it; 0: all up to its own.
     """
     rows, heads, head_dim = q.shape
     kv_heads, positions, _ = k.shape
@@ -32,16 +34,17 @@ def attention_scores(q, q_exponents, k, k_exponents, start, shift, on_clip=None)
     exact = (queries @ scaled(k, k_exponents).transpose(0, 2, 1)).astype(np.int64)
     scores = exact.reshape(kv_heads, rows, -1, positions)
     scores = round_shift(scores, shift)
-    later = np.arange(positions) > start + np.arange(rows)[:, None]
-    scores = np.where(later[:, None, :], 0, scores)
-    return np.where(later[:, None, :], MASKED, saturate(scores, SCORE_WIDTH, on_clip))
+    behind = start + np.arange(rows)[:, None] - np.arange(positions)
+    unseen = (behind < 0) | (behind >= (window or positions))
+    scores = np.where(unseen[:, None, :], 0, scores)
+    return np.where(unseen[:, None, :], MASKED, saturate(scores, SCORE_WIDTH, on_clip))
 
 
 def weighted_values(probs, v, v_exponents, start):
     """Return the exact sums of values, (kv_heads, rows, group, head_dim).
 
     Each position's exponent is folded into its probability, relative to the largest exponent up
-    to the row's own position.
+    to the row's own position, whether the row sees all of these or not.
     """
     kv_heads, rows, group, positions = probs.shape
     largest = np.maximum.accumulate(v_exponents, axis=1)[:, start : start + rows].astype(np.int64)
@@ -74,9 +77,9 @@ def normalise(acc, sums, on_clip=None):
     return saturate(round_shift(product, shift2), HEAD_WIDTH, on_clip)
 
 
-def attend(q, q_exponents, k, k_exponents, v, v_exponents, start, shift, on_clip=None):
+def attend(q, q_exponents, k, k_exponents, v, v_exponents, start, shift, on_clip=None, window=0):
     """Return the output of all heads (rows, heads * head_dim), before block quantisation."""
-    scores = attention_scores(q, q_exponents, k, k_exponents, start, shift, on_clip)
+    scores = attention_scores(q, q_exponents, k, k_exponents, start, shift, on_clip, window)
     probs, sums = softmax(scores)
     acc = weighted_values(probs, v, v_exponents, start)
     output = normalise(acc, sums, on_clip)

@@ -22,7 +22,7 @@ class ModelShape:
     head_dim: int  # padded
     ffn: int  # padded
     vocab: int
-    context: int  # positions the rope table reaches
+    context: int  # positions that the tables reach
 
     @property
     def group(self):
@@ -51,25 +51,29 @@ class Norm:
     epsilon: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Layer:
     """One decoder layer. q and k rows are in rope's interleaved order (2i, 2i+1)."""
 
     attention_norm: Norm
-    q: Linear  # log2(e) / sqrt(head_dim) is folded into its multiplier
+    q: Linear
     k: Linear
     v: Linear
-    score_shift: int  # Fq + Fk - 8
+    q_norm: Norm | None = None  # over each head, before rope; k_norm is there if it is
+    k_norm: Norm | None = None
+    score_shift: int  # Fq + Fk - 8; log2(e) and the score's scale are in q, or in q_norm's gain
+    window: int = 0  # positions that a row sees, its own included; 0: all
     o: Linear
     ffn_norm: Norm
     gate: Linear
-    up: Linear
-    gate_fraction: int  # Fg
-    glu_shift: int  # Fg + Fu - Fa
+    up: Linear | None  # None: the activation alone goes into down
+    activation: str = "silu"  # a key of `hw.spec.tables.ACTIVATIONS`
+    table_shift: int  # bits of a gate below the index of the activation's table
+    glu_shift: int  # Fg + Fu - Fa, or Fg - Fa without up
     down: Linear
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QuantisedModel:
     """A whole model. The head's weight is the embedding's where they are tied."""
 
@@ -77,6 +81,9 @@ class QuantisedModel:
     embedding: np.ndarray  # int8 (vocab, dim)
     embedding_multiplier: np.ndarray  # uint16 (vocab,)
     embedding_shift: int  # ESH
+    positions: np.ndarray | None = None  # int8 (context, dim): learned ones, added to the residual
+    positions_multiplier: np.ndarray | None = None  # uint16 (context,)
+    positions_shift: int = 0
     rope: np.ndarray  # int16 (context, head_dim // 2, 2): cosine, sine
     layers: tuple  # of Layer
     final_norm: Norm

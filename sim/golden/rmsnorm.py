@@ -35,8 +35,8 @@ def reciprocal_root(total):
     return np.array(root, dtype=np.int64), shift >> 1
 
 
-def rms_norm(x, gain, shift, epsilon):
-    """Normalise each row of a residual (rows, dim), before block quantisation.
+def rms_norm(x, gain, shift, epsilon, width=NORM_WIDTH):
+    """Normalise each row of a residual (rows, dim), or each head of q or k, to unit mean square.
 
     Parameters
     ----------
@@ -44,7 +44,9 @@ def rms_norm(x, gain, shift, epsilon):
     shift : int
         Fraction bits to drop from the product with ``gain``.
     epsilon : int
-        Added to the sum of squares, in squares of the residual's unit.
+        Added to the sum of squares, in squares of the unit of ``x``.
+    width : int
+        Width of a result, in bits.
     """
     x = np.asarray(x, dtype=np.int64)
     down = np.maximum(bit_length(or_magnitude(x)) - (INPUT_WIDTH - 1), 0)
@@ -55,4 +57,4 @@ def rms_norm(x, gain, shift, epsilon):
     drop = ROOT_SCALE // 2 - UNIT_FRACTION + half
     unit = xs * root[:, None] << np.maximum(-drop, 0)[:, None]
     unit = saturate(round_shift(unit, np.maximum(drop, 0)[:, None]), UNIT_WIDTH)
-    return saturate(round_shift(unit * gain.astype(np.int64), shift), NORM_WIDTH)
+    return saturate(round_shift(unit * gain.astype(np.int64), shift), width)

@@ -5,7 +5,9 @@ from functools import partial
 
 import numpy as np
 
-from .activation import swiglu
+from hw.spec.formats import HEAD_WIDTH
+
+from .activation import activate
 from .argmax import argmax
 from .attention import attend
 from .block_quantise import block_quantise
@@ -42,6 +44,7 @@ class Transformer:
             linear
             for layer in model.layers
             for linear in (layer.q, layer.k, layer.v, layer.o, layer.gate, layer.up, layer.down)
+            if linear is not None
         ]
         weights = [linear.weight for linear in (*linears, model.head)]
         fast = sum(weight.size for weight in weights) <= FAST_WEIGHTS
@@ -78,13 +81,20 @@ class Transformer:
             model.embedding[tokens], model.embedding_multiplier[tokens], model.embedding_shift
         )
         record("embed", "residual", x)
+        if model.positions is not None:
+            rows = slice(start, start + len(tokens))
+            learned = embed(
+                model.positions[rows], model.positions_multiplier[rows], model.positions_shift
+            )
+            x = add_residual(x, learned, self._clip("residual"))
+            record("positions", "residual", x)
         for index, layer in enumerate(model.layers):
             name = f"layer {index} "
             h = block_quantise(_norm(layer.attention_norm, x))
             record(name + "attention norm", "blocks", *h)
 
-            q = self._heads(self._linear(layer.q, h, "q"), table)
-            k = self._heads(self._linear(layer.k, h, "k"), table)
+            q = self._heads(self._linear(layer.q, h, "q"), table, layer.q_norm)
+            k = self._heads(self._linear(layer.k, h, "k"), table, layer.k_norm)
             v = self._heads(self._linear(layer.v, h, "v"))
             for kind, blocks in (("q", q), ("k", k), ("v", v)):
                 record(name + "qkv", kind, *blocks)
@@ -92,16 +102,18 @@ class Transformer:
 
             past = cache.read(index, start + len(tokens))
             clip = self._clip("attention")
-            h = block_quantise(attend(*q, *past, start, layer.score_shift, clip))
+            mixed = attend(*q, *past, start, layer.score_shift, clip, window=layer.window)
+            h = block_quantise(mixed)
             record(name + "attention", "blocks", *h)
             x = add_residual(x, self._linear(layer.o, h, "o"), self._clip("residual"))
             record(name + "o", "residual", x)
 
             h = block_quantise(_norm(layer.ffn_norm, x))
             record(name + "ffn norm", "blocks", *h)
-            gate, up = self._linear(layer.gate, h, "gate"), self._linear(layer.up, h, "up")
-            clip = self._clip("glu")
-            h = block_quantise(swiglu(gate, up, layer.gate_fraction, layer.glu_shift, clip))
+            gate = self._linear(layer.gate, h, "gate")
+            up = None if layer.up is None else self._linear(layer.up, h, "up")
+            shifts, clip = (layer.table_shift, layer.glu_shift), self._clip("glu")
+            h = block_quantise(activate(gate, up, layer.activation, *shifts, clip))
             record(name + "glu", "blocks", *h)
             x = add_residual(x, self._linear(layer.down, h, "down"), self._clip("residual"))
             record(name + "down", "residual", x)
@@ -167,14 +179,16 @@ class Transformer:
             self._clip(name),
         )
 
-    def _heads(self, x, table=None):
-        """Split into heads, rotate them if there is a table, and quantise."""
+    def _heads(self, x, table=None, norm=None):
+        """Split into heads, normalise and rotate them if there is a norm and a table, quantise."""
         x = x.reshape(x.shape[0], -1, self.model.shape.head_dim)
+        if norm is not None:
+            x = _norm(norm, x.reshape(-1, x.shape[-1]), HEAD_WIDTH).reshape(x.shape)
         return block_quantise(x if table is None else rope(x, table, self._clip("rope")))
 
 
-def _norm(norm, x):
-    return rms_norm(x, norm.gain, norm.shift, norm.epsilon)
+def _norm(norm, x, *width):
+    return rms_norm(x, norm.gain, norm.shift, norm.epsilon, *width)
 
 
 def _record(recorder, start, name, kind, values, exponents=None):

@@ -7,6 +7,7 @@ import numpy as np
 
 from hw.spec.formats import LOGIT_FRACTION
 from sim.compiler.float_model import FloatModel
+from sim.compiler.fold import fold
 from sim.golden.transformer import Transformer
 
 __all__ = ["Evaluation", "evaluate", "windows_of"]
@@ -25,8 +26,8 @@ class Evaluation:
     agrees : list of bool arrays
         Whether both models rank the same token first.
     noise : dict
-        Of the residual after the embedding and each layer: mean over the tokens so far of the power
-        of its difference, relative to the power of float32's.
+        Of the residual after the embedding, the learned positions and each layer: mean over the
+        tokens so far of the power of its difference, relative to the power of float32's.
     saturations : dict
         Results that the golden model clipped, by operation.
     """
@@ -108,7 +109,7 @@ def evaluate(config, tensors, model, windows, on_window=None):
 
     Parameters
     ----------
-    config, tensors : dict, dict of arrays
+    config, tensors : DecoderConfig, dict of arrays
         The checkpoint.
     model : QuantisedModel
         Made of it.
@@ -121,7 +122,8 @@ def evaluate(config, tensors, model, windows, on_window=None):
     -------
     Evaluation
     """
-    real, golden = FloatModel(config, tensors), Transformer(model)
+    # Folded, it computes the same, and its residual is the golden model's.
+    real, golden = FloatModel(*fold(config, tensors)), Transformer(model)
     result = Evaluation(saturations=golden.saturations)
     for window in windows:
         inputs, targets = window[:-1], np.asarray(window[1:])
@@ -180,7 +182,7 @@ class _Residuals:
         """Return the relative power of the difference of each row, after each whole layer."""
         result = {}
         for (name, values), real in zip(self._golden.items(), self._real, strict=True):
-            if name != "embed" and not name.endswith(" down"):
+            if name not in ("embed", "positions") and not name.endswith(" down"):
                 continue
             real = real.astype(np.float64)
             difference = np.ldexp(np.concatenate(values).astype(np.float64), -fraction) - real

@@ -20,10 +20,14 @@ CLASSES = {one.__name__: one for one in (Layer, Linear, ModelShape, Norm, Quanti
 #: What a quantised model is made by.
 SOURCES = (
     "hw/spec/formats.py",
+    "hw/spec/tables.py",
     "sim/compiler/checkpoint.py",
+    "sim/compiler/decoder.py",
     "sim/compiler/float_model.py",
+    "sim/compiler/fold.py",
     "sim/compiler/gguf_checkpoint.py",
     "sim/compiler/gguf_file.py",
+    "sim/compiler/integers.py",
     "sim/compiler/quantise.py",
     "sim/compiler/safetensors_file.py",
     "sim/compiler/smooth.py",

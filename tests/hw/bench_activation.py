@@ -4,67 +4,88 @@ import cocotb
 import numpy as np
 from amaranth.hdl import unsigned
 
-from hw.activation import MAX_GATE_FRACTION, MIN_GATE_FRACTION, Activation
-from hw.spec.formats import HEAD_WIDTH
-from sim.golden.activation import swiglu
+from hw.activation import Activation
+from hw.spec.formats import HEAD_WIDTH, SIG_LUT_LEN
+from hw.spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT
+from sim.golden.activation import activate
 from tests.hw.vector_stream import Unit, numbers, seeded
 from tests.support.bench import STALLS, params
 
 LANES = params()["lanes"]
 UNIT = Unit(Activation(lanes=LANES, meta_shape=unsigned(9)), "i_pair", "o_ffn")
+NAMES = list(ACTIVATIONS)
+LAST = SIG_LUT_LEN - 1
+
+
+def beat(gate, up, name, table_shift, shift, meta=0):
+    """Return a beat and its result; without ups, those of the beat are 1."""
+    payload = {
+        "gate": gate,
+        "up": [1] * LANES if up is None else up,
+        "activation": ACTIVATIONS[name],
+        "table_shift": table_shift,
+        "shift": shift,
+        "meta": meta,
+    }
+    ups = None if up is None else np.array(up)
+    # The golden model keeps to shifts of which 64-bit sums do not overflow.
+    result = activate(np.array(gate), ups, name, table_shift, min(shift, 50))
+    return payload, {"data": result.tolist(), "meta": meta}
 
 
 def beats(count):
+    """Return beats of all activations in turn, with ups and without, and their results."""
     rng = seeded()
-    payloads, results = [], []
+    pairs = []
     for number in range(count):
-        fraction = rng.choice((
-            MIN_GATE_FRACTION,
-            MAX_GATE_FRACTION,
-            rng.randrange(MIN_GATE_FRACTION, MAX_GATE_FRACTION + 1),
-            rng.randrange(9, 14),
+        table_shift = rng.choice((
+            0,
+            MAX_TABLE_SHIFT,
+            rng.randrange(MAX_TABLE_SHIFT + 1),
+            rng.randrange(4, 10),
         ))
-        # Where the table ends, and where its steps lie.
-        edges = [16 << fraction, -(16 << fraction), 5 << (fraction - 4), -(7 << (fraction - 4))]
+        # Where the table begins and ends, and where its steps lie.
+        steps = (0, 1, LAST, LAST - 1, rng.randrange(LAST))
+        edges = [sign * step << table_shift for step in steps for sign in (1, -1)]
         gate = numbers(rng, HEAD_WIDTH, LANES, near=edges)
-        up = numbers(rng, HEAD_WIDTH, LANES)
-        shift = rng.choice((0, 63, rng.randrange(64), rng.randrange(5, 15)))
-        meta = number % 512
-        payloads.append({
-            "gate": gate,
-            "up": up,
-            "gate_fraction": fraction,
-            "shift": shift,
-            "meta": meta,
-        })
-        # The golden model keeps to shifts of which 64-bit sums do not overflow.
-        gated = swiglu(np.array(gate), np.array(up), fraction, min(shift, 50))
-        results.append({"data": gated.tolist(), "meta": meta})
-    return payloads, results
+        up = rng.choice((None, numbers(rng, HEAD_WIDTH, LANES), numbers(rng, HEAD_WIDTH, LANES)))
+        shift = rng.choice((0, 63, rng.randrange(64), rng.randrange(5, 15), rng.randrange(3)))
+        pairs.append(beat(gate, up, rng.choice(NAMES), table_shift, shift, number % 512))
+    return [list(both) for both in zip(*pairs, strict=True)]
 
 
 @cocotb.test()
 @cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
 async def output_equals_golden(dut, i_stall, o_stall):
-    await UNIT.compares(dut, *beats(200), i_stall=i_stall, o_stall=o_stall)
+    await UNIT.compares(dut, *beats(300), i_stall=i_stall, o_stall=o_stall)
 
 
 @cocotb.test()
-async def every_gate_of_a_small_range_equals_golden(dut):
-    gates = range(-(1 << 10), 1 << 10)
-    payloads, results = [], []
-    for first in range(gates.start, gates.stop, LANES):
-        gate = list(range(first, first + LANES))
-        payloads.append({
-            "gate": gate,
-            "up": [1 << 15] * LANES,
-            "gate_fraction": 5,
-            "shift": 3,
-            "meta": 0,
-        })
-        gated = swiglu(np.array(gate), np.full(LANES, 1 << 15), 5, 3)
-        results.append({"data": gated.tolist(), "meta": 0})
-    await UNIT.compares(dut, payloads, results)
+@cocotb.parametrize(name=NAMES, table_shift=[0, 1, 3], gated=[False, True])
+async def every_gate_of_the_table_and_beyond_equals_golden(dut, name, table_shift, gated):
+    """A result keeps every bit of its factor: the ups are as large as can be without clipping."""
+    end = (LAST + 16) << table_shift
+    up, shift = ([1 << 16] * LANES, 5) if gated else (None, 0)
+    pairs = [
+        beat(list(range(first, first + LANES)), up, name, table_shift, shift)
+        for first in range(-end, end, LANES)
+    ]
+    await UNIT.compares(dut, *[list(both) for both in zip(*pairs, strict=True)])
+
+
+@cocotb.test()
+@cocotb.parametrize(name=NAMES)
+async def every_entry_of_the_table_equals_golden(dut, name):
+    """Gates of both signs: those where a step begins or ends, and every 61st."""
+    shift = 9
+    ends = {abs((index << shift) + d) for index in range(LAST) for d in (-2, -1, 0, 1)}
+    gates = sorted(ends | set(range(0, 1 << (HEAD_WIDTH - 1), 61)))
+    gates += [-g for g in gates] + [-1 << (HEAD_WIDTH - 1)]
+    gates += [0] * (-len(gates) % LANES)
+    pairs = [
+        beat(gates[at : at + LANES], None, name, shift, 0) for at in range(0, len(gates), LANES)
+    ]
+    await UNIT.compares(dut, *[list(both) for both in zip(*pairs, strict=True)])
 
 
 @cocotb.test()

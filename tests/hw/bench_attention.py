@@ -72,6 +72,17 @@ def expected_events(word, first_pos, rows):
     together = word["group"] * rows <= CONFIG.max_rows
     chunks, heads = (1, word["group"]) if together else (word["group"], 1)
     positions = -(-(first_pos + rows) // BLOCK_LEN)
+    # The slow way: which blocks hold a position that some row sees.
+    seen = [
+        pos // BLOCK_LEN
+        for row in range(first_pos, first_pos + rows)
+        for pos in range(row + 1)
+        if not word["window"] or pos > row - word["window"]
+    ]
+    step = max(1, CONFIG.align_bytes // BLOCK_LEN)
+    first = min(seen) // step * step
+    assert max(seen) == positions - 1
+    visited = positions - first
     common = {"heads": heads, "head_rows": rows, "head_blocks": word["head_blocks"]}
     query = 0
     events = []
@@ -81,7 +92,7 @@ def expected_events(word, first_pos, rows):
             jobs = [
                 {
                     "dest": Dest.SCORES,
-                    "strips": positions,
+                    "strips": visited,
                     "blocks": word["head_blocks"],
                     "src": word["q_src"] + query,
                     "shift1_0": word["shift"],
@@ -89,14 +100,23 @@ def expected_events(word, first_pos, rows):
                 {
                     "dest": Dest.VALUES,
                     "strips": word["head_blocks"],
-                    "blocks": positions,
+                    "blocks": visited,
                     "dst": word["dst"] + query,
                 },
             ]
             scores, values = (unpack(JOB, pack(JOB, common | job)) for job in jobs)
             events += [scores, "scores", values]
             query += heads * word["head_blocks"]
-    return events, positions, chunks, heads
+    outputs = {
+        "pos_blocks": positions,
+        "chunks": chunks,
+        "chunk_heads": heads,
+        "first_block": first,
+        "visited_blocks": visited,
+        "visited_pos": first_pos - first * BLOCK_LEN,
+        "window": min(word["window"] or CONFIG.max_context, CONFIG.max_context),
+    }
+    return events, outputs
 
 
 async def run(dut, neighbours, word, first_pos, rows):
@@ -109,15 +129,13 @@ async def run(dut, neighbours, word, first_pos, rows):
     assert int(dut.busy.value)
     await RisingEdge(dut.clk)
     dut.start.value = 0
-    expected, *limits = expected_events(word, first_pos, rows)
+    expected, outputs = expected_events(word, first_pos, rows)
     while True:
         await ReadOnly()
         busy = int(dut.busy.value)
         if busy:
-            got = [
-                int(getattr(dut, name).value) for name in ("pos_blocks", "chunks", "chunk_heads")
-            ]
-            assert got == limits
+            got = {name: int(getattr(dut, name).value) for name in outputs}
+            assert got == outputs
         await RisingEdge(dut.clk)
         if not busy:
             break
@@ -135,6 +153,7 @@ def word_of(rng, **changes):
         "shift": rng.choice((0, 63, 20)),
         "kv_offset": rng.getrandbits(32),
         "head_stride": rng.getrandbits(32),
+        "window": rng.choice((0, 1, rng.randrange(1, CONFIG.max_context + 1), (1 << 32) - 1)),
     } | changes
 
 
@@ -169,6 +188,20 @@ async def blocks_of_positions_are_those_in_use(dut, first_pos):
     cocotb.start_soon(watchdog(dut, 2000))
     neighbours = Neighbours(dut, STALLS["never"], 2)
     await run(dut, neighbours, word_of(seeded()), first_pos, 1)
+
+
+@cocotb.test()
+@cocotb.parametrize(rows=[1, CONFIG.max_rows])
+async def blocks_before_the_window_are_left_out(dut, rows):
+    """Windows of every length, from the positions around a block's ends."""
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 100_000))
+    neighbours = Neighbours(dut, STALLS["never"], 1)
+    last = CONFIG.max_context - rows
+    for first_pos in (0, 31, 64, 65, last):
+        for window in (*range(1, CONFIG.max_context + 3), 1 << 16, 1 << 31):
+            word = word_of(seeded(), window=window, kv_heads=1, group=1)
+            await run(dut, neighbours, word, min(first_pos, last), rows)
 
 
 @cocotb.test()

@@ -7,9 +7,11 @@ from cocotb.triggers import ReadOnly, RisingEdge
 from hw.norm_operator import NormOperator
 from hw.operator_word import operator_layout
 from hw.spec.config import ArchConfig
-from hw.spec.formats import BLOCK_LEN, GAIN_WIDTH, RESIDUAL_WIDTH
+from hw.spec.formats import BLOCK_LEN, GAIN_WIDTH, HEAD_WIDTH, RESIDUAL_WIDTH
+from hw.spec.isa import OPERATORS
 from sim.golden.fixed import or_magnitude
 from sim.golden.rmsnorm import rms_norm
+from tests.hw.fused_results import cut, head_operator, norm_head
 from tests.hw.read_port import serves
 from tests.hw.vector_stream import Unit, numbers, seeded
 from tests.support.bench import (
@@ -30,16 +32,17 @@ LANES = CONFIG.lanes
 DUT = NormOperator(CONFIG)
 UNIT = Unit(DUT, "i_entry", "o_norm")
 WORD = operator_layout("norm")
+HEAD_WORD = operator_layout("head_norm")
 MAX_BLOCKS = CONFIG.max_dim // BLOCK_LEN
-
-
-def cut(vector):
-    return [vector[at : at + LANES] for at in range(0, len(vector), LANES)]
+HEAD_BLOCKS = CONFIG.max_head_dim // BLOCK_LEN
+HEADS = DUT.heads
+JOB, HEAD_RESULT = HEADS.job.payload.shape(), HEADS.norm.payload.shape()
 
 
 def operator(rng, *, blocks, rows, last_row=0, small=False):
     """Return (word, rows, gains, residual, results) of one operator."""
     word = {
+        "opcode": OPERATORS["norm"].opcode,
         "blocks": blocks,
         "shift": 15 if small else rng.choice((0, 15, 17, 63)),
         "last_row": last_row,
@@ -58,7 +61,7 @@ def operator(rng, *, blocks, rows, last_row=0, small=False):
     results = []
     for row in range(rows)[-1 if last_row else 0 :]:
         norm = rms_norm(np.array([residual[row]]), np.array(gain), word["shift"], word["epsilon"])
-        pieces = cut(norm[0].tolist())
+        pieces = cut(norm[0].tolist(), LANES)
         results += [
             {
                 "data": data,
@@ -68,28 +71,55 @@ def operator(rng, *, blocks, rows, last_row=0, small=False):
             }
             for beat, data in enumerate(pieces)
         ]
-    return word, rows, cut(gain), residual, results
+    return word, rows, cut(gain, LANES), residual, results
+
+
+def head_rows(rng, word, gains, rows):
+    """Return rows of heads of q and k, their jobs, and their results."""
+    dim = BLOCK_LEN * word["head_blocks"]
+    vectors, jobs, results = [], [], []
+    for row in rng.sample(range(CONFIG.max_rows), rows):
+        is_key = rng.randrange(2)
+        x = numbers(rng, HEAD_WIDTH, dim)
+        pieces = cut(norm_head([x], is_key, word, gains)[0], LANES)
+        vectors.append((row, x))
+        jobs.append({"row": row, "beats": len(pieces), "is_key": is_key})
+        results += [
+            {"data": data, "row": row, "beat": beat, "last": int(beat == len(pieces) - 1)}
+            for beat, data in enumerate(pieces)
+        ]
+    return vectors, jobs, results
 
 
 async def begin(dut, cycles=20_000):
-    """Return the dicts that the residual, and its ORMs, are served from."""
+    """Return the dicts that residual and heads, and the ORMs of each, are served from."""
     await start(dut)
     cocotb.start_soon(watchdog(dut, cycles))
-    cocotb.start_soon(obeys_rules(dut, "o_norm"))
-    words, orms = {}, {}
+    for name in ("o_norm", "heads__norm"):
+        cocotb.start_soon(obeys_rules(dut, name))
+    words, orms, head_words, head_orms = {}, {}, {}, {}
     place = ("residual_row", "residual_beat")
     for served in (
         serves(dut, DUT.residual.shape(), "residual", words, addr=place, enable="residual_en"),
         serves(dut, DUT.orm.shape(), "orm", orms, addr="orm_row"),
+        serves(
+            dut,
+            HEADS.read_data.shape(),
+            "heads__read_data",
+            head_words,
+            addr=("heads__read_row", "heads__read_beat"),
+            enable="heads__read_en",
+        ),
+        serves(dut, HEADS.orm.shape(), "heads__orm", head_orms, addr="heads__orm_row"),
     ):
         cocotb.start_soon(served)
-    return words, orms
+    return words, orms, head_words, head_orms
 
 
 async def begin_operator(dut, memories, word, rows, residual):
-    words, orms = memories
+    words, orms, *_ = memories
     for row, vector in enumerate(residual):
-        words |= {(row, beat): data for beat, data in enumerate(cut(vector))}
+        words |= {(row, beat): data for beat, data in enumerate(cut(vector, LANES))}
         orms[row] = int(or_magnitude(vector))
     dut.word.value = pack(WORD, word)
     dut.rows.value = rows
@@ -128,6 +158,57 @@ async def rows_equal_golden(dut, i_stall, o_stall):
         await expects(dut, "o_norm", UNIT.o_shape, results, stall=STALLS[o_stall])
         await until_done(dut)
     await sender
+
+
+@cocotb.test()
+@cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
+async def heads_equal_golden_between_operators(dut, i_stall, o_stall):
+    """Rows of heads have gains of their own, which no norm of the residual touches."""
+    rng = seeded()
+    memories = await begin(dut)
+    _, _, head_words, head_orms = memories
+    stall = STALLS[o_stall]
+    for blocks in (HEAD_BLOCKS, 1):
+        head_word, gains = head_operator(rng, blocks)
+        entries = cut(gains[0] + gains[1], LANES)
+        dut.word.value = pack(HEAD_WORD, head_word)
+        dut.start.value = 1
+        await RisingEdge(dut.clk)
+        dut.start.value = 0
+        await sends(dut, "i_entry", UNIT.i_shape, entries, stall=STALLS[i_stall])
+        await until_done(dut)
+        for rows in (CONFIG.max_rows, 1):
+            word, count, gain, residual, results = operator(rng, blocks=MAX_BLOCKS, rows=2)
+            sender = cocotb.start_soon(sends(dut, "i_entry", UNIT.i_shape, gain))
+            await begin_operator(dut, memories, word, count, residual)
+            await expects(dut, "o_norm", UNIT.o_shape, results, stall=stall)
+            await until_done(dut)
+            await sender
+            vectors, jobs, results = head_rows(rng, head_word, gains, rows)
+            for row, x in vectors:
+                head_words |= {(row, beat): data for beat, data in enumerate(cut(x, LANES))}
+                head_orms[row] = int(or_magnitude(x))
+            sender = cocotb.start_soon(sends(dut, "heads__job", JOB, jobs, stall=STALLS[i_stall]))
+            await expects(dut, "heads__norm", HEAD_RESULT, results, stall=stall)
+            await sender
+            assert not int(dut.busy.value)
+
+
+@cocotb.test()
+async def rows_of_heads_leave_the_residual_alone(dut):
+    """The residual reads and writes through one port, and must not wait for heads."""
+    rng = seeded()
+    await begin(dut)
+    _, jobs, results = head_rows(rng, *head_operator(rng, HEAD_BLOCKS), 2)
+    cocotb.start_soon(sends(dut, "heads__job", JOB, jobs))
+    dut.heads__norm__ready.value = 1
+    left = len(results)
+    while left:
+        await ReadOnly()
+        assert not int(dut.residual_en.value)
+        assert not int(dut.o_norm__valid.value)
+        left -= int(dut.heads__norm__valid.value)
+        await RisingEdge(dut.clk)
 
 
 @cocotb.test()

@@ -131,6 +131,32 @@ async def memory_and_orm_equal_golden(dut, stall, reading):
         await RisingEdge(dut.clk)
 
 
+@cocotb.test()
+async def orm_of_two_embeddings_is_that_of_their_sum(dut):
+    """The second takes away nearly all of the first, and nothing of it may be left."""
+    rng, golden, stored = seeded(), Golden(), {}
+    payloads = []
+    for beat in beats(0):
+        payloads.append(beat | {"data": [x >> 1 for x in beat["data"]]})
+    for beat in payloads.copy():
+        small = [rng.randrange(-9, 9) - x for x in beat["data"]]
+        payloads.append(beat | {"data": small, "add": 1})
+    expected = [golden.takes(beat) for beat in payloads]
+    assert max(golden.orms.values()) < 16
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 20000))
+    watcher = cocotb.start_soon(watches(dut, stored, expected))
+    await sends(dut, "i_write", SHAPE, payloads)
+    await rest(dut)
+    await watcher
+    for row, orm in golden.orms.items():
+        dut.orm_row.value = row
+        await RisingEdge(dut.clk)
+        await ReadOnly()
+        assert int(dut.orm.value) == orm
+        await RisingEdge(dut.clk)
+
+
 async def transfers(dut, cycles):
     """Note the cycle of every transfer, for ever."""
     while True:

@@ -6,6 +6,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.activation_memory import Block
 from hw.jobs import Dest
+from hw.operator_word import operator_layout
 from hw.result_path import ResultPath
 from hw.spec.config import ArchConfig
 from hw.spec.formats import (
@@ -17,10 +18,13 @@ from hw.spec.formats import (
     ROPE_WIDTH,
     SCORE_WIDTH,
 )
-from sim.golden.activation import swiglu
+from hw.spec.tables import ACTIVATIONS
+from sim.golden.activation import activate
 from sim.golden.block_quantise import block_quantise
 from sim.golden.rope import rope
+from tests.hw.fused_results import KEY, QUERY, VALUE, cut, head_operator, projection
 from tests.hw.vector_stream import numbers, seeded
+from tests.hw.with_norm import WithNorm
 from tests.support.bench import (
     STALLS,
     expects,
@@ -35,13 +39,12 @@ from tests.support.bench import (
 
 CONFIG = ArchConfig(**params()["config"])
 LANES, BEATS = CONFIG.lanes, CONFIG.beats
-DUT = ResultPath(CONFIG)
+DUT = WithNorm(ResultPath(CONFIG), CONFIG)
 I_ACT, I_NORM = DUT.i_act.payload.shape(), DUT.i_norm.payload.shape()
 OUTPUTS = ("o_residual", "o_logits", "o_score", "o_key_value")
 SHAPES = {name: getattr(DUT, name).payload.shape() for name in OUTPUTS}
 HEAD_BLOCKS = CONFIG.max_head_dim // BLOCK_LEN
-QUERY, KEY, VALUE = range(3)
-GATE_FRACTION, GLU_SHIFT = 13, 9
+ACTIVATION, TABLE_SHIFT, GLU_SHIFT = "gelu", 8, 7
 ONE = 1 << ROPE_FRACTION
 
 
@@ -53,10 +56,12 @@ class Job:
         self.acts, self.norms, self.blocks = [], [], []
         self.outputs = {output: [] for output in OUTPUTS}
         self.norm_dst = 0
+        self.gated = 1
+        self.head_norm = 0
 
     def add_act(self, vector, dest, **label):
         """Add 32 results of a row; return their beats."""
-        beats = cut(vector)
+        beats = cut(vector, LANES)
         for beat, piece in enumerate(beats):
             meta = {"dest": dest, "beat": beat, **label}
             self.acts.append({"data": piece, "clipped": beat & 1, "meta": meta})
@@ -66,9 +71,23 @@ class Job:
         """Expect 32 elements as a block in the activation memory."""
         self.blocks.append((label["dst"], label["row"], quantised(vector)))
 
-
-def cut(vector):
-    return [vector[at : at + LANES] for at in range(0, BLOCK_LEN, LANES)]
+    def add_head_block(self, vector, label, tables):
+        """Expect 32 elements of q, k or v, the first two rotated, where their section goes."""
+        section = label["section"]
+        if section != VALUE:
+            table = tables[label["row"]][label["block"] * BLOCK_LEN :][:BLOCK_LEN]
+            table = np.array(table).reshape(1, -1, 2)
+            vector = rope(np.array(vector)[None, None], table)[0, 0].tolist()
+        if section == QUERY:
+            self.add_block(vector, label)
+        else:
+            self.outputs["o_key_value"].append({
+                "block": quantised(vector),
+                "is_value": int(section == VALUE),
+                "row": label["row"],
+                "head": label["head"],
+                "index": label["block"],
+            })
 
 
 def quantised(vector):
@@ -123,20 +142,16 @@ def add_job(rng, tables, kind):
             for label in labels(rng, section=section):
                 vector = numbers(rng, HEAD_WIDTH, BLOCK_LEN)
                 job.add_act(vector, Dest.QKV, **label)
-                if section != VALUE:
-                    table = tables[label["row"]][label["block"] * BLOCK_LEN :][:BLOCK_LEN]
-                    table = np.array(table).reshape(1, -1, 2)
-                    vector = rope(np.array(vector)[None, None], table)[0, 0].tolist()
-                if section == QUERY:
-                    job.add_block(vector, label)
-                else:
-                    job.outputs["o_key_value"].append({
-                        "block": quantised(vector),
-                        "is_value": int(section == VALUE),
-                        "row": label["row"],
-                        "head": label["head"],
-                        "index": label["block"],
-                    })
+                job.add_head_block(vector, label, tables)
+    elif kind == "normed":
+        job.head_norm = 1
+        rows = rng.randrange(1, CONFIG.max_rows + 1)
+        payloads, results = projection(rng, CONFIG, *tables["norm"], rows=rows, heads=(2, 1))
+        job.acts = [{"clipped": 0, **payload} for payload in payloads]
+        for at in range(0, len(results), BEATS):
+            block = results[at : at + BEATS]
+            vector = [x for beat in block for x in beat["data"]]
+            job.add_head_block(vector, block[-1]["meta"], tables)
     elif kind == "glu":
         for strip in range(2):
             ups = list(labels(rng, strip, section=1))
@@ -147,7 +162,16 @@ def add_job(rng, tables, kind):
             for gate, label in zip(gates, ups, strict=True):
                 up = numbers(rng, HEAD_WIDTH, BLOCK_LEN)
                 job.add_act(up, Dest.GLU, **label)
-                job.add_block(swiglu(gate, up, GATE_FRACTION, GLU_SHIFT).tolist(), label)
+                product = activate(gate, up, ACTIVATION, TABLE_SHIFT, GLU_SHIFT)
+                job.add_block(product.tolist(), label)
+    elif kind == "ungated":
+        job.gated = 0
+        for strip in range(2):
+            for label in labels(rng, strip):
+                gate = numbers(rng, HEAD_WIDTH, BLOCK_LEN)
+                job.add_act(gate, Dest.GLU, **label)
+                product = activate(gate, None, ACTIVATION, TABLE_SHIFT, GLU_SHIFT)
+                job.add_block(product.tolist(), label)
     elif kind == "values":
         for strip in range(2):
             for label in labels(rng, strip):
@@ -160,7 +184,7 @@ def add_job(rng, tables, kind):
         for row in range(rng.randrange(1, CONFIG.max_rows + 1)):
             for block in range(blocks):
                 vector = numbers(rng, NORM_WIDTH, BLOCK_LEN)
-                for beat, piece in enumerate(cut(vector)):
+                for beat, piece in enumerate(cut(vector, LANES)):
                     beat += block * BEATS
                     last = int(beat == blocks * BEATS - 1)
                     job.norms.append({"data": piece, "row": row, "beat": beat, "last": last})
@@ -169,14 +193,25 @@ def add_job(rng, tables, kind):
 
 
 async def begin(dut, rng):
-    """Return the tables of cosines and sines, a list for each row."""
+    """Load the tables, and return them.
+
+    By row: cosines and sines; as ``norm``: fields and gains of the head_norm operator.
+    """
     await start(dut)
     cocotb.start_soon(watchdog(dut, 40_000))
     for output in OUTPUTS:
         cocotb.start_soon(obeys_rules(dut, output))
-    dut.gate_fraction.value = GATE_FRACTION
+    dut.activation.value = ACTIVATIONS[ACTIVATION]
+    dut.table_shift.value = TABLE_SHIFT
     dut.glu_shift.value = GLU_SHIFT
-    tables = {}
+    word, gains = head_operator(rng, HEAD_BLOCKS)
+    dut.word.value = pack(operator_layout("head_norm"), word)
+    dut.start.value = 1
+    await RisingEdge(dut.clk)
+    dut.start.value = 0
+    await sends(dut, "i_entry", DUT.i_entry.payload.shape(), cut(gains[0] + gains[1], LANES))
+    dut.head_blocks.value = HEAD_BLOCKS
+    tables = {"norm": (word, gains)}
     for row in range(CONFIG.max_rows):
         tables[row] = numbers(rng, ROPE_WIDTH, CONFIG.max_head_dim, near=(ONE, -ONE))
         for beat in range(CONFIG.max_head_dim // LANES):
@@ -203,6 +238,8 @@ async def gathers(dut, written):
 async def runs(dut, job, written, *, i_stall="never", o_stall="never"):
     written.clear()
     dut.norm_dst.value = job.norm_dst
+    dut.head_norm.value = job.head_norm
+    dut.gated.value = job.gated
     i_stall, o_stall = STALLS[i_stall], STALLS[o_stall]
     tasks = [
         sends(dut, "i_act", I_ACT, job.acts, stall=i_stall),
@@ -225,7 +262,7 @@ async def runs(dut, job, written, *, i_stall="never", o_stall="never"):
         assert not int(getattr(dut, f"{name}__valid").value), f"{name} has too much"
 
 
-KINDS = ("residual", "qkv", "glu", "logits", "scores", "values", "norm")
+KINDS = ("residual", "qkv", "normed", "glu", "ungated", "logits", "scores", "values", "norm")
 
 
 @cocotb.test()
@@ -251,14 +288,14 @@ async def counts_inside(dut, found):
             found.append(inside)
         moved = {name: all(int(port.value) for port in pair) for name, pair in ports.items()}
         meta = unpack(I_ACT, int(dut.i_act__payload.value))["meta"]
-        gate = meta["dest"] == Dest.GLU.value and meta["section"] == 0
-        inside += moved["i_norm"] or (moved["i_act"] and not gate)
+        kept = int(dut.gated.value) and meta["dest"] == Dest.GLU.value and meta["section"] == 0
+        inside += moved["i_norm"] or (moved["i_act"] and not kept)
         inside -= BEATS * (moved["o_key_value"] or int(dut.block_en.value))
         await RisingEdge(dut.clk)
 
 
 @cocotb.test()
-@cocotb.parametrize(kind=["qkv", "glu", "values", "norm"], stall=list(STALLS))
+@cocotb.parametrize(kind=["qkv", "normed", "glu", "ungated", "values", "norm"], stall=list(STALLS))
 async def busy_until_the_last_block_is_written(dut, kind, stall):
     """``busy`` is all that keeps the next operator from reading too early."""
     rng = seeded()
@@ -278,7 +315,10 @@ async def a_beat_is_taken_each_cycle(dut):
     for name in OUTPUTS:
         getattr(dut, f"{name}__ready").value = 1
     for kind in KINDS:
+        if kind == "normed":
+            continue  # as fast as the norm
         job = add_job(rng, tables, kind)
+        dut.gated.value = job.gated
         name, shape, payloads = (
             ("i_norm", I_NORM, job.norms) if job.norms else ("i_act", I_ACT, job.acts)
         )

@@ -5,15 +5,18 @@ import numpy as np
 from cocotb.triggers import ReadOnly
 
 from hw.rmsnorm import RmsNorm
-from hw.spec.formats import GAIN_WIDTH, RESIDUAL_WIDTH
+from hw.spec.formats import GAIN_WIDTH, HEAD_WIDTH, NORM_WIDTH, RESIDUAL_WIDTH
 from sim.golden.fixed import or_magnitude
 from sim.golden.rmsnorm import rms_norm
 from tests.hw.read_port import serves
 from tests.hw.vector_stream import Unit, numbers, seeded
 from tests.support.bench import STALLS, params
 
-LANES, MAX_DIM, MAX_ROWS = (params()[name] for name in ("lanes", "max_dim", "max_rows"))
-DUT = RmsNorm(lanes=LANES, max_dim=MAX_DIM, max_rows=MAX_ROWS)
+SIZES = params()
+LANES, MAX_DIM, MAX_ROWS, MAX_GAINS = (
+    SIZES[name] for name in ("lanes", "max_dim", "max_rows", "max_gains")
+)
+DUT = RmsNorm(**SIZES)
 UNIT = Unit(DUT, "i_job", "o_norm")
 
 
@@ -35,7 +38,7 @@ def residual_row(rng, kind, dim):
 def jobs(count, *, dim=None):
     """Return jobs, their results, the residual's words, its ORMs, and the gain's words."""
     rng = seeded()
-    gain = numbers(rng, GAIN_WIDTH, MAX_DIM)
+    gain = numbers(rng, GAIN_WIDTH, MAX_GAINS)
     dims = [dim or 32 * rng.randrange(1, MAX_DIM // 32 + 1) for _ in range(MAX_ROWS)]
     rows = [residual_row(rng, index % 5, length) for index, length in enumerate(dims)]
     payloads, results = [], []
@@ -45,14 +48,20 @@ def jobs(count, *, dim=None):
         epsilon = rng.choice((0, 1, (1 << 48) - 1, rng.getrandbits(48) >> rng.randrange(48)))
         shift = rng.choice((0, 63, rng.randrange(10, 20), rng.randrange(10, 20)))
         beats = dims[row] // LANES
+        is_head = rng.randrange(2)
+        gain_beat = rng.choice((0, (MAX_GAINS - dims[row]) // LANES))
         payloads.append({
             "row": row,
             "dst_row": dst_row,
             "beats": beats,
+            "gain_beat": gain_beat,
             "epsilon": epsilon,
             "shift": shift,
+            "is_head": is_head,
         })
-        norm = rms_norm(np.array([x]), np.array(gain[: dims[row]]), shift, epsilon)[0].tolist()
+        own_gain = np.array(gain[gain_beat * LANES :][: dims[row]])
+        width = HEAD_WIDTH if is_head else NORM_WIDTH
+        norm = rms_norm(np.array([x]), own_gain, shift, epsilon, width)[0].tolist()
         results += [
             {
                 "data": norm[beat * LANES : (beat + 1) * LANES],
@@ -67,7 +76,7 @@ def jobs(count, *, dim=None):
         for row, x in enumerate(rows)
         for beat in range(len(x) // LANES)
     }
-    gains = {beat: gain[beat * LANES : (beat + 1) * LANES] for beat in range(MAX_DIM // LANES)}
+    gains = {beat: gain[beat * LANES : (beat + 1) * LANES] for beat in range(MAX_GAINS // LANES)}
     orms = {row: int(or_magnitude(x)) for row, x in enumerate(rows)}
     return payloads, results, words, orms, gains
 

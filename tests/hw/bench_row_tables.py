@@ -42,7 +42,7 @@ def rows_of_entries(rng, rows, words):
     return data
 
 
-def embedded(data, blocks, shift):
+def embedded(data, blocks, shift, add=0):
     """Return what an embedding writes into the residual."""
     out = []
     beats = blocks * CONFIG.beats
@@ -52,7 +52,8 @@ def embedded(data, blocks, shift):
         values = embed(elements[None], np.array([multiplier]), shift)[0]
         for beat, lanes in enumerate(values.reshape(beats, CONFIG.lanes)):
             out.append({
-                "data": lanes.tolist(), "row": row, "beat": beat, "add": 0, "first": int(beat == 0),
+                "data": lanes.tolist(), "row": row, "beat": beat, "add": add,
+                "first": int(beat == 0),
             })  # fmt: skip
     return out
 
@@ -89,9 +90,10 @@ async def until_idle(dut):
     await RisingEdge(dut.clk)
 
 
-def embed_word(blocks, shift=9, valid=VOCABULARY):
+def embed_word(blocks, shift=9, valid=VOCABULARY, **fields):
     words = embed_row_words(CONFIG, blocks)
-    return encode("embed", addr=ADDR, words=words, shift=shift, blocks=blocks, valid=valid), words
+    fields |= {"addr": ADDR, "words": words, "shift": shift, "blocks": blocks, "valid": valid}
+    return encode("embed", **fields), words
 
 
 def rope_word(blocks):
@@ -132,6 +134,37 @@ async def embedding_equals_golden(dut, i_stall, o_stall):
         for task in tasks:
             await task
         await until_idle(dut)
+
+
+@cocotb.test()
+@cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
+async def embedding_of_positions_is_added(dut, i_stall, o_stall):
+    """After one of tokens; from the first position, and up to the last that the table has."""
+    rng = np.random.default_rng(95)
+    tokens = rng.integers(0, VOCABULARY, CONFIG.max_rows).tolist()
+    await prepare(dut, tokens)
+    stall = STALLS[o_stall]
+    most, last = CONFIG.max_rows, CONFIG.max_context - CONFIG.max_rows
+    cases = ((1, 1, 0), (CONFIG.max_dim // BLOCK_LEN, most, last), (2, 3, 5))
+    for blocks, rows, first_pos in cases:
+        for positions in (0, 1):
+            shift = int(rng.integers(0, 24))
+            valid = first_pos + rows if positions else VOCABULARY
+            word, words = embed_word(blocks, shift, valid, positions=positions)
+            data = rows_of_entries(rng, rows, words)
+            entries = data.reshape(-1, CONFIG.entry_bytes).tolist()
+            indices = range(first_pos, first_pos + rows) if positions else tokens[:rows]
+            wanted = places(indices, words)
+            results = embedded(data, blocks, shift, positions)
+            await begin(dut, word=word, rows=rows, first_pos=first_pos)
+            tasks = [
+                cocotb.start_soon(sends(dut, "i_entry", ENTRY, entries, stall=STALLS[i_stall])),
+                cocotb.start_soon(expects(dut, "o_descriptor", DESCRIPTOR, wanted, stall=stall)),
+            ]
+            await expects(dut, "o_residual", RESIDUAL, results, stall=stall)
+            for task in tasks:
+                await task
+            await until_idle(dut)
 
 
 @cocotb.test()
@@ -202,24 +235,45 @@ async def a_bad_token_is_told_and_nothing_fetched_for_it(dut, token, row):
     word, words = embed_word(1)
     await prepare(dut, tokens)
     told = []
-
-    async def watches():
-        while True:
-            await ReadOnly()
-            if dut.bad_token.value:
-                told.append(int(dut.token.value))
-            await RisingEdge(dut.clk)
-
-    cocotb.start_soon(watches())
+    cocotb.start_soon(watches_refusals(dut, told))
     await begin(dut, word=word, rows=3)
-    await expects(dut, "o_descriptor", DESCRIPTOR, places([7] * row, words))
+    await is_refused(dut, places([7] * row, words))
+    assert told == [("token", token)]
+
+
+@cocotb.test()
+@cocotb.parametrize(row=[0, 2])
+async def a_position_past_the_table_is_told_and_nothing_fetched_for_it(dut, row):
+    """Tokens do not matter, whatever they are."""
+    first_pos = CONFIG.max_context - 3
+    word, words = embed_word(1, valid=first_pos + row, positions=1)
+    await prepare(dut, [(1 << 32) - 1] * CONFIG.max_rows)
+    told = []
+    cocotb.start_soon(watches_refusals(dut, told))
+    await begin(dut, word=word, rows=3, first_pos=first_pos)
+    await is_refused(dut, places(range(first_pos, first_pos + row), words))
+    assert told == [("position", first_pos + row)]
+
+
+async def watches_refusals(dut, told):
+    """Note what is refused, for ever."""
+    while True:
+        await ReadOnly()
+        for name in ("token", "position"):
+            if getattr(dut, f"bad_{name}").value:
+                told.append((name, int(getattr(dut, name).value)))
+        await RisingEdge(dut.clk)
+
+
+async def is_refused(dut, before):
+    """Take the descriptors before the refusal, and see that nothing follows."""
+    await expects(dut, "o_descriptor", DESCRIPTOR, before)
     dut.o_descriptor__ready.value = 1
     for _ in range(20):
         await ReadOnly()
         assert not dut.o_descriptor__valid.value
         assert dut.issuing.value
         await RisingEdge(dut.clk)
-    assert told == [token]
 
 
 @cocotb.test()

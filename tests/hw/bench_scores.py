@@ -33,16 +33,17 @@ HIGH = (1 << (SCORE_WIDTH - 1)) - 1
 class Work:
     """Scores of all rows of a chunk of heads, and what golden makes of them."""
 
-    def __init__(self, rng, *, first_pos, heads, head_rows):
+    def __init__(self, rng, *, first_pos, heads, head_rows, window=CONFIG.max_context):
         self.first_pos, self.heads, self.head_rows = first_pos, heads, head_rows
+        self.window = window
         self.rows = heads * head_rows
         self.pos_blocks = -(-(first_pos + head_rows) // BLOCK_LEN)
         count = self.pos_blocks * BLOCK_LEN
         self.scores = [self._row(rng, row, count) for row in range(self.rows)]
         masked = np.full((self.rows, count), MASKED)
         for row, scores in enumerate(self.scores):
-            seen = first_pos + row % head_rows + 1
-            masked[row, :seen] = scores[:seen]
+            seen = self._seen(row)
+            masked[row, seen] = scores[seen]
         self.probs, sums = softmax(masked)
         multiplier, shift1, shift2 = reciprocal(sums)
         self.scales = [
@@ -50,6 +51,10 @@ class Work:
              "shift2": int(shift2[row])}
             for row in range(self.rows)
         ]  # fmt: skip
+
+    def _seen(self, row):
+        limit = self.first_pos + row % self.head_rows + 1
+        return slice(max(0, limit - self.window), limit)
 
     def _row(self, rng, row, count):
         """Return scores; those that the row does not see are often the largest."""
@@ -61,12 +66,14 @@ class Work:
         else:
             top = rng.choice((HIGH, 0, rng.randrange(-HIGH // 2, HIGH)))
             scores = [top - rng.randrange(5000) for _ in range(count)]
-        seen = self.first_pos + row % self.head_rows + 1
+        seen = self._seen(row)
+        first, last = seen.start, seen.stop - 1
         if rng.random() < 0.7:
-            scores[seen:] = [HIGH] * (count - seen)
+            scores[last + 1 :] = [HIGH] * (count - last - 1)
+            scores[:first] = [HIGH] * first
         # The largest that is seen is often where an off-by-one would lose or gain it.
         if rng.random() < 0.7:
-            scores[rng.choice((0, seen - 1, rng.randrange(seen)))] = HIGH - 1
+            scores[rng.choice((first, last, rng.randrange(first, last + 1)))] = HIGH - 1
         return [max(-HIGH, score) for score in scores]
 
     def beats(self):
@@ -148,7 +155,7 @@ async def checks(dut, work):
 
 
 async def runs(dut, work, stall="never"):
-    for name in ("first_pos", "heads", "head_rows", "pos_blocks"):
+    for name in ("first_pos", "window", "heads", "head_rows", "pos_blocks"):
         getattr(dut, name).value = getattr(work, name)
     await feed(dut, work, STALLS[stall])
     cycles = await run_softmax(dut)
@@ -184,6 +191,21 @@ async def later_positions_never_reach_the_maximum(dut):
     cocotb.start_soon(watchdog(dut, 40_000))
     for first_pos in range(BLOCK_LEN):
         await runs(dut, Work(rng, first_pos=first_pos, heads=1, head_rows=1))
+
+
+@cocotb.test()
+@cocotb.parametrize(window=[1, 2, LANES, BLOCK_LEN - 1, BLOCK_LEN, BLOCK_LEN + 5])
+async def positions_before_the_window_are_not_seen(dut, window):
+    """In passes of many rows, each of which begins to see somewhere else."""
+    rng = seeded()
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 40_000))
+    most, context = CONFIG.max_rows, CONFIG.max_context
+    passes = [(0, 1, most), (BLOCK_LEN - 3, 2, most // 2), (context - most, 1, most)]
+    passes += [(rng.randrange(context - most), 2, most // 2) for _ in range(4)]
+    for first_pos, heads, head_rows in passes:
+        sizes = {"first_pos": first_pos, "heads": heads, "head_rows": head_rows}
+        await runs(dut, Work(rng, **sizes, window=window), "one_in_four")
 
 
 @cocotb.test()

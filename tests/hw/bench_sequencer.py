@@ -28,7 +28,7 @@ from tests.support.bench import (
 CONFIG = ArchConfig(**params()["config"])
 WORD, JOB, DESCRIPTOR = located_word(), matmul_job(CONFIG), descriptor_layout()
 NAMES = {operator.opcode: name for name, operator in OPERATORS.items()}
-STATIC, DYNAMIC = ("norm", "linear"), ("embed", "rope", "attention")
+STATIC, DYNAMIC = ("norm", "linear", "head_norm"), ("embed", "rope", "attention")
 MAX_BLOCKS = CONFIG.max_dim // BLOCK_LEN
 HEAD_BLOCKS = CONFIG.max_head_dim // BLOCK_LEN
 PROGRAM_ADDR = 0x1000
@@ -38,6 +38,7 @@ GOOD = {
     "embed": ("embed", {"blocks": MAX_BLOCKS, "words": 1, "shift": 63}),
     "rope": ("rope", {"blocks": HEAD_BLOCKS, "words": 1}),
     "norm": ("norm", {"blocks": MAX_BLOCKS, "dst": CONFIG.act_blocks - MAX_BLOCKS, "words": 1}),
+    "head_norm": ("head_norm", {"head_blocks": HEAD_BLOCKS, "words": 1}),
     "residual": (
         "linear",
         {
@@ -57,7 +58,14 @@ GOOD = {
         "linear",
         {
             "dest": DESTINATIONS["glu"], "blocks": 1, "dst": CONFIG.act_blocks - 4, "strips0": 4,
-            "strips1": 4, "words": (1 << 32) - 1,
+            "strips1": 4, "table_shift": 17, "words": (1 << 32) - 1,
+        },
+    ),
+    "ungated": (
+        "linear",
+        {
+            "dest": DESTINATIONS["glu"], "blocks": 1, "dst": CONFIG.act_blocks - 4, "strips0": 4,
+            "words": 1,
         },
     ),
     "logits": (
@@ -106,8 +114,18 @@ BAD = {
         {"dst": CONFIG.act_blocks - 2},
         {"dst": 0, "strips0": CONFIG.act_blocks + 1},
         {"dst": 0, "strips0": 65535},
+        {"head_norm": 1},
     ],
-    "glu": [{"dst": CONFIG.act_blocks - 3}, {"strips1": 3}, {"strips1": 0}, {"dst": 1023}],
+    "head_norm": [{"head_blocks": 0}, {"head_blocks": HEAD_BLOCKS + 1}, {"words": 0}],
+    "glu": [
+        {"dst": CONFIG.act_blocks - 3},
+        {"strips1": 3},
+        {"strips1": 5},
+        {"dst": 1023},
+        {"table_shift": 18},
+        {"table_shift": 63},
+    ],
+    "ungated": [{"dst": CONFIG.act_blocks - 3}, {"strips0": 0}, {"strips1": 1}, {"words": 0}],
     "logits": [{"strips0": 0}, {"blocks": 0}, {"words": 0}],
     "attention": [
         {"head_blocks": 0},
@@ -212,7 +230,7 @@ class Units:
                 self.busy = self.rng.randrange(1, self.longest + 1)
             if started:
                 assert started == 1 << OPERATORS[name].opcode
-                assert name in ("norm", *DYNAMIC)
+                assert name in ("norm", "head_norm", *DYNAMIC)
                 assert not (name == "attention" and was[2]), "keys are not in memory yet"
                 if name in DYNAMIC:
                     self.issuing = self.rng.randrange(1, self.longest + 1)
@@ -254,7 +272,7 @@ async def until(dut, name):
 
 ALL = Program(*(GOOD[name] for name in (
     "embed", "rope", "norm", "qkv", "attention", "residual", "norm", "glu", "residual", "attention",
-    "norm", "logits",
+    "head_norm", "norm", "ungated", "residual", "norm", "logits",
 )))  # fmt: skip
 
 
@@ -367,6 +385,32 @@ async def bad_fields_are_refused_with_their_address(dut, name):
         program = Program(GOOD["norm"], GOOD["rope"], (operator, good | change), GOOD["norm"])
         found = await trap(dut, program, 2)
         assert found == (ERRORS["bad_field"], PROGRAM_ADDR + 2 * WORD_BYTES), f"{name} {change}"
+
+
+@cocotb.test()
+async def heads_are_normed_by_gains_of_their_length(dut):
+    """Of the last head_norm operator that was not left out, in this pass or one before it."""
+    operator, good = GOOD["qkv"]
+    normed = (operator, good | {"head_norm": 1, "head_blocks": 2})
+    units = await begin(dut)
+    one, two, left_out = (
+        ("head_norm", {"head_blocks": blocks, "words": 1, "emit_only": emit})
+        for blocks, emit in ((1, 0), (2, 0), (1, 1))
+    )
+    program = Program(one, two, left_out, normed, GOOD["norm"], normed)
+    again = Program(normed, one, normed)
+    payloads = program.payloads() + again.payloads()
+    cocotb.start_soon(sends(dut, "i_operator", WORD, payloads))
+    for _ in range(2):
+        await begin_pass(dut, emit=0, rows=1)
+        await until(dut, "pass_done" if not units.jobs else "error")
+        await RisingEdge(dut.clk)
+    kinds = [e[0] for e in units.events if e[0] != "descriptor"]
+    assert kinds == [
+        "head_norm", "head_norm", "linear", "norm", "linear", "end", "linear", "head_norm",
+    ]  # fmt: skip
+    assert int(dut.error_cause.value) == ERRORS["bad_field"]
+    assert int(dut.error_addr.value) == PROGRAM_ADDR + 2 * WORD_BYTES
 
 
 @cocotb.test()

@@ -49,11 +49,13 @@ def jobs(count, *, beats=None):
             rng.randrange(1, 70),
         ))
         limit = min(limit, beats * LANES if beats else MAX_CONTEXT)
+        first = rng.choice((0, limit - 1, rng.randrange(limit), max(0, limit - 33)))
         visited = beats or -(-limit // 32) * 32 // LANES
         z = np.full(visited * LANES, MASKED)
-        z[:limit] = rows[row][:limit]
+        z[first:limit] = rows[row][first:limit]
         probs, total = softmax(z)
-        payloads.append({"row": row, "beats": visited, "limit": limit, "max": int(z.max())})
+        fields = {"row": row, "beats": visited, "first": first, "limit": limit}
+        payloads.append(fields | {"max": int(z.max())})
         names = ("reciprocal", "shift1", "shift2")
         parts = zip(names, reciprocal(np.array([total])), strict=True)
         results.append({"row": row} | {name: int(part[0]) for name, part in parts})
@@ -84,7 +86,7 @@ def serve(dut, words):
 @cocotb.test()
 @cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
 async def output_equals_golden(dut, i_stall, o_stall):
-    payloads, results, writes, words = jobs(20)
+    payloads, results, writes, words = jobs(40)
     serve(dut, words)
     written = []
     cocotb.start_soon(gathers(dut, len(writes), written))

@@ -124,6 +124,25 @@ async def exponents_and_maxima_equal_slow_code(dut, stall):
 
 
 @cocotb.test()
+async def exponents_are_read_from_the_first_block_on(dut):
+    """The maximum is still that of all positions."""
+    rng = random.Random(23)
+    await prepare(dut)
+    last = CONFIG.max_context - 1
+    table = exponents_of(rng, last, SPANS, HEAD_BLOCKS)
+    for line in table:
+        line[0] = TOP
+    await loads(dut, table, last, 1)
+    for first_block in range(SPANS):
+        dut.first_block.value = first_block
+        for block, line in enumerate(table):
+            for span in range(SPANS - first_block):
+                got = await asks(dut, "read", read_block=block, read_pos_block=span)
+                assert got == line[BLOCK_LEN * (first_block + span) :][:BLOCK_LEN]
+            assert await asks(dut, "feed_max", feed_block=block, feed_row=0) == TOP
+
+
+@cocotb.test()
 async def a_later_peak_is_not_seen(dut):
     await prepare(dut)
     for peak in range(2 * CONFIG.cols):

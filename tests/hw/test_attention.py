@@ -1,21 +1,19 @@
 """Tests of `hw.attention`."""
 
+import pytest
+
 from hw.attention import Attention
 from hw.spec.config import ArchConfig
+from tests.hw.chips import CHIPS
 from tests.support.runner import run_bench
 
-FIELDS = {
-    "rows": 4,
-    "cols": 4,
-    "lanes": 4,
-    "port_bytes": 4,
-    "max_rows": 8,
-    "max_context": 128,
-    "page_len": 32,
-}
 
-
-def test_emitted_verilog_keeps_the_order_of_the_work():
+@pytest.mark.parametrize("chip", ["4x4", "16x16_port64"])
+def test_emitted_verilog_keeps_the_order_of_the_work(chip):
+    config = CHIPS[chip]
     run_bench(
-        Attention(ArchConfig(**FIELDS)), "tests.hw.bench_attention", params={"config": FIELDS}
+        Attention(ArchConfig(**config)),
+        "tests.hw.bench_attention",
+        name=f"attention_{chip}",
+        params={"config": config},
     )

@@ -7,8 +7,9 @@ from hw.spec.config import ArchConfig
 from tests.support.runner import run_bench
 
 
-@pytest.mark.parametrize(("lanes", "max_dim"), [(4, 96), (16, 64)])
-def test_emitted_verilog_equals_golden(lanes, max_dim):
+# A head may be longer than the residual.
+@pytest.mark.parametrize(("lanes", "max_dim", "max_head_dim"), [(4, 96, 64), (16, 64, 96)])
+def test_emitted_verilog_equals_golden(lanes, max_dim, max_head_dim):
     fields = {
         "rows": lanes,
         "cols": lanes,
@@ -16,6 +17,7 @@ def test_emitted_verilog_equals_golden(lanes, max_dim):
         "port_bytes": lanes,
         "max_rows": 4,
         "max_dim": max_dim,
+        "max_head_dim": max_head_dim,
     }
     run_bench(
         NormOperator(ArchConfig(**fields)),

@@ -4,6 +4,7 @@ import pytest
 
 from hw.qkv_projection import QkvProjection
 from hw.spec.config import ArchConfig
+from tests.hw.with_norm import WithNorm
 from tests.support.runner import run_bench
 
 SIZES = {
@@ -14,9 +15,11 @@ SIZES = {
 
 @pytest.mark.parametrize("fields", SIZES.values(), ids=SIZES)
 def test_emitted_verilog_equals_golden(fields):
-    fields = fields | {"max_rows": 4}
+    fields = fields | {"max_rows": 4, "max_dim": 64}
+    config = ArchConfig(**fields)
     run_bench(
-        QkvProjection(ArchConfig(**fields)),
+        WithNorm(QkvProjection(config), config),
         "tests.hw.bench_qkv_projection",
+        name="qkvprojection",
         params={"config": fields},
     )

@@ -4,6 +4,7 @@ import pytest
 
 from hw.result_path import ResultPath
 from hw.spec.config import ArchConfig
+from tests.hw.with_norm import WithNorm
 from tests.support.runner import run_bench
 
 
@@ -18,6 +19,10 @@ def test_emitted_verilog_equals_golden(lanes):
         "max_dim": 64,
         "max_head_dim": 64,
     }
+    config = ArchConfig(**fields)
     run_bench(
-        ResultPath(ArchConfig(**fields)), "tests.hw.bench_result_path", params={"config": fields}
+        WithNorm(ResultPath(config), config),
+        "tests.hw.bench_result_path",
+        name="resultpath",
+        params={"config": fields},
     )

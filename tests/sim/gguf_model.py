@@ -1,22 +1,23 @@
-"""Writes GGUF files of small Llamas."""
+"""Writes GGUF files of small models."""
+
+from dataclasses import replace
 
 import gguf
 import numpy as np
 
-from sim.compiler.float_model import LlamaConfig
+from tests.sim import random_decoder
+from tests.sim.random_decoder import FAMILIES
 
-CONFIG = {
-    "model_type": "llama",
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 96,
-    "vocab_size": 264,
-    "max_position_embeddings": 64,
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 10000.0,
-    "tie_word_embeddings": True,
+#: The architecture that files have for each of `FAMILIES`, and rope's theta.
+ARCHITECTURES = {
+    "llama": ("llama", 1e4),
+    "llama3": ("llama", 5e5),
+    "mistral": ("llama", 1e4),
+    "ragged": ("llama", 1e4),
+    "qwen2": ("qwen2", 1e6),
+    "qwen3": ("qwen3", 1e6),
+    "gemma": ("gemma", 1e4),
+    "gpt2": ("gpt2", None),
 }
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -24,18 +25,21 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 NAMES = {
-    "model.embed_tokens": "token_embd",
-    "model.norm": "output_norm",
-    "lm_head": "output",
-    "input_layernorm": "attn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
+    "embedding": "token_embd",
+    "positions": "position_embd",
+    "final_norm": "output_norm",
+    "head": "output",
+    "attention_norm": "attn_norm",
+    "q": "attn_q",
+    "k": "attn_k",
+    "v": "attn_v",
+    "q_norm": "attn_q_norm",
+    "k_norm": "attn_k_norm",
+    "o": "attn_output",
+    "ffn_norm": "ffn_norm",
+    "gate": "ffn_gate",
+    "up": "ffn_up",
+    "down": "ffn_down",
 }
 
 
@@ -60,21 +64,59 @@ TOKENS = [
     "12",
 ]
 MERGES = ["h e", "l l", "he ll", "Ġ t", "1 2"]
+#: A SentencePiece vocabulary: (text, score, type), the best merge with the highest score.
+PIECES = [
+    ("<unk>", 0.0, 2),
+    ("<s>", 0.0, 3),
+    ("</s>", 0.0, 3),
+    *((f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)),
+    ("▁t", -0.0, 1),
+    ("he", -1.0, 1),
+    ("ll", -2.0, 1),
+    ("▁the", -3.0, 1),
+    ("hell", -4.0, 1),
+    ("▁▁", -5.0, 1),
+    ("el", -6.0, 1),
+    ("hel", -7.0, 1),
+    *((letter, -10.0 - index, 1) for index, letter in enumerate("▁thelo12")),
+    ("<|user|>", -1000.0, 4),
+    ("[PAD]", -1000.0, 5),
+]
 
 
-def metadata(**changes):
+def _family(name):
+    """One of `FAMILIES`, with the vocabulary of TOKENS, as far as float32 holds it."""
+    config = replace(FAMILIES[name], vocab=len(TOKENS), bos_token=1, eos_token=2)
+    return replace(config, epsilon=float(np.float32(config.epsilon)))
+
+
+GGUF_FAMILIES = {name: _family(name) for name in ARCHITECTURES}
+CONFIG = GGUF_FAMILIES["llama"]
+
+
+def metadata(family="llama", config=None, **changes):
     """What a file says, by key; a change of None leaves a key out."""
+    config = config or GGUF_FAMILIES[family]
+    architecture, theta = ARCHITECTURES[family]
+    epsilon = "layer_norm" if config.norm == "layer" else "layer_norm_rms"
     values = {
-        "general.architecture": "llama",
-        "llama.block_count": CONFIG["num_hidden_layers"],
-        "llama.context_length": CONFIG["max_position_embeddings"],
-        "llama.embedding_length": CONFIG["hidden_size"],
-        "llama.feed_forward_length": CONFIG["intermediate_size"],
-        "llama.attention.head_count": CONFIG["num_attention_heads"],
-        "llama.attention.head_count_kv": CONFIG["num_key_value_heads"],
-        "llama.attention.layer_norm_rms_epsilon": CONFIG["rms_norm_eps"],
-        "llama.rope.freq_base": CONFIG["rope_theta"],
-        "llama.rope.dimension_count": 16,
+        "block_count": config.layers,
+        "context_length": config.context,
+        "embedding_length": config.dim,
+        "feed_forward_length": config.ffn,
+        "attention.head_count": config.heads,
+        "attention.head_count_kv": config.kv_heads,
+        "attention.key_length": config.head_dim,
+        "attention.value_length": config.head_dim,
+        f"attention.{epsilon}_epsilon": config.epsilon,
+    }
+    if config.rope_frequencies is not None:
+        values |= {"rope.freq_base": theta, "rope.dimension_count": config.head_dim}
+    if config.windows[0]:
+        values["attention.sliding_window"] = config.windows[0]
+    values = {f"{architecture}.{key}": value for key, value in values.items()}
+    values |= {
+        "general.architecture": architecture,
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": "smollm",
         "tokenizer.ggml.tokens": TOKENS,
@@ -88,28 +130,57 @@ def metadata(**changes):
     return {key: value for key, value in values.items() if value is not None}
 
 
+def pieces_metadata(**changes):
+    """The same with the tokenizer of PIECES."""
+    texts, scores, types = map(list, zip(*PIECES, strict=True))
+    return metadata(**{
+        "tokenizer__ggml__model": "llama",
+        "tokenizer__ggml__pre": "default",
+        "tokenizer__ggml__tokens": texts,
+        "tokenizer__ggml__scores": scores,
+        "tokenizer__ggml__token_type": types,
+        "tokenizer__ggml__merges": None,
+        **changes,
+    })
+
+
 def random_tensors(seed, config=CONFIG):
-    """Random weights by Hugging Face's names."""
-    rng = np.random.default_rng(seed)
-    shapes = LlamaConfig.from_json(config).tensor_shapes()
-    return {name: rng.normal(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    """Random weights by the names of `DecoderConfig.tensor_shapes`, in float32."""
+    tensors = random_decoder.random_tensors(config, seed)
+    return {name: values.astype(np.float32) for name, values in tensors.items()}
 
 
-def gguf_tensors(tensors):
+def gguf_tensors(tensors, family="llama", config=None):
     """The same tensors under the names, and in the order of rows, of llama.cpp."""
+    config = config or GGUF_FAMILIES[family]
+    architecture, theta = ARCHITECTURES[family]
     result = {}
     for name, values in tensors.items():
-        *prefix, rest = name.removesuffix(".weight").split(".", 3)
-        if prefix[:2] == ["model", "layers"]:
-            new = f"blk.{prefix[2]}.{NAMES[rest]}.weight"
-        else:
-            new = NAMES[name.removesuffix(".weight")] + ".weight"
-        heads = {"attn_q": CONFIG["num_attention_heads"], "attn_k": CONFIG["num_key_value_heads"]}
-        head_count = heads.get(new.split(".")[-2])
-        if head_count:  # convert_hf_to_gguf.py, LlamaModel.permute
-            shape = (head_count, 2, values.shape[0] // head_count // 2, *values.shape[1:])
-            values = values.reshape(shape).swapaxes(1, 2).reshape(values.shape)
-        result[new] = values
+        *index, part, kind = name.split(".") if "." in name else (name, "weight")
+        stored = NAMES["up" if part == "gate" and not config.gated else part]
+        kind = kind.replace("gain", "weight")
+        if architecture == "llama" and part in ("q", "k"):  # pairs of the rope become neighbours
+            halves = values.reshape(-1, 2, config.head_dim // 2, *values.shape[1:])
+            values = halves.swapaxes(1, 2).reshape(values.shape)
+        result[f"blk.{index[0]}.{stored}.{kind}" if index else f"{stored}.{kind}"] = values
+    if architecture == "gpt2":
+        result = join_qkv(result, config.layers)
+    if family == "llama3":
+        exponents = np.arange(config.head_dim // 2) * -2 / config.head_dim
+        factors = theta**exponents / config.rope_frequencies
+        result["rope_freqs.weight"] = factors.astype(np.float32)
+    return result
+
+
+def join_qkv(tensors, layers):
+    """The same with q, k and v in one tensor."""
+    result = dict(tensors)
+    for index in range(layers):
+        for kind in ("weight", "bias"):
+            names = [f"blk.{index}.attn_{part}.{kind}" for part in "qkv"]
+            if names[0] in result:
+                joined = np.concatenate([result.pop(name) for name in names])
+                result[f"blk.{index}.attn_qkv.{kind}"] = joined
     return result
 
 

@@ -15,6 +15,7 @@ from hw.spec.formats import (
     ROPE_FRACTION,
     SCORE_FRACTION,
 )
+from hw.spec.tables import ACTIVATION_STEP_BITS
 from sim.golden.model import Layer, Linear, ModelShape, Norm, QuantisedModel
 
 __all__ = ["random_model", "small_shape"]
@@ -105,7 +106,7 @@ def random_model(shape, seed, *, bias=False, eos_token=None):
             ffn_norm=ffn_norm,
             gate=gate,
             up=up,
-            gate_fraction=GATE_UP_FRACTION,
+            table_shift=GATE_UP_FRACTION - ACTIVATION_STEP_BITS["silu"],
             glu_shift=2 * GATE_UP_FRACTION - PRODUCT_FRACTION,
             down=linear(shape.dim, shape.ffn, source=product, **to_residual),
         )

@@ -4,11 +4,23 @@ Shares no code with the golden model: it reads a `QuantisedModel` and the specif
 """
 
 from fractions import Fraction
-from math import exp, floor
+from math import erf, exp, floor, pi, sqrt, tanh
 
 BLOCK = 32
 EXP = [min(16383, round(16384 * 2 ** (-f / 256))) for f in range(256)]
-SIG = [round(32768 / (1 + exp(-i / 16))) for i in range(257)]
+
+
+def tanh_gate(x):
+    return (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2
+
+
+#: For x >= 0, in steps of 1/16 or 1/32; for x < 0 one minus the gate of -x.
+GATES = {
+    "silu": [round(32768 / (1 + exp(-i / 16))) for i in range(257)],
+    "gelu": [round(32768 * (1 + erf(i / 32 / sqrt(2))) / 2) for i in range(257)],
+    "gelu_tanh": [round(32768 * tanh_gate(i / 32)) for i in range(257)],
+    "relu": [32768] * 257,
+}
 
 
 def rsh(x, s):
@@ -57,7 +69,7 @@ def linear(blocks, matrix):
     return result
 
 
-def rms_norm(x, norm):
+def rms_norm(x, norm, width=20):
     sh = max(0, orm(x).bit_length() - 15)
     xs = [sat(rsh(value, sh), 16) for value in x]
     v = max(1, sum(value * value for value in xs) + (norm.epsilon >> (2 * sh)))
@@ -72,7 +84,7 @@ def rms_norm(x, norm):
     result = []
     for value, gain in zip(xs, norm.gain.tolist(), strict=True):
         t = sat(rsh(value * r, 6 + sv // 2), 19)
-        result.append(sat(rsh(t * gain, norm.shift), 20))
+        result.append(sat(rsh(t * gain, norm.shift), width))
     return result
 
 
@@ -89,10 +101,11 @@ def heads(v, size):
     return [v[at : at + size] for at in range(0, len(v), size)]
 
 
-def attend(q, keys, values, shift):
+def attend(q, keys, values, shift, window):
     """Return one head's output: q in blocks, past keys and values in blocks."""
+    first = max(0, len(keys) - window) if window else 0
     z = []
-    for k in keys:
+    for k in keys[first:]:
         total = 0
         for (eq, qq), (ek, kk) in zip(q, k, strict=True):
             total += sum(a * b for a, b in zip(qq, kk, strict=True)) * 2 ** (eq + ek)
@@ -107,20 +120,38 @@ def attend(q, keys, values, shift):
     for b in range(len(q)):
         em = max(v[b][0] for v in values)
         for c in range(BLOCK):
-            acc = sum(rsh(pj, em - v[b][0]) * v[b][1][c] for pj, v in zip(p, values, strict=True))
-            acc *= 2**em
+            seen = zip(p, values[first:], strict=True)
+            acc = sum(rsh(pj, em - v[b][0]) * v[b][1][c] for pj, v in seen) * 2**em
             output.append(sat(rsh(rsh(acc, max(sl, 0)) * rc, 31 + min(sl, 0)), 18))
     return output
 
 
-def sigmoid(g, fraction):
-    a = abs(g)
-    if a >= 16 << fraction:
-        result = 32768
-    else:
-        i, f = divmod(a, 2 ** (fraction - 4))
-        result = SIG[i] + (SIG[i + 1] - SIG[i]) * f // 2 ** (fraction - 4)
+def gate_of(g, table, shift):
+    """Return a gate's value of g, the table's steps ``2**shift`` apart."""
+    i, f = divmod(abs(g), 2**shift)
+    result = table[i] + (table[i + 1] - table[i]) * f // 2**shift if i < 256 else 32768
     return 32768 - result if g < 0 else result
+
+
+def feed_forward(h, layer):
+    """Return the input of down."""
+    gates = linear(h, layer.gate)
+    ups = [None] * len(gates) if layer.up is None else linear(h, layer.up)
+    result = []
+    for g, u in zip(gates, ups, strict=True):
+        a = rsh(g * gate_of(g, GATES[layer.activation], layer.table_shift), 15)
+        result.append(sat(rsh(a if u is None else a * u, layer.glu_shift), 24))
+    return result
+
+
+def projected(h, matrix, norm, table, size):
+    """Return the heads of q or k in blocks."""
+    result = []
+    for head in heads(linear(h, matrix), size):
+        if norm is not None:
+            head = rms_norm(head, norm, 18)
+        result.append(bq(rope(head, table)))
+    return result
 
 
 def logits_of(model, tokens):
@@ -134,10 +165,15 @@ def logits_of(model, tokens):
         scale = int(model.embedding_multiplier[token])
         row = model.embedding[token].tolist()
         x = [rsh(value * scale, model.embedding_shift) for value in row]
+        if model.positions is not None:
+            scale = int(model.positions_multiplier[position])
+            row = model.positions[position].tolist()
+            learned = [rsh(value * scale, model.positions_shift) for value in row]
+            x = [sat(a + b, 32) for a, b in zip(x, learned, strict=True)]
         for index, layer in enumerate(model.layers):
             h = bq(rms_norm(x, layer.attention_norm))
-            q = [bq(rope(head, table)) for head in heads(linear(h, layer.q), shape.head_dim)]
-            k = [bq(rope(head, table)) for head in heads(linear(h, layer.k), shape.head_dim)]
+            q = projected(h, layer.q, layer.q_norm, table, shape.head_dim)
+            k = projected(h, layer.k, layer.k_norm, table, shape.head_dim)
             v = [bq(head) for head in heads(linear(h, layer.v), shape.head_dim)]
             output = []
             for j in range(shape.kv_heads):
@@ -145,15 +181,12 @@ def logits_of(model, tokens):
                 values[index][j].append(v[j])
             for head in range(shape.heads):
                 j = head * shape.kv_heads // shape.heads
-                output += attend(q[head], keys[index][j], values[index][j], layer.score_shift)
+                past = keys[index][j], values[index][j]
+                output += attend(q[head], *past, layer.score_shift, layer.window)
             y = linear(bq(output), layer.o)
             x = [sat(a + b, 32) for a, b in zip(x, y, strict=True)]
             h = bq(rms_norm(x, layer.ffn_norm))
-            a = []
-            for g, u in zip(linear(h, layer.gate), linear(h, layer.up), strict=True):
-                silu = rsh(g * sigmoid(g, layer.gate_fraction), 15)
-                a.append(sat(rsh(silu * u, layer.glu_shift), 24))
-            y = linear(bq(a), layer.down)
+            y = linear(bq(feed_forward(h, layer)), layer.down)
             x = [sat(a + b, 32) for a, b in zip(x, y, strict=True)]
         result.append(linear(bq(rms_norm(x, model.final_norm)), model.head))
     return result

@@ -3,7 +3,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sim.golden.attention import attend, normalise, reciprocal
+from sim.golden.attention import attend, attention_scores, normalise, reciprocal
+from sim.golden.softmax import MASKED
 from tests.sim import slow_model
 
 
@@ -45,6 +46,73 @@ def test_attention_equals_plain_python_integers(start, head_dim, group, shift):
                 shift,
             )
         assert got[row].tolist() == expected
+
+
+def plainly(q, k, v, shift, window):
+    """Return one head's output at the last position, in plain Python integers."""
+    rsh, sat = slow_model.rsh, slow_model.sat
+    seen = range(max(0, len(k) - window), len(k))
+    z = {}
+    for t in seen:
+        total = 0
+        for (e_q, values_q), (e_k, values_k) in zip(q, k[t], strict=True):
+            total += sum(a * b for a, b in zip(values_q, values_k, strict=True)) << (e_q + e_k)
+        z[t] = sat(rsh(total, shift), 24)
+    octaves = {t: divmod(max(z.values()) - z[t], 256) for t in seen}
+    p = {t: rsh(slow_model.EXP[f], n) if n < 15 else 0 for t, (n, f) in octaves.items()}
+    output = []
+    for block in range(len(q)):
+        top = max(position[block][0] for position in v)  # of all, seen or not
+        for element in range(32):
+            acc = 0
+            for t in seen:
+                exponent, values = v[t][block]
+                acc += rsh(p[t], top - exponent) * values[element]
+            output.append(int(normalise(np.array([acc << top]), np.array(sum(p.values())))[0]))
+    return output
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 31, 32, 33, 40, 1000])
+@pytest.mark.parametrize("start", [0, 5, 37])
+def test_a_row_sees_the_positions_of_its_window(start, window):
+    rng = np.random.default_rng(start * 100 + window)
+    rows, heads, head_dim, shift = 4, 2, 64, 20
+    positions = start + rows
+    q = random_blocks(rng, rows, heads, head_dim, top_exponent=11)
+    k = random_blocks(rng, 1, positions, head_dim, top_exponent=11)
+    v = random_blocks(rng, 1, positions, head_dim, top_exponent=6)
+    v[1][:, 0] = 11  # the largest exponent counts even where its position is not seen
+    got = attend(*q, *k, *v, start, shift, window=window)
+    for row in range(rows):
+        past = range(start + row + 1)
+        keys = [as_blocks(k[0][0, t], k[1][0, t]) for t in past]
+        values = [as_blocks(v[0][0, t], v[1][0, t]) for t in past]
+        expected = []
+        for head in range(heads):
+            query = as_blocks(q[0][row, head], q[1][row, head])
+            expected += plainly(query, keys, values, shift, window)
+        assert got[row].tolist() == expected
+
+
+@pytest.mark.parametrize("window", [0, 41, 1 << 32])
+def test_a_window_of_all_positions_hides_none(window):
+    rng = np.random.default_rng(5)
+    q = random_blocks(rng, 1, 2, 32, top_exponent=4)
+    k = random_blocks(rng, 1, 41, 32, top_exponent=4)
+    v = random_blocks(rng, 1, 41, 32, top_exponent=4)
+    unlimited = attend(*q, *k, *v, 40, 8)
+    assert attend(*q, *k, *v, 40, 8, window=window).tolist() == unlimited.tolist()
+    assert attend(*q, *k, *v, 40, 8, window=5).tolist() != unlimited.tolist()
+
+
+def test_scores_that_are_not_seen_are_masked_and_never_clipped():
+    top = np.full((1, 1, 32), 127, dtype=np.int8), np.full((1, 1, 1), 17, dtype=np.uint8)
+    k = np.full((1, 5, 32), 127, dtype=np.int8), np.full((1, 5, 1), 17, dtype=np.uint8)
+    clipped = []
+    scores = attention_scores(*top, *k, 3, 0, clipped.append, window=2)
+    most = (1 << 23) - 1
+    assert scores.tolist() == [[[[MASKED, MASKED, most, most, MASKED]]]]
+    assert clipped == [2]
 
 
 SUMS = [16383, 16384, 32767, 32768, 65535, 65536, 65537, 8192 * 16383]

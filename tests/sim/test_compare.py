@@ -12,6 +12,8 @@ from sim.run.compare import compare_cache, compare_tokens, compare_trace
 from sim.run.expectation import expected_records, payload_widths
 from sim.run.golden_run import run_golden
 from sim.run.trace import read_trace
+from tests.sim.quantised_decoder import quantised_decoder
+from tests.sim.random_decoder import FAMILIES
 from tests.sim.random_model import random_model, small_shape
 
 PROMPT, COUNT, CHUNK = tuple(range(5, 16)), 3, 4
@@ -20,12 +22,16 @@ KV, BLOCK, RESIDUAL = PROBES["key_value"], PROBES["block"], PROBES["residual"]
 
 @pytest.fixture(scope="module", params=["tiny", "small"])
 def run(request):
-    """A compiled model, what golden says, and the records as lists [kind, op, row, index, bytes].
+    """A compiled model, what golden says, and the records as `records_of` makes them."""
+    return records_of(random_model(small_shape(vocab=90), 3), preset(request.param))
+
+
+def records_of(model, config):
+    """Compile and run; also return records as lists [kind, op, row, index, bytes].
 
     Records are in the order in which the chip could show them; cycles count from 1000.
     """
-    model = random_model(small_shape(vocab=90), 3)
-    compiled = compile_model(model, preset(request.param))
+    compiled = compile_model(model, config)
     golden = run_golden(model, PROMPT, COUNT, chunk=CHUNK)
     records = []
     for recorded in golden.passes:
@@ -74,6 +80,25 @@ def test_equal_traces_have_no_mismatch(run, tmp_path):
     emitting, others = COUNT, golden.pass_count - COUNT
     shown = len(compiled.names) - 2 + compiled.shape.layers  # qkv has two probes
     assert result.operators == emitting * shown + others * (shown - 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "operator"), [("qwen3", "layer 1 qkv"), ("gpt2", "positions"), ("gpt2", "layer 0 glu")]
+)
+def test_operators_of_other_families_are_compared(name, operator, tmp_path):
+    model = quantised_decoder(FAMILIES[name], 3)[0]
+    compiled, golden, records = records_of(model, preset("tiny"))
+    result = compare_trace(compiled, golden, write(tmp_path / "trace", records))
+    assert (result.mismatches, result.first) == (0, None)
+    silent = [one for one in compiled.names if one.endswith(("rope", "head norm", "end"))]
+    shown = len(compiled.names) - len(silent) + compiled.shape.layers
+    assert result.operators == golden.pass_count * shown - 2 * (golden.pass_count - COUNT)
+
+    at = next(at for at, record in enumerate(records) if record[1] == compiled.op_id(operator))
+    payload = bytes([records[at][4][0] ^ 1]) + records[at][4][1:]
+    wrong = changed(records, at, payload=payload)
+    result = compare_trace(compiled, golden, write(tmp_path / "trace", wrong))
+    assert (result.mismatches, result.first.operator) == (1, operator)
 
 
 def test_reader_returns_what_was_written(run, tmp_path):

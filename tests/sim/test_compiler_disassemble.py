@@ -55,8 +55,27 @@ def test_lines_hold_every_field_that_is_not_zero(compiled):
     for word, line in zip(compiled.program, lines, strict=True):
         _, fields = isa.decode(word)
         for name, value in fields.items():
-            if value and name not in ("opcode", "op_id", "addr", "emit_only", "dest"):
+            if value and name not in ("opcode", "op_id", "addr", "emit_only", "dest", "activation"):
                 assert f"{name}={value}" in line.split()
+
+
+def test_values_with_names_are_shown_by_them():
+    words = [
+        encode("linear", dest=2, activation=2, strips0=3, table_shift=9),
+        encode("linear", dest=9, activation=0),
+        encode("head_norm", words=4, addr=0x80, head_blocks=1, shift_q=14, epsilon_k=7),
+        encode("embed", words=6, positions=1),
+        encode("attention", window=20),
+        encode("end"),
+    ]
+    assert [line[10:] for line in disassemble(b"".join(words))] == [
+        "   0  linear     dest=glu activation=gelu_tanh table_shift=9 strips0=3",
+        "   0  linear     dest=9",
+        "   0  head_norm  addr=0x80 words=4 head_blocks=1 shift_q=14 epsilon_k=7",
+        "   0  embed      addr=0x0 words=6 positions=1",
+        "   0  attention  window=20",
+        "   0  end",
+    ]
 
 
 def test_program_may_start_anywhere():
@@ -64,10 +83,10 @@ def test_program_may_start_anywhere():
     assert disassemble(memory, start=100) == ["00000064     9  end"]
 
 
-@pytest.mark.parametrize("opcode", [0, 7, 255])
+@pytest.mark.parametrize("opcode", [0, 8, 255])
 def test_bad_opcode_is_named_with_its_address(opcode):
     memory = encode("rope") + bytes([opcode]) + bytes(63) + encode("end")
-    message = rf"address 0x00002040: opcode must be one of \[1, 2, 3, 4, 5, 6\], not {opcode}"
+    message = rf"address 0x00002040: opcode must be one of \[1, 2, .*, 7\], not {opcode}"
     with pytest.raises(ValueError, match=message):
         disassemble(memory, start=0x2000, base=0x2000)
 
@@ -99,7 +118,7 @@ def test_script_prints_the_program_of_a_model(pytestconfig):
 
 
 def test_script_tells_what_is_wrong(tmp_path, pytestconfig):
-    (tmp_path / "image").write_bytes(b"\7" + bytes(63))
+    (tmp_path / "image").write_bytes(b"\xff" + bytes(63))
     result = run(tmp_path / "image", cwd=pytestconfig.rootpath)
     assert result.returncode == 1
     assert "address 0x00000000: opcode must be one of" in result.stderr

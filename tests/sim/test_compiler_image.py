@@ -3,6 +3,7 @@
 import itertools
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from sim.compiler.image import linear_bytes, pack_linear
 from sim.compiler.memory_map import ALIGN_BYTES
 from sim.golden.model import Linear
 from tests.sim.layout_reader import read_embedding, read_linear, read_norm, read_rope
+from tests.sim.quantised_decoder import quantised_decoder
+from tests.sim.random_decoder import FAMILIES
 from tests.sim.random_model import random_model, small_shape
 
 CONFIGS = {
@@ -38,6 +41,16 @@ def image(request, model):
     memory = np.zeros(compiled.memory_map.size_bytes, dtype=np.uint8)
     compiled.fill(memory)
     return compiled, memory
+
+
+def decoder_image(config, sizes):
+    """Return the image of a small decoder, as the fixture does, and its model."""
+    print("seed 6")
+    model = quantised_decoder(config, 6)[0]
+    compiled = compile_model(model, ArchConfig(**sizes), image_base=IMAGE_BASE)
+    memory = np.zeros(compiled.memory_map.size_bytes, dtype=np.uint8)
+    compiled.fill(memory)
+    return (compiled, memory), model
 
 
 def place(compiled, name):
@@ -115,6 +128,37 @@ def test_embedding_rows_are_aligned(image, model):
     np.testing.assert_array_equal([row[0] for row in rows], model.embedding_multiplier)
     np.testing.assert_array_equal([row[1] for row in rows], model.embedding)
     assert end == start + row_bytes * model.shape.vocab
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("name", ["qwen3", "ragged"])
+def test_gains_of_head_norms_follow_each_other(config, name):
+    (compiled, memory), model = decoder_image(replace(FAMILIES[name], qk_norm=True), config)
+    layer, blocks = model.layers[1], model.shape.head_dim // 32
+    start, size = place(compiled, "layer 1 head norm")
+    for norm in (layer.q_norm, layer.k_norm):
+        gains, start = read_norm(memory, start, blocks)
+        np.testing.assert_array_equal(gains, norm.gain)
+    assert start == place(compiled, "layer 1 head norm")[0] + size
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_learned_positions_are_a_table_like_the_embedding(config):
+    (compiled, memory), model = decoder_image(FAMILIES["gpt2"], config)
+    start, row_bytes = place(compiled, "positions")
+    rows, end = read_embedding(memory, start, compiled.config, 2, 64)
+    np.testing.assert_array_equal([row[0] for row in rows], model.positions_multiplier)
+    np.testing.assert_array_equal([row[1] for row in rows], model.positions)
+    assert end == start + row_bytes * 64
+
+
+def test_matrices_of_a_network_without_up_and_all_biases():
+    image, model = decoder_image(FAMILIES["gpt2"], CONFIGS["16x16, 16 lanes, 16 bytes"])
+    layer = model.layers[0]
+    assert_is(read_sections(image, "layer 0 glu", 2, 4, bias=True), layer.gate)
+    assert_is(read_sections(image, "layer 0 down", 4, 2, bias=True), layer.down)
+    assert_is(read_sections(image, "layer 0 o", 4, 2, bias=True), layer.o)
+    assert_is(read_sections(image, "logits", 2, 3, bias=True), model.head)
 
 
 def test_rope_rows_are_aligned(image, model):

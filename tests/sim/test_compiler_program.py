@@ -10,14 +10,18 @@ from hw.spec.config import ArchConfig
 from hw.spec.csr import REGISTERS
 from hw.spec.isa import DESTINATIONS, decode
 from hw.spec.presets import PRESETS
+from hw.spec.tables import ACTIVATIONS
 from sim.compiler.compile import compile_model
 from sim.compiler.error import CompileError
 from sim.compiler.memory_map import REGION_BYTES, MemoryMap
 from sim.compiler.program import allocate
 from sim.golden.record import Recorder
 from sim.golden.transformer import Transformer
+from tests.sim.quantised_decoder import quantised_decoder
+from tests.sim.random_decoder import FAMILIES
 from tests.sim.random_model import random_model, small_shape
 
+SILENT = ("rope", "head norm", "end")  # operators that write nothing a probe shows
 LAYER = ("attention norm", "qkv", "attention", "o", "ffn norm", "glu", "down")
 
 
@@ -30,6 +34,14 @@ def model():
 @pytest.fixture(scope="module")
 def compiled(model):
     return compile_model(model, ArchConfig())
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request):
+    """A quantised model of each family, compiled."""
+    print("seed 4")
+    model = quantised_decoder(FAMILIES[request.param], 4)[0]
+    return model, compile_model(model, ArchConfig())
 
 
 def fields(compiled, name):
@@ -47,12 +59,13 @@ def test_operators_come_in_the_order_of_the_model(compiled):
     assert [decode(word)[1]["op_id"] for word in compiled.program] == list(range(19))
 
 
-def test_names_are_those_of_the_golden_model(compiled, model):
+def test_names_are_those_of_the_golden_model(family):
+    model, compiled = family
     recorder = Recorder()
     transformer = Transformer(model)
     transformer.step([1, 2], transformer.new_cache(), recorder=recorder)
     names = list(dict.fromkeys(output.name for output in recorder.outputs))
-    assert names == [name for name in compiled.names if name not in ("rope", "end")]
+    assert names == [name for name in compiled.names if not name.endswith(SILENT)]
 
 
 def test_only_final_norm_and_head_are_left_out_of_passes_without_token(compiled):
@@ -88,7 +101,7 @@ def test_linear_fields_are_those_of_the_sections(compiled, model):
 
 def test_other_fields_are_those_of_the_model(compiled, model):
     layer = model.layers[1]
-    assert fields(compiled, "layer 1 glu")["gate_fraction"] == layer.gate_fraction
+    assert fields(compiled, "layer 1 glu")["table_shift"] == layer.table_shift
     assert fields(compiled, "layer 1 glu")["glu_shift"] == layer.glu_shift
     norm = fields(compiled, "layer 1 ffn norm")
     assert (norm["shift"], norm["epsilon"]) == (layer.ffn_norm.shift, layer.ffn_norm.epsilon)
@@ -99,6 +112,48 @@ def test_other_fields_are_those_of_the_model(compiled, model):
     assert fields(compiled, "embed")["shift"] == model.embedding_shift
     assert fields(compiled, "embed")["words"] == layout.embed_row_words(compiled.config, 2)
     assert fields(compiled, "rope")["words"] == layout.rope_row_words(compiled.config, 1)
+
+
+def test_fields_are_those_of_the_family(family):
+    model, compiled = family
+    for index, layer in enumerate(model.layers):
+        name = f"layer {index} "
+        glu = fields(compiled, name + "glu")
+        assert glu["activation"] == ACTIVATIONS[layer.activation]
+        assert (glu["table_shift"], glu["glu_shift"]) == (layer.table_shift, layer.glu_shift)
+        assert glu["strips1"] == (0 if layer.up is None else glu["strips0"])
+        assert fields(compiled, name + "attention")["window"] == layer.window
+        for operator, linear in (("qkv", layer.k), ("o", layer.o), ("down", layer.down)):
+            assert fields(compiled, name + operator)["bias"] == (linear.bias is not None)
+        assert fields(compiled, name + "qkv")["head_norm"] == (layer.q_norm is not None)
+        assert fields(compiled, name + "o")["head_norm"] == 0
+    assert fields(compiled, "logits")["bias"] == (model.head.bias is not None)
+
+
+def test_head_norm_comes_just_before_its_projection():
+    model = quantised_decoder(FAMILIES["qwen3"], 4)[0]
+    compiled = compile_model(model, ArchConfig())
+    for index, layer in enumerate(model.layers):
+        word = fields(compiled, f"layer {index} head norm")
+        assert compiled.op_id(f"layer {index} qkv") == word["op_id"] + 1
+        assert (word["shift_q"], word["shift_k"]) == (layer.q_norm.shift, layer.k_norm.shift)
+        assert word["epsilon_q"] == layer.q_norm.epsilon > 0
+        assert word["epsilon_k"] == layer.k_norm.epsilon > 0
+        assert word["head_blocks"] == 1
+        assert word["words"] * compiled.config.cols == 2 * 2 * 32
+
+
+@pytest.mark.parametrize("context", [64, 21])
+def test_learned_positions_are_added_after_the_embedding(context):
+    model = quantised_decoder(FAMILIES["gpt2"], 4)[0]
+    compiled = compile_model(model, ArchConfig(), context=context)
+    assert compiled.names[:3] == ("embed", "positions", "rope")
+    embed, learned = fields(compiled, "embed"), fields(compiled, "positions")
+    assert (embed["positions"], learned["positions"]) == (0, 1)
+    assert (embed["valid"], learned["valid"]) == (96, context)
+    assert learned["shift"] == model.positions_shift
+    assert learned["words"] == embed["words"] == layout.embed_row_words(compiled.config, 2)
+    assert decode(compiled.program[1])[0] == "embed"
 
 
 def test_bias_bit_says_that_there_is_a_bias():
@@ -218,6 +273,9 @@ def test_context_must_be_what_the_configuration_reaches(model):
         ({"score_shift": 64}, "layer 0 attention: attention.shift must be 0 to 63, not 64"),
         ({"score_shift": -1}, "layer 0 attention: attention.shift must be 0 to 63, not -1"),
         ({"glu_shift": 64}, "layer 0 glu: linear.glu_shift must be 0 to 63, not 64"),
+        ({"table_shift": 18}, "layer 0 table_shift must be 0 to 17, not 18"),
+        ({"table_shift": -1}, "layer 0 table_shift must be 0 to 17, not -1"),
+        ({"window": -1}, "layer 0 attention: attention.window must be 0 to 4294967295, not -1"),
     ],
 )
 def test_shifts_must_fit_their_fields(model, what, message):
@@ -249,6 +307,35 @@ def test_tensor_must_have_its_type(model):
     changed = dataclasses.replace(model, embedding=model.embedding.astype(np.int16))
     with pytest.raises(CompileError, match="embedding must be int8 of shape .*, not int16"):
         compile_model(changed, ArchConfig())
+
+
+def test_learned_positions_must_be_of_the_context():
+    model = quantised_decoder(FAMILIES["gpt2"], 4)[0]
+    changed = dataclasses.replace(model, positions=model.positions[:63])
+    message = r"positions must be int8 of shape \(64, 64\), not int8 of shape \(63, 64\)"
+    with pytest.raises(CompileError, match=message):
+        compile_model(changed, ArchConfig())
+    changed = dataclasses.replace(model, positions_multiplier=np.zeros(64))
+    with pytest.raises(CompileError, match=r"positions_multiplier must be uint16 of shape \(64,\)"):
+        compile_model(changed, ArchConfig())
+
+
+def test_head_norms_must_fit():
+    model = quantised_decoder(FAMILIES["qwen3"], 4)[0]
+    norm = model.layers[0].k_norm
+    with pytest.raises(CompileError, match="layer 0 must have both q_norm and k_norm, or neither"):
+        compile_model(changed_layer(model, q_norm=None), ArchConfig())
+    short = dataclasses.replace(norm, gain=norm.gain[:31])
+    with pytest.raises(CompileError, match=r"layer 0 k_norm.gain must be int16 of shape \(32,\)"):
+        compile_model(changed_layer(model, k_norm=short), ArchConfig())
+    large = dataclasses.replace(norm, epsilon=1 << 48)
+    with pytest.raises(CompileError, match="layer 0 head norm: head_norm.epsilon_k must be 0 to"):
+        compile_model(changed_layer(model, k_norm=large), ArchConfig())
+
+
+def test_activation_must_be_known(model):
+    with pytest.raises(CompileError, match="layer 0 activation must be one of silu, .*, not 'elu'"):
+        compile_model(changed_layer(model, activation="elu"), ArchConfig())
 
 
 def test_dim_must_be_whole_blocks(model):

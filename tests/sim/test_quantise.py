@@ -1,59 +1,80 @@
-import json
 from dataclasses import replace
-from math import log2
-from pathlib import Path
+from math import ceil, log2
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
-from tokenizers import Tokenizer
 
 from hw.spec.formats import GAIN_WIDTH
-from sim.compiler.float_model import FloatModel, LlamaConfig, Statistics
+from sim.compiler.checkpoint import read_checkpoint
+from sim.compiler.float_model import FloatModel
 from sim.compiler.quantise import quantise
 from sim.compiler.smooth import smooth_tensors
+from sim.compiler.statistics import Statistics
+from sim.golden.embedding import embed
 from sim.golden.transformer import Transformer
-from tests.sim.random_llama import RAGGED, SMALL, random_model, random_tensors
+from sim.run.model import CALIBRATION, MODELS
+from tests.sim.quantised_decoder import quantised_decoder
+from tests.sim.random_decoder import FAMILIES, random_tensors, random_tokens
 
-MODELS = Path(__file__).resolve().parents[2] / "sim/models"
+LLAMA, RAGGED, GPT2, QWEN3 = (FAMILIES[name] for name in ("llama", "ragged", "gpt2", "qwen3"))
+#: QK-norm where heads are padded.
+RAGGED_QK_NORM = replace(RAGGED, qk_norm=True)
 LOGIT = 1 << 16
 IN_WIDTH = {"q": 20, "k": 20, "v": 20, "gate": 20, "up": 20, "o": 18, "down": 24, "head": 20}
+CONFIGS = {
+    **FAMILIES,
+    "ragged, qk_norm": RAGGED_QK_NORM,
+    "ragged, layer norm": replace(
+        RAGGED, norm="layer", biases=("v", "up"), activation="gelu", windows=(7, 0)
+    ),
+    "ungated relu": replace(LLAMA, gated=False, activation="relu", biases=("down", "head")),
+    "score scale": replace(LLAMA, score_scale=0.05),
+    "score scale, qk_norm": replace(QWEN3, score_scale=0.4, heads=8, kv_heads=1),
+    "256 wide heads": replace(
+        LLAMA,
+        head_dim=256,
+        heads=2,
+        score_scale=1 / 16,
+        rope_frequencies=tuple(1 / (1 + np.arange(128))),
+    ),
+}
 
 
 def linears_of(model):
     for layer in model.layers:
         for name in ("q", "k", "v", "o", "gate", "up", "down"):
-            yield name, getattr(layer, name)
+            if getattr(layer, name) is not None:
+                yield name, getattr(layer, name)
     yield "head", model.head
 
 
-@pytest.mark.parametrize("smooth", [True, False], ids=["smooth", "plain"])
-@pytest.mark.parametrize("config", [SMALL, RAGGED], ids=["small", "ragged"])
-def test_integer_logits_follow_the_float_model(config, smooth):
-    model, tensors, tokens = random_model(config, 1, smooth=smooth)
-    expected = FloatModel(config, tensors).forward(tokens)
+def logits_of(model, tokens):
     transformer = Transformer(model)
     logits = transformer.step(tokens, transformer.new_cache(), emit="all") / LOGIT
+    assert not transformer.saturations
+    return logits
+
+
+@pytest.mark.parametrize("smooth", [True, False], ids=["smooth", "plain"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_integer_logits_follow_the_float_model(config, smooth):
+    model, tensors, tokens = quantised_decoder(config, 1, smooth=smooth)
+    expected = FloatModel(config, tensors).forward(tokens)
+    logits = logits_of(model, tokens)
     # Random matrices amplify rounding; what matters is that nothing but noise is left.
     assert np.sqrt(((logits - expected) ** 2).mean()) < 0.1 * expected.std()
-    assert abs((logits * expected).sum() / (expected**2).sum() - 1) < 0.01
+    assert abs((logits * expected).sum() / (expected**2).sum() - 1) < 0.015
     assert (logits.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.85
-    assert not transformer.saturations
 
 
 def test_default_model_loses_little():
-    config = json.loads((MODELS / "default/config.json").read_text())
-    tensors = load_file(MODELS / "default/model.safetensors")
-    tokenizer = Tokenizer.from_file(str(MODELS / "default/tokenizer.json"))
-    calibration = tokenizer.encode((MODELS / "texts/calibration.txt").read_text()).ids
+    config, tensors, tokenizer = read_checkpoint(MODELS / "default")
+    calibration = tokenizer.encode(CALIBRATION.read_text())
     model = quantise(config, tensors, [calibration[:512], calibration[512:1024]])
-    text = tokenizer.encode((MODELS / "texts/heldout.txt").read_text()).ids[:512]
-    transformer = Transformer(model)
-    logits = transformer.step(text, transformer.new_cache(), emit="all") / LOGIT
-    expected = FloatModel(config, tensors).forward(text)
+    text = tokenizer.encode((MODELS / "texts/heldout.txt").read_text())[:512]
+    logits, expected = logits_of(model, text), FloatModel(config, tensors).forward(text)
     assert (logits.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.95
     assert abs(cross_entropy(logits, text) - cross_entropy(expected, text)) < 0.01
-    assert not transformer.saturations
 
 
 def cross_entropy(logits, tokens):
@@ -63,46 +84,52 @@ def cross_entropy(logits, tokens):
     return (total - chosen).mean()
 
 
-@pytest.mark.parametrize("config", [SMALL, RAGGED], ids=["small", "ragged"])
+@pytest.mark.parametrize(
+    "config",
+    [LLAMA, RAGGED, QWEN3, replace(RAGGED, biases=("v", "up")), replace(GPT2, norm="rms")],
+    ids=["llama", "ragged", "qwen3", "biases", "ungated"],
+)
 def test_smoothing_changes_the_balance_and_not_the_function(config):
     tensors, tokens = random_tensors(config, 2), np.arange(40)
     before, after = Statistics(), Statistics()
     expected = FloatModel(config, tensors).forward(tokens, before)
-    smooth = smooth_tensors(LlamaConfig.from_json(config), tensors, before)
+    smooth = smooth_tensors(config, tensors, before)
     logits = FloatModel(config, smooth).forward(tokens, after)
     assert np.abs(logits - expected).max() < 1e-4 * np.abs(expected).max()
     # With alpha 0.5, activations and weights of a channel end up equally large.
     for index in range(2):
-        layer = f"model.layers.{index}."
 
-        def columns(tensors, *names, layer=layer):
+        def columns(tensors, *names, index=index):
             return np.max(
-                [np.abs(tensors[f"{layer}{n}.weight"]).max(axis=0) for n in names], axis=0
+                [np.abs(tensors[f"{index}.{n}.weight"]).max(axis=0) for n in names], axis=0
             )
 
-        ratio = after[f"{index}.down_input"] / columns(smooth, "mlp.down_proj")
-        assert ratio == pytest.approx(ratio[0], rel=1e-4)
+        if config.gated:
+            ratio = after[f"{index}.down_input"] / columns(smooth, "down")
+            assert ratio == pytest.approx(ratio[0], rel=1e-4)
+        else:
+            assert np.array_equal(smooth[f"{index}.down.weight"], tensors[f"{index}.down.weight"])
 
-        group = (config["num_key_value_heads"], -1, config["head_dim"])
-        x, w = after[f"{index}.o_input"], columns(smooth, "self_attn.o_proj")
+        group = (config.kv_heads, -1, config.head_dim)
+        x, w = after[f"{index}.o_input"], columns(smooth, "o")
         ratio = x.reshape(group).max(axis=1) / w.reshape(group).max(axis=1)
         assert ratio.ravel() == pytest.approx(ratio[0, 0], rel=1e-4)
 
         for norm, kind, names in (
-            ("input_layernorm", "attention_input", [f"self_attn.{n}_proj" for n in "qkv"]),
-            ("post_attention_layernorm", "ffn_input", ["mlp.gate_proj", "mlp.up_proj"]),
+            ("attention_norm", "attention_input", "qkv"),
+            ("ffn_norm", "ffn_input", ("gate", "up") if config.gated else ("gate",)),
         ):
-            t = tensors[f"{layer}{norm}.weight"] / smooth[f"{layer}{norm}.weight"]
+            t = tensors[f"{index}.{norm}.gain"] / smooth[f"{index}.{norm}.gain"]
             ratio = t**2 * columns(tensors, *names) / before[f"{index}.{kind}"]
             assert ratio == pytest.approx(ratio[0], rel=1e-4)
             assert np.log(t).mean() == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("gain", [0.01, 1.0, 8.0])
-@pytest.mark.parametrize("config", [SMALL, RAGGED], ids=["small", "ragged"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_every_number_fits_its_format(config, gain, seed):
-    model, _, _ = random_model(config, seed, gain=gain)
+    model, _, _ = quantised_decoder(config, seed, gain=gain)
     for name, linear in linears_of(model):
         assert linear.weight.dtype == np.int8
         assert linear.weight.min() >= -127
@@ -114,53 +141,171 @@ def test_every_number_fits_its_format(config, gain, seed):
         largest = int(rows.max()) << (IN_WIDTH[name] - 1)
         assert largest >> linear.shift1 <= 1 << 31
         assert linear.shift1 == 0 or largest >> (linear.shift1 - 1) > 1 << 31
+        if linear.bias is not None:
+            assert (linear.bias.dtype, linear.bias.shape) == (np.int32, rows.shape)
     norms = [n for layer in model.layers for n in (layer.attention_norm, layer.ffn_norm)]
-    for norm in (*norms, model.final_norm):
+    heads = [n for layer in model.layers for n in (layer.q_norm, layer.k_norm) if n is not None]
+    assert len(heads) == (4 if config.qk_norm else 0)
+    for norm in (*norms, *heads, model.final_norm):
         assert 1 << (GAIN_WIDTH - 2) <= np.abs(norm.gain.astype(int)).max() < 1 << (GAIN_WIDTH - 1)
-        assert norm.shift in (12, 13)
+        assert norm.shift in ((14, 15) if any(norm is head for head in heads) else (12, 13))
         assert 0 <= norm.epsilon < 1 << 48
     for layer in model.layers:
         assert 0 <= layer.score_shift < 64
-        assert 4 <= layer.gate_fraction < 64
+        assert 0 <= layer.table_shift < 18
         assert 0 <= layer.glu_shift < 64
     assert model.embedding_multiplier.max() >= 1 << 15
+    if model.positions is not None:
+        assert model.positions_multiplier.max() >= 1 << 15
 
 
 def test_lengths_are_padded_with_zeros():
-    model, _, _ = random_model(RAGGED, 1)
+    biases = ("q", "k", "v", "o", "gate", "up", "down", "head")
+    model, _, _ = quantised_decoder(replace(RAGGED_QK_NORM, biases=biases), 1)
     shape = model.shape
-    assert (shape.dim, shape.head_dim, shape.ffn, shape.vocab) == (64, 64, 64, 96)
+    assert (shape.dim, shape.head_dim, shape.ffn, shape.vocab) == (64, 64, 64, 101)
     layer = model.layers[0]
-    assert model.embedding.shape == (96, 64)
+    assert model.embedding.shape == (101, 64)
     assert not model.embedding[:, 40:].any()
     assert not layer.attention_norm.gain[40:].any()
+    for norm in (layer.q_norm, layer.k_norm):
+        assert norm.gain.shape == (64,)
+        assert norm.gain[:36].all()
+        assert not norm.gain[36:].any()
     assert layer.q.weight.shape == (3 * 64, 64)
     heads = layer.q.weight.reshape(3, 64, 64)
     assert heads[:, :36, :40].any()
     assert not heads[:, 36:].any()
     assert not heads[:, :, 40:].any()
-    assert not layer.q.multiplier.reshape(3, 64)[:, 36:].any()
+    for values in (layer.q.multiplier, layer.q.bias):
+        assert values.reshape(3, 64)[:, :36].all()
+        assert not values.reshape(3, 64)[:, 36:].any()
+    assert not layer.v.bias[36:].any()
     assert layer.o.weight.shape == (64, 3 * 64)
     assert not layer.o.weight.reshape(64, 3, 64)[:, :, 36:].any()
     assert layer.gate.weight.shape == layer.up.weight.shape == layer.down.weight.T.shape == (64, 64)
     assert not layer.down.weight[40:].any()
     assert not layer.down.weight[:, 50:].any()
+    for bias, length in ((layer.o, 40), (layer.down, 40), (layer.gate, 50), (layer.up, 50)):
+        assert bias.bias[:length].all()
+        assert not bias.bias[length:].any()
+    assert model.head.bias.shape == (101,)
     assert model.rope.shape == (64, 32, 2)
     assert (model.rope[:, 18:] == (1 << 14, 0)).all()
 
 
 def test_rows_of_q_and_k_become_rope_pairs():
-    model, tensors, _ = random_model(SMALL, 1, smooth=False)
+    config = replace(QWEN3, biases=("q", "k"))
+    model, tensors, _ = quantised_decoder(config, 1, smooth=False)
     for name in ("q", "k"):
-        weight = tensors[f"model.layers.0.self_attn.{name}_proj.weight"].reshape(-1, 32, 64)
-        rows = getattr(model.layers[0], name).weight.reshape(-1, 32, 64)
+        weight = tensors[f"0.{name}.weight"].reshape(-1, 32, 64)
+        bias = tensors[f"0.{name}.bias"].reshape(-1, 32)
+        gain = tensors[f"0.{name}_norm.gain"]
+        linear, norm = getattr(model.layers[0], name), getattr(model.layers[0], f"{name}_norm")
+        rows, biases = linear.weight.reshape(-1, 32, 64), linear.bias.reshape(-1, 32)
         for new, old in ((0, 0), (1, 16), (2, 1), (31, 31), (30, 15)):
             scale = np.abs(weight[1, old]).max() / 127
             assert np.array_equal(rows[1, new], np.rint(weight[1, old] / scale))
+            ratio = biases[1, new] / biases[1, 0]
+            assert ratio == pytest.approx(bias[1, old] / bias[1, 0], rel=1e-2)
+            ratio = norm.gain[new] / norm.gain[0]
+            assert ratio == pytest.approx(gain[old] / gain[0], rel=1e-3)
+
+
+def test_norm_of_a_head_has_the_head_s_own_length():
+    config = replace(RAGGED_QK_NORM, score_scale=0.3)
+    tensors, tokens = random_tensors(config, 1), random_tokens(config, 2)
+    statistics = Statistics()
+    FloatModel(config, tensors).hidden(tokens, statistics)
+    layer = quantise(config, tensors, tokens, smooth=False).layers[1]
+    for name, scale in (("q", 0.3 * log2(np.e)), ("k", 1.0)):
+        norm, gain = getattr(layer, f"{name}_norm"), tensors[f"1.{name}_norm.gain"] * scale
+        # What enters has 18 bits, one of them headroom; what leaves is below its hard bound.
+        fraction = min(20, 16 - ceil(log2(statistics[f"1.{name}_raw"])))
+        assert norm.epsilon == round(config.epsilon * 36 * 4**fraction)
+        bound = np.abs(gain).max() * 6
+        out_fraction = 17 - ceil(log2(bound))
+        gain_fraction = norm.shift + out_fraction - 17
+        assert norm.gain[0] == pytest.approx(gain[0] * 6 * 2**gain_fraction, abs=0.51)
+        assert norm.gain[1] == pytest.approx(gain[18] * 6 * 2**gain_fraction, abs=0.51)
+
+
+def test_biases_are_in_the_unit_of_the_output():
+    model, tensors, _ = quantised_decoder(GPT2, 1, smooth=False)
+    for name in ("o", "down"):
+        bias = tensors[f"0.{name}.bias"]
+        expected = np.rint((bias - bias.mean()) * 2.0**model.residual_fraction)
+        assert np.array_equal(getattr(model.layers[0], name).bias, expected)
+    expected = tensors["embedding"] @ tensors["final_norm.bias"] * LOGIT
+    assert np.array_equal(model.head.bias, np.rint(expected))
+
+
+def test_learned_positions_are_rows_of_their_own():
+    model, tensors, _ = quantised_decoder(GPT2, 1)
+    table = tensors["positions"] - tensors["positions"].mean(axis=1, keepdims=True)
+    scale = model.positions_multiplier / 2.0 ** (model.positions_shift + model.residual_fraction)
+    assert np.abs(model.positions * scale[:, None] - table).max() < 0.51 * scale.max()
+    assert model.positions.shape == (64, 64)
+    # No table rotates: both are what the position is told by.
+    assert (model.rope == (1 << 14, 0)).all()
+    assert quantised_decoder(LLAMA, 1)[0].positions is None
+
+
+@pytest.mark.parametrize("size", [1.0, 1e4])
+def test_any_token_at_any_position_leaves_the_headroom(size):
+    tensors, tokens = random_tensors(GPT2, 1), random_tokens(GPT2, 2)
+    tensors["embedding"][95] = np.tile([1, -1], 32) * size  # which no calibration sees
+    tensors["positions"][63] = np.tile([1, -1], 32) * size
+    model = quantise(GPT2, tensors, tokens[tokens != 95])
+    rows = [
+        embed(elements, multiplier, shift)
+        for elements, multiplier, shift in (
+            (model.embedding, model.embedding_multiplier, model.embedding_shift),
+            (model.positions, model.positions_multiplier, model.positions_shift),
+        )
+    ]
+    assert sum(np.abs(table).max() for table in rows) < 1 << 27
+    total = (rows[0][95] + rows[1][63]) / 2.0**model.residual_fraction
+    assert total == pytest.approx(np.tile([2, -2], 32) * size, rel=1e-4)
+
+
+def test_embedding_scale_is_not_the_head_s():
+    config = replace(LLAMA, embedding_scale=11.5)
+    model, tensors, _ = quantised_decoder(config, 1)
+    scale = model.embedding_multiplier / 2.0 ** (model.embedding_shift + model.residual_fraction)
+    wanted = np.abs(tensors["embedding"]).max(axis=1) / 127 * 11.5
+    assert scale == pytest.approx(wanted, rel=1e-4)
+    assert model.head.weight is model.embedding
+
+
+def test_windows_are_those_of_the_layers():
+    model, _, _ = quantised_decoder(replace(LLAMA, windows=(0, 9)), 1)
+    assert [layer.window for layer in model.layers] == [0, 9]
+
+
+@pytest.mark.parametrize(
+    ("activation", "bits"), [("silu", 4), ("gelu", 5), ("gelu_tanh", 5), ("relu", 5)]
+)
+@pytest.mark.parametrize("gated", [True, False], ids=["gated", "ungated"])
+def test_table_shift_leaves_the_steps_of_the_table(activation, bits, gated):
+    config = replace(LLAMA, activation=activation, gated=gated)
+    tensors, tokens = random_tensors(config, 1), random_tokens(config, 2)
+    statistics = Statistics()
+    FloatModel(config, tensors).hidden(tokens, statistics)
+    model = quantise(config, tensors, tokens, smooth=False)
+    for index, layer in enumerate(model.layers):
+        fraction = {
+            name: min(20, 16 - ceil(log2(statistics[f"{index}.{name}"])))
+            for name in (("gate", "up") if gated else ("gate",))
+        }
+        assert layer.activation == activation
+        assert layer.table_shift == fraction["gate"] - bits
+        product = min(20, 22 - ceil(log2(statistics[f"{index}.glu"])), sum(fraction.values()))
+        assert layer.glu_shift == sum(fraction.values()) - product
 
 
 def test_head_reads_the_embedding_only_where_they_are_tied():
-    tied, untied = random_model(SMALL, 1)[0], random_model(RAGGED, 1)[0]
+    tied, untied = quantised_decoder(LLAMA, 1)[0], quantised_decoder(RAGGED, 1)[0]
     assert tied.head.weight is tied.embedding
     assert not np.array_equal(untied.head.weight, untied.embedding)
 
@@ -168,51 +313,87 @@ def test_head_reads_the_embedding_only_where_they_are_tied():
 def test_residual_keeps_four_bits_over_the_largest():
     fractions = {}
     for scale in (1, 1 << 10, 1 << 13):
-        tensors = random_tensors(SMALL, 1)
+        tensors = random_tensors(LLAMA, 1)
         for layer in range(2):  # a large residual that is not in the embedding
-            tensors[f"model.layers.{layer}.mlp.down_proj.weight"] *= scale
+            tensors[f"{layer}.down.weight"] *= scale
         statistics, tokens = Statistics(), np.arange(30)
-        FloatModel(SMALL, tensors).forward(tokens, statistics)
-        fractions[scale] = quantise(SMALL, tensors, tokens).residual_fraction
+        FloatModel(LLAMA, tensors).forward(tokens, statistics)
+        fractions[scale] = quantise(LLAMA, tensors, tokens).residual_fraction
         assert fractions[scale] == 16 or 26 < log2(statistics["residual"]) + fractions[scale] <= 27
     assert fractions[1] == 16 > fractions[1 << 10] > fractions[1 << 13]
 
 
-def test_residual_of_large_embeddings_keeps_their_multipliers_in_range():
-    tensors = random_tensors(SMALL, 1)
-    tensors["model.embed_tokens.weight"] *= 1 << 13
-    model = quantise(SMALL, tensors, np.arange(30))
-    assert 0 <= model.embedding_shift <= 1
-    assert model.embedding_multiplier.max() >= 1 << 14
+@pytest.mark.parametrize("where", ["embedding", "scale", "positions"])
+def test_residual_of_large_tables_keeps_their_multipliers_in_range(where):
+    config = replace(LLAMA, embedding_scale=8192.0) if where == "scale" else LLAMA
+    config = GPT2 if where == "positions" else config
+    tensors = random_tensors(config, 1)
+    if where == "scale":
+        tensors["embedding"] *= 8192  # which the scale's own tensors leave out
+    else:
+        tensors[where] *= 1 << 14
+    model = quantise(config, tensors, np.arange(30))
+    name = "positions" if where == "positions" else "embedding"
+    assert 0 <= getattr(model, f"{name}_shift") <= 2
+    assert getattr(model, f"{name}_multiplier").max() >= 1 << 14
 
 
 def test_dead_channels_and_zero_matrices_are_no_trouble():
-    tensors = random_tensors(SMALL, 1)
-    tensors["model.layers.0.mlp.up_proj.weight"][5] = 0
-    tensors["model.layers.0.mlp.down_proj.weight"][:, 7] = 0
-    tensors["model.layers.0.input_layernorm.weight"][3] = 0
-    tensors["model.layers.1.self_attn.v_proj.weight"][:] = 0
-    model = quantise(SMALL, tensors, np.arange(30))
-    expected = FloatModel(SMALL, tensors).forward(np.arange(30))
-    transformer = Transformer(model)
-    logits = transformer.step(np.arange(30), transformer.new_cache(), emit="all") / LOGIT
-    assert np.abs(logits - expected).max() < 0.2 * expected.std()
+    config = replace(LLAMA, biases=("up",))
+    tensors = random_tensors(config, 1)
+    tensors["0.up.weight"][5] = 0
+    tensors["0.down.weight"][:, 7] = 0
+    tensors["0.attention_norm.gain"][3] = 0
+    tensors["1.v.weight"][:] = 0
+    tokens = np.arange(30)
+    expected = FloatModel(config, tensors).forward(tokens)
+    logits = logits_of(quantise(config, tensors, tokens), tokens)
+    assert np.sqrt(((logits - expected) ** 2).mean()) < 0.1 * expected.std()
 
 
-def test_context_limits_the_rope_table():
-    model, _, tokens = random_model(SMALL, 1, context=20)
-    whole, _, _ = random_model(SMALL, 1)
+def test_context_limits_the_tables():
+    model, _, _ = quantised_decoder(GPT2, 1, context=20)
+    whole, _, _ = quantised_decoder(GPT2, 1)
     assert model.shape == replace(whole.shape, context=20)
     assert np.array_equal(model.rope, whole.rope[:20])
+    assert np.array_equal(model.positions, whole.positions[:20])
+    assert len(model.positions_multiplier) == 20
 
 
 def test_unusable_input_is_refused():
-    tensors = random_tensors(SMALL, 1)
+    tensors = random_tensors(LLAMA, 1)
     with pytest.raises(ValueError, match="context must be 1 to 64, not 65"):
-        quantise(SMALL, tensors, [1], context=65)
+        quantise(LLAMA, tensors, [1], context=65)
     with pytest.raises(ValueError, match="calibration_tokens must be below 96, not 96"):
-        quantise(SMALL, tensors, [1, 96])
+        quantise(LLAMA, tensors, [1, 96])
     with pytest.raises(ValueError, match="calibration_tokens must hold one token at least"):
-        quantise(SMALL, tensors, [])
-    with pytest.raises(ValueError, match=r"tensor model.norm.weight must have shape \(64,\)"):
-        quantise(SMALL, tensors | {"model.norm.weight": np.ones(63)}, [1])
+        quantise(LLAMA, tensors, [])
+    with pytest.raises(ValueError, match=r"tensor final_norm.gain must have shape \(64,\)"):
+        quantise(LLAMA, tensors | {"final_norm.gain": np.ones(63)}, [1])
+    for name in ("score_scale", "embedding_scale"):
+        with pytest.raises(ValueError, match=f"{name} must be positive, not 0"):
+            quantise(replace(LLAMA, **{name: 0}), tensors, [1])
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "factor", "message"),
+    [
+        (LLAMA, "1.gate.weight", 1e5, r"1.gate must stay below 2\*\*12, not reach"),
+        (FAMILIES["gemma"], "1.gate.weight", 1e5, r"1.gate must stay below 2\*\*11, not reach"),
+        (LLAMA, "0.k.weight", 1e9, "0.q and k are too large"),
+        (LLAMA, "1.down.weight", 1e9, r"residual must stay below 2\*\*27, not reach"),
+        (GPT2, "final_norm.bias", 1e6, r"head: the bias must stay below 2\*\*31 units"),
+        (QWEN3, "0.q_norm.gain", 1e7, "0.q and k are too large"),
+    ],
+)
+def test_values_that_no_format_holds_are_refused(config, name, factor, message):
+    tensors = random_tensors(config, 1)
+    tensors[name] = tensors[name] * factor
+    with pytest.raises(ValueError, match=message):
+        quantise(config, tensors, np.arange(30), smooth=False)
+
+
+def test_epsilon_must_fit_its_field():
+    config = replace(LLAMA, epsilon=1e5)
+    with pytest.raises(ValueError, match=r"final_norm: epsilon must stay below 2\*\*48 squares"):
+        quantise(config, random_tensors(config, 1), np.arange(30))

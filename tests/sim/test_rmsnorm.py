@@ -3,6 +3,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from hw.spec.formats import HEAD_WIDTH
 from sim.golden.model import Norm
 from sim.golden.rmsnorm import reciprocal_root, rms_norm
 from tests.sim import slow_model
@@ -36,6 +37,20 @@ def test_rms_norm_equals_plain_python_integers(bits, epsilon):
     norm = Norm(gain, 13, epsilon)
     expected = [slow_model.rms_norm(row, norm) for row in x.tolist()]
     assert rms_norm(x, gain, 13, epsilon).tolist() == expected
+
+
+@pytest.mark.parametrize("epsilon", [0, 1, 77_777])
+def test_heads_are_cut_off_at_the_width_they_have(epsilon):
+    rng = np.random.default_rng(epsilon)
+    x = rng.integers(-(1 << 17), 1 << 17, (6, 64))
+    gain = rng.integers(-32767, 32768, 64).astype(np.int16)
+    x[0], x[0, 5], x[1], gain[5] = 0, -(1 << 17), 1 << 17, 32767
+    norm = Norm(gain, 14, epsilon)
+    whole = [slow_model.rms_norm(row, norm) for row in x.tolist()]
+    high = (1 << 17) - 1
+    expected = [[max(-high, min(high, h)) for h in row] for row in whole]
+    assert expected != whole
+    assert rms_norm(x, gain, 14, epsilon, HEAD_WIDTH).tolist() == expected
 
 
 def test_rms_norm_of_zeros_is_zero():

@@ -12,7 +12,8 @@ from sim.run import model as models
 from sim.run.model import calibration_windows, load_model, model_names, model_path
 from sim.run.model_cache import cache_key, cached_model
 from tests.sim.gguf_model import gguf_tensors, random_tensors, write_gguf
-from tests.sim.random_llama import RAGGED, SMALL, random_model
+from tests.sim.quantised_decoder import quantised_decoder
+from tests.sim.random_decoder import FAMILIES
 
 SEED = 5
 
@@ -32,20 +33,20 @@ def same(a, b):
     return type(a) is type(b) and a == b
 
 
-@pytest.mark.parametrize("config", [SMALL, RAGGED], ids=["tied", "untied"])
-def test_kept_model_is_the_same(tmp_path, config):
+@pytest.mark.parametrize("name", ["llama", "ragged", "qwen3", "gpt2"])
+def test_kept_model_is_the_same(tmp_path, name):
     print(f"seed {SEED}")
-    model = random_model(config, SEED)[0]
+    config = FAMILIES[name]
+    model = quantised_decoder(config, SEED)[0]
     assert cached_model("key", lambda: model, tmp_path) is model
     again = cached_model("key", never, tmp_path)
     assert same(again, model)
-    tied = config["tie_word_embeddings"]
-    assert (again.head.weight is again.embedding) is tied
+    assert (again.head.weight is again.embedding) is (model.head.weight is model.embedding)
     assert [path.name for path in tmp_path.iterdir()] == ["key.npz"]
 
 
 def test_damaged_model_is_made_again(tmp_path):
-    model = random_model(SMALL, SEED)[0]
+    model = quantised_decoder(FAMILIES["llama"], SEED)[0]
     cached_model("key", lambda: model, tmp_path)
     path = tmp_path / "key.npz"
     whole = path.read_bytes()

@@ -1,0 +1,1 @@
+"""What Hugging Face folders of each family say, as decoders; one small file a family."""

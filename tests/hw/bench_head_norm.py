@@ -1,0 +1,152 @@
+"""Bench for `hw.head_norm`, with the norm at its side."""
+
+import cocotb
+from cocotb.triggers import ReadOnly, RisingEdge
+
+from hw.head_norm import HeadNorm
+from hw.operator_word import operator_layout
+from hw.spec.config import ArchConfig
+from hw.spec.formats import BLOCK_LEN
+from tests.hw.fused_results import QUERY, VALUE, cut, head_operator, projection
+from tests.hw.vector_stream import Unit, seeded
+from tests.hw.with_norm import WithNorm
+from tests.support.bench import (
+    STALLS,
+    collects,
+    expects,
+    measures,
+    obeys_rules,
+    pack,
+    params,
+    sends,
+    start,
+    watchdog,
+)
+
+CONFIG = ArchConfig(**params()["config"])
+LANES, BEATS, MAX_ROWS = CONFIG.lanes, CONFIG.beats, CONFIG.max_rows
+MAX_BLOCKS = CONFIG.max_head_dim // BLOCK_LEN
+DUT = WithNorm(HeadNorm(CONFIG), CONFIG)
+UNIT = Unit(DUT, "i_act", "o_act")
+WORD = operator_layout("head_norm")
+ENTRY = DUT.i_entry.payload.shape()
+NORM = DUT.norm.norm
+
+
+async def begin(dut, cycles=60_000):
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, cycles))
+    cocotb.start_soon(obeys_rules(dut, "o_act"))
+
+
+async def load(dut, word, gains):
+    """Run a head_norm operator."""
+    dut.word.value = pack(WORD, word)
+    dut.start.value = 1
+    await RisingEdge(dut.clk)
+    dut.start.value = 0
+    await sends(dut, "i_entry", ENTRY, cut(gains[0] + gains[1], LANES))
+    await RisingEdge(dut.clk)
+    await ReadOnly()
+    assert not int(dut.norm_busy.value)
+    await RisingEdge(dut.clk)
+    dut.word.value = 0
+
+
+async def project(dut, word, payloads, results, *, normed=1, i_stall="never", o_stall="never"):
+    dut.enable.value = normed
+    dut.head_blocks.value = word["head_blocks"]
+    sender = cocotb.start_soon(sends(dut, "i_act", UNIT.i_shape, payloads, stall=STALLS[i_stall]))
+    await expects(dut, "o_act", UNIT.o_shape, results, stall=STALLS[o_stall])
+    await sender
+
+
+@cocotb.test()
+@cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
+async def heads_equal_golden(dut, i_stall, o_stall):
+    rng = seeded()
+    await begin(dut)
+    stalls = {"i_stall": i_stall, "o_stall": o_stall}
+    for blocks, rows, heads in (
+        (MAX_BLOCKS, MAX_ROWS, (2, 1)),
+        (1, MAX_ROWS, (3, 2)),
+        (1, 1, (3, 1)),
+        (MAX_BLOCKS, 1, (3, 2)),
+        (rng.randrange(1, MAX_BLOCKS + 1), rng.randrange(1, MAX_ROWS + 1), (1, 1)),
+    ):
+        word, gains = head_operator(rng, blocks)
+        await load(dut, word, gains)
+        dst = rng.randrange(1024 - 3 * MAX_BLOCKS)
+        payloads, results = projection(rng, CONFIG, word, gains, rows=rows, heads=heads, dst=dst)
+        await project(dut, word, payloads, results, **stalls)
+
+
+@cocotb.test()
+async def constants_stay_until_the_next_are_loaded(dut):
+    rng = seeded()
+    await begin(dut)
+    word, gains = head_operator(rng, MAX_BLOCKS)
+    await load(dut, word, gains)
+    for normed in (1, 0, 1):
+        payloads, results = projection(
+            rng, CONFIG, word, gains, rows=2, heads=(2, 1), normed=bool(normed)
+        )
+        await project(dut, word, payloads, results, normed=normed)
+
+
+@cocotb.test()
+@cocotb.parametrize(section=[QUERY, VALUE])
+async def what_is_not_normed_passes_in_the_same_cycle(dut, section):
+    rng = seeded()
+    await begin(dut)
+    word, gains = head_operator(rng, MAX_BLOCKS)
+    payloads, _ = projection(rng, CONFIG, word, gains, rows=3, heads=(1, 1))
+    payloads = [payload for payload in payloads if payload["meta"]["section"] == section]
+    dut.enable.value = int(section == VALUE)
+    dut.head_blocks.value = MAX_BLOCKS
+    dut.o_act__ready.value = 1
+    cocotb.start_soon(sends(dut, "i_act", UNIT.i_shape, payloads))
+    count = len(payloads)
+    assert await measures(dut, "i_act", "o_act", count) == (0, count)
+
+
+@cocotb.test()
+@cocotb.parametrize(blocks=[1, MAX_BLOCKS])
+async def rows_take_as_long_as_documented(dut, blocks):
+    """Whether the norm or the way out bounds them, rows come at the norm's pace."""
+    rng = seeded()
+    await begin(dut)
+    word, gains = head_operator(rng, blocks)
+    await load(dut, word, gains)
+    payloads, results = projection(rng, CONFIG, word, gains, rows=MAX_ROWS, heads=(1, 1))
+    dut.enable.value = 1
+    dut.head_blocks.value = blocks
+    cocotb.start_soon(sends(dut, "i_act", UNIT.i_shape, payloads))
+    dut.o_act__ready.value = 1
+    beats = blocks * BEATS
+    latency, cycles = await measures(dut, "i_act", "o_act", MAX_ROWS * beats)
+    strips_before = (blocks - 1) * MAX_ROWS * BEATS
+    assert latency == strips_before + BEATS + beats + NORM.first_cycles
+    period = max(2 * beats, beats + NORM.search_cycles)
+    assert cycles == (MAX_ROWS - 1) * period + beats
+
+
+@cocotb.test()
+async def the_next_head_waits_for_the_one_before(dut):
+    """With the way out closed nothing of a second head is taken; what is inside is not lost."""
+    rng = seeded()
+    await begin(dut)
+    word, gains = head_operator(rng, MAX_BLOCKS)
+    await load(dut, word, gains)
+    payloads, results = projection(rng, CONFIG, word, gains, rows=1, heads=(2, 1))
+    dut.enable.value = 1
+    dut.head_blocks.value = MAX_BLOCKS
+    cocotb.start_soon(sends(dut, "i_act", UNIT.i_shape, payloads))
+    taken = 0
+    for _ in range(500):
+        await ReadOnly()
+        taken += int(dut.i_act__valid.value) and int(dut.i_act__ready.value)
+        await RisingEdge(dut.clk)
+    assert taken == MAX_BLOCKS * BEATS
+    got = await collects(dut, "o_act", UNIT.o_shape, len(results))
+    assert [one["data"] for one in got] == [one["data"] for one in results]
