@@ -37,8 +37,8 @@ class Admission(wiring.Component):
     release : In(1)
         Give back the pages of ``slot``. ``slot`` must hold while ``busy``, as must ``addr``.
     addr, slot : In
-    kv_base, page_bytes, kv_pages : In(32)
-        First byte of the KV region, bytes of a page, pages of the region.
+    kv_base, page_bytes, kv_pages, context : In(32)
+        First byte of the KV region, bytes of a page, pages of the region; positions of a sequence.
     o_fetch, i_word : to `Fetcher`.
     table_en, table_slot, table_index, table_page : Out
         Write the page table: address of a page.
@@ -62,6 +62,7 @@ class Admission(wiring.Component):
             "kv_base": In(32),
             "page_bytes": In(32),
             "kv_pages": In(32),
+            "context": In(32),
             "o_fetch": Out(stream.Signature(fetch_layout())),
             "i_word": In(stream.Signature(32)),
             "table_en": Out(1),
@@ -164,7 +165,7 @@ class Admission(wiring.Component):
                     refuse("bad_request", request.shared_pages)
             with m.State("CHECK_END"):
                 m.next = "ASK_TABLE"
-                with m.If(end > cfg.max_context):
+                with m.If((end > cfg.max_context) | (end > self.context)):
                     refuse("too_long", end[:32])
                 with m.Elif(end > request.page_count << page_bits):
                     refuse("page_miss", end[:32] - 1)

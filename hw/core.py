@@ -13,6 +13,7 @@ from .argmax import ArgMax
 from .attention import Attention
 from .burst_cutter import command_layout
 from .drain import Drain
+from .event_writer import EventWriter
 from .fetcher import Fetcher
 from .kv_reader import KvReader
 from .kv_writer import KvWriter
@@ -24,11 +25,10 @@ from .operator_word import operator_layout
 from .page_table import PageTable
 from .probe import PROBES, probe_signature
 from .program_fetch import ProgramFetch
-from .request import Request
 from .residual import Residual
 from .result_path import ResultPath
-from .ring_writer import RingWriter
 from .row_tables import RowTables
+from .scheduler import Scheduler
 from .scores import Scores
 from .sequencer import Sequencer
 from .spec.csr import ERRORS
@@ -52,12 +52,12 @@ class Core(wiring.Component):
 
     Members
     -------
-    start : In(1)
-        Run the request that the registers (inputs of the same names) describe.
+    start, cancel : In(1)
+        Run requests, or withdraw one, as the registers (inputs of the same names) say.
     o_stream, i_beat, o_fetch, i_fetched, o_write, o_wdata, writes_pending
         To the memory controller.
-    token_event, finished, eos, ring_head
-        See `Request`.
+    event_event, finished, stalled, requests_taken, events_written
+        See `Scheduler`, where ``event_event`` is ``token_event``.
     error, error_cause, error_addr : Out
         The request cannot go on: the core is to be reset.
     op_id : Out(16)
@@ -67,7 +67,7 @@ class Core(wiring.Component):
     trace : Out(probe_signature)
     """
 
-    REGISTERS = (*Request.REGISTERS, "program_addr")
+    REGISTERS = (*Scheduler.REGISTERS, "program_addr")
 
     def __init__(self, config):
         self.config = config
@@ -75,6 +75,7 @@ class Core(wiring.Component):
         short = stream.Signature(command_layout(FETCH_BEATS_WIDTH))
         super().__init__({
             "start": In(1),
+            "cancel": In(1),
             **{name: In(32) for name in self.REGISTERS},
             "o_stream": Out(stream.Signature(command_layout(STREAM_BEATS_WIDTH))),
             "i_beat": In(beat),
@@ -83,10 +84,11 @@ class Core(wiring.Component):
             "o_write": Out(short),
             "o_wdata": Out(stream.Signature(write_data_layout(config.port_bytes))),
             "writes_pending": In(1),
-            "token_event": Out(1),
+            "event_event": Out(1),
             "finished": Out(1),
-            "eos": Out(1),
-            "ring_head": Out(32),
+            "stalled": Out(1),
+            "requests_taken": Out(32),
+            "events_written": Out(32),
             "error": Out(1),
             "error_cause": Out(4),
             "error_addr": Out(32),
@@ -117,9 +119,9 @@ class Core(wiring.Component):
         units.streamer = streamer = WeightStreamer(port_bytes=cfg.port_bytes, word_bytes=cfg.cols)
         units.fetcher = fetcher = Fetcher(port_bytes=cfg.port_bytes)
         units.program = program = ProgramFetch()
-        units.request = request = Request(cfg)
+        units.scheduler = scheduler = Scheduler(cfg)
         units.sequencer = sequencer = Sequencer(cfg)
-        units.ring = ring = RingWriter(port_bytes=cfg.port_bytes)
+        units.events = events = EventWriter(port_bytes=cfg.port_bytes)
         units.pages = pages = PageTable(cfg)
         units.kv_reader = kv_reader = KvReader(cfg)
         units.kv_writer = kv_writer = KvWriter(cfg)
@@ -140,36 +142,37 @@ class Core(wiring.Component):
 
         word = sequencer.word
         views = {name: operator_layout(name)(word.as_value()) for name in OPERATORS}
-        first_pos, rows = request.first_pos, request.rows
+        rows = scheduler.rows
         starts = {name: sequencer.start.bit_select(code, 1) for name, code in _CODE.items()}
 
-        # Request and program.
+        # Requests and program.
         m.d.comb += [
-            request.start.eq(self.start),
-            program.run.eq(request.busy),
+            scheduler.start.eq(self.start),
+            scheduler.cancel.eq(self.cancel),
+            program.run.eq(scheduler.busy),
             program.program_addr.eq(self.program_addr),
-            request.writes_pending.eq(self.writes_pending),
-            request.pass_done.eq(sequencer.pass_done),
-            sequencer.pass_start.eq(request.pass_start),
-            sequencer.emit.eq(request.emit),
+            scheduler.writes_pending.eq(self.writes_pending),
+            scheduler.pass_done.eq(sequencer.pass_done),
+            sequencer.pass_start.eq(scheduler.pass_start),
+            sequencer.emits.eq(scheduler.emits),
             sequencer.rows.eq(rows),
             sequencer.writes_pending.eq(self.writes_pending | kv_writer.busy),
-            pages.write_en.eq(request.page_en),
-            pages.write_index.eq(request.page_index),
-            pages.write.eq(request.page),
-            self.token_event.eq(request.token_event),
-            self.finished.eq(request.finished),
-            self.eos.eq(request.eos),
-            self.ring_head.eq(request.ring_head),
+            pages.write_en.eq(scheduler.table_en),
+            pages.write_slot.eq(scheduler.table_slot),
+            pages.write_index.eq(scheduler.table_index),
+            pages.write.eq(scheduler.table_page),
+            self.event_event.eq(scheduler.token_event),
             self.op_id.eq(word.op_id),
         ]
-        for name in Request.REGISTERS:
-            m.d.comb += getattr(request, name).eq(getattr(self, name))
+        for name in Scheduler.REGISTERS:
+            m.d.comb += getattr(scheduler, name).eq(getattr(self, name))
+        for name in ("finished", "stalled", "requests_taken", "events_written"):
+            m.d.comb += getattr(self, name).eq(getattr(scheduler, name))
         connect(m, program.o_request, fetcher.i_program)
         connect(m, fetcher.o_program, program.i_word)
         connect(m, program.o_operator, sequencer.i_operator)
-        connect(m, request.o_fetch, fetcher.i_data)
-        connect(m, fetcher.o_data, request.i_word)
+        connect(m, scheduler.o_fetch, fetcher.i_data)
+        connect(m, fetcher.o_data, scheduler.i_word)
         connect(m, fetcher.o_fetch, flipped(self.o_fetch))
         connect(m, flipped(self.i_fetched), fetcher.i_beat)
 

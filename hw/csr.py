@@ -24,7 +24,7 @@ ERROR_WIDTH = max(ERRORS.values()).bit_length()  #: width of an error's cause
 OP_ID_WIDTH = 16  #: width of an operator's number
 
 #: Registers whose value comes from a member of the same name.
-_FROM_MEMBERS = ("ring_head",)
+_FROM_MEMBERS = ("requests_taken", "events_written")
 _COUNTER_WIDTH = 64
 
 
@@ -44,27 +44,27 @@ class Csr(wiring.Component):
         reads as 0. Byte strobes are honoured.
     irq_enable, program_addr, ... : Out(32)
         Every register of `REGISTERS` that can be written, by its name, but ``irq_status``.
-    start, stop : Out(1)
+    start, stop, cancel : Out(1)
         Strobes, by writing `CONTROL` bits. ``start`` is not passed on while ``busy``.
-    busy, done, error, eos : In(1)
+    busy, done, error, stalled : In(1)
         Bits of ``status``. ``busy`` rises at most two cycles after ``start``.
     error_valid : In(1)
         Something went wrong. The first time since ``start`` is kept.
     error_cause, error_addr, error_op : In
         What, as in the registers of the same names.
-    token_event, done_event, error_event : In(1)
+    event_event, done_event, error_event : In(1)
         Strobes that set the bits of ``irq_status``. A start while busy sets the error bit too,
         and ``error_cause`` reads ``busy_start`` while no other error is kept; the next start
         forgets it.
     irq : Out(1)
         Some bit of ``irq_status`` is set that ``irq_enable`` allows.
-    ring_head : In(32)
-        The register of the same name.
+    requests_taken, events_written : In(32)
+        The registers of the same names.
     count_<name> : In(1)
         Strobes that count, one for each of `COUNTERS` but ``cycles``, which counts by itself.
         ``count_saturations`` is a number, 0 to ``config.lanes``. They count while ``busy``.
     cycles : Out(64)
-        The counter of cycles, for the token ring.
+        The counter of cycles, for the ring of events.
 
     Timing
     ------
@@ -204,6 +204,7 @@ class Csr(wiring.Component):
                             self.start.eq(start & ~self.busy),
                             self._refused_start.eq(start & self.busy),
                             self.stop.eq(ones[CONTROL["stop"]]),
+                            self.cancel.eq(ones[CONTROL["cancel"]]),
                         ]
                     elif name == "irq_status":
                         m.d.comb += self._irq_clear.eq(ones)
@@ -223,6 +224,7 @@ class Csr(wiring.Component):
             "config1": config.max_rows | config.max_dim << 16,
             "config2": config.max_context | config.page_len << 16,
             "config3": config.act_blocks | config.max_head_dim << 16,
+            "config4": config.max_seqs | config.kv_pages << 16,
         }
         values = {name: Const(word, 32) for name, word in words.items()}
         values |= self._read_only

@@ -15,7 +15,7 @@ __all__ = ["NormOperator"]
 
 
 class NormOperator(wiring.Component):
-    """Load gains, then normalise the rows of the pass, or the last one only: ``norm``.
+    """Load gains, then normalise the rows of the pass, or those that emit: ``norm``.
 
     Or load the gains and constants of q and k: ``head_norm``. They stay until the next such
     operator, and are for the rows that `HeadNorm` gives while no operator runs here.
@@ -31,7 +31,10 @@ class NormOperator(wiring.Component):
     word : In(operator_layout("norm"))
         Or a ``head_norm`` word: the opcode tells.
     rows : In
-        Rows of the pass. With ``last_row`` only the last is taken, and becomes row 0.
+        Rows of the pass.
+    emits, emit_index, emit_row : In, Out, In
+        Rows that emit, and which row is the ``emit_index``-th of them, one cycle later. With the
+        word's ``emit_rows`` these are normalised, and become the first rows.
     i_entry : In(stream of lanes i16)
         Gains; of ``head_norm`` those of q, then those of k.
     residual_* : read port and ORM of the residual.
@@ -64,6 +67,9 @@ class NormOperator(wiring.Component):
             "start": In(1),
             "word": In(operator_layout("norm")),
             "rows": In(range(config.max_rows + 1)),
+            "emits": In(range(config.max_seqs + 1)),
+            "emit_index": Out(range(config.max_seqs)),
+            "emit_row": In(row),
             "i_entry": In(stream.Signature(data.ArrayLayout(signed(GAIN_WIDTH), config.lanes))),
             "residual_en": Out(1),
             "residual_row": Out(row),
@@ -91,6 +97,7 @@ class NormOperator(wiring.Component):
         entries = Signal.like(count)
         beats = Signal(range(cfg.max_dim // cfg.lanes + 1))
         row = Signal(range(cfg.max_rows + 1))
+        next_row = Signal(range(cfg.max_rows + 1))
         heads = self.heads
         job, result = norm.i_job, norm.o_norm
 
@@ -114,6 +121,8 @@ class NormOperator(wiring.Component):
             heads.read_row.eq(norm.read_row),
             heads.read_beat.eq(norm.read_beat),
             heads.orm_row.eq(norm.orm_row),
+            next_row.eq(Mux(job.valid & job.ready, row + 1, row)),
+            self.emit_index.eq(next_row),
             self.o_norm.p.data.eq(result.p.data),
             heads.norm.p.data.eq(Cat(x[:HEAD_WIDTH] for x in result.p.data)),
             self.busy.eq(1),
@@ -128,7 +137,7 @@ class NormOperator(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(self.start)
                 self._serve_heads(m, constants)
-                m.d.sync += [count.eq(0), row.eq(Mux(self.word.last_row, self.rows - 1, 0))]
+                m.d.sync += [count.eq(0), row.eq(0)]
                 with m.If(self.start):
                     m.next = "GAINS"
             with m.State("GAINS"):
@@ -143,15 +152,15 @@ class NormOperator(wiring.Component):
                 self._serve_residual(m)
                 m.d.comb += [
                     job.valid.eq(1),
-                    job.p.row.eq(row),
-                    job.p.dst_row.eq(Mux(self.word.last_row, 0, row)),
+                    job.p.row.eq(Mux(self.word.emit_rows, self.emit_row, row)),
+                    job.p.dst_row.eq(row),
                     job.p.beats.eq(beats),
                     job.p.epsilon.eq(self.word.epsilon),
                     job.p.shift.eq(self.word.shift),
                 ]
                 with m.If(job.ready):
-                    m.d.sync += row.eq(row + 1)
-                    with m.If(row == self.rows - 1):
+                    m.d.sync += row.eq(next_row)
+                    with m.If(next_row == Mux(self.word.emit_rows, self.emits, self.rows)):
                         m.next = "FINISH"
             with m.State("FINISH"):
                 self._serve_residual(m)

@@ -26,17 +26,17 @@ class RowTables(wiring.Component):
     Members
     -------
     start : In(1)
-        Begin. ``is_rope``, ``word``, ``first_pos`` and ``rows`` must hold while ``busy``.
+        Begin. ``is_rope``, ``word`` and ``rows`` must hold while ``busy``.
     is_rope : In(1)
         The operator is ``rope``: rows by position. Otherwise ``embed``: rows by token, or with the
         word's ``positions`` by position.
     word : In(operator_layout("embed"))
         Also a ``rope`` word, whose fields lie in the same places as far as it has them. ``words``
         is below 2**16, and ``valid`` below 2**24.
-    first_pos, rows : In
-        Position of row 0; number of rows.
-    token_row, token : Out, In(32)
-        Token of a row, one cycle later. What is not below the word's ``valid`` is no token.
+    rows : In
+        Rows of the pass.
+    row, position, token : Out, In, In(32)
+        Position and token of a row, one cycle later. What is not below the word's ``valid`` is no token.
     o_descriptor : Out(stream of descriptor_layout)
     issuing : Out(1)
         Descriptors are yet to come.
@@ -48,8 +48,6 @@ class RowTables(wiring.Component):
     bad_token, bad_position : Out(1)
         High for one cycle, with ``token`` or ``position``: an ``embed`` got what its table has no
         row for. Nothing is fetched for it, and nothing moves until reset.
-    position : Out
-        Position of the row whose descriptor is made.
     busy : Out(1)
         High with ``start`` already, until the last entry is taken and written.
 
@@ -70,9 +68,9 @@ class RowTables(wiring.Component):
             "start": In(1),
             "is_rope": In(1),
             "word": In(operator_layout("embed")),
-            "first_pos": In(range(config.max_context)),
+            "row": Out(rows),
+            "position": In(range(config.max_context)),
             "rows": In(range(config.max_rows + 1)),
-            "token_row": Out(rows),
             "token": In(32),
             "o_descriptor": Out(stream.Signature(descriptor_layout())),
             "issuing": Out(1),
@@ -84,7 +82,6 @@ class RowTables(wiring.Component):
             "table_entry": Out(data.ArrayLayout(signed(ROPE_WIDTH), config.lanes)),
             "bad_token": Out(1),
             "bad_position": Out(1),
-            "position": Out(range(config.max_context)),
             "busy": Out(1),
         })
 
@@ -103,8 +100,7 @@ class RowTables(wiring.Component):
         index = Signal(32)  # of the table's row
         outside = Signal()
         m.d.comb += [
-            self.token_row.eq(row),
-            self.position.eq(self.first_pos + row),
+            self.row.eq(row),
             index.eq(Mux(self.is_rope | self.word.positions, self.position, self.token)),
             outside.eq(~self.is_rope & (index >= self.word.valid)),
             self.o_descriptor.p.words.eq(self.word.words),

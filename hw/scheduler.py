@@ -107,6 +107,7 @@ class Scheduler(wiring.Component):
         "page_bytes",
         "kv_pages",
         "vocab",
+        "context",
         "max_prefill",
     )
 
@@ -179,6 +180,7 @@ class Scheduler(wiring.Component):
         withdrawn = Signal()
         resume = Signal(_Resume)
         last_slot = slot == cfg.max_seqs - 1
+        most_context = Mux(self.context < cfg.max_context, self.context, cfg.max_context)
         is_cancelled = withdrawn & (state.request_id == self.cancel_id)
 
         m.d.comb += [
@@ -215,7 +217,7 @@ class Scheduler(wiring.Component):
             read.emit.data.eq(fill + chunk - 1),
             read.slot.addr.eq(slot),
         ]
-        for name in ("kv_base", "page_bytes", "kv_pages"):
+        for name in ("kv_base", "page_bytes", "kv_pages", "context"):
             m.d.comb += getattr(admission, name).eq(getattr(self, name))
         for name in ("table_en", "table_slot", "table_index", "table_page"):
             m.d.comb += getattr(self, name).eq(getattr(admission, name))
@@ -382,7 +384,7 @@ class Scheduler(wiring.Component):
                 with m.Elif(prompts & (most == 0)):
                     next_slot()
             with m.State("PLACE"):
-                with m.If(state.position >= cfg.max_context):
+                with m.If(state.position >= most_context):
                     fail("too_long", state.position)
                 with m.Elif(state.position >= state.limit):
                     fail("page_miss", state.position)

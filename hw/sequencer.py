@@ -34,7 +34,8 @@ class Sequencer(wiring.Component):
     i_operator : In(stream of located_word)
         Words in program order.
     pass_start : In(1)
-        A pass begins. ``emit`` and ``rows`` hold until ``pass_done``.
+        A pass begins. ``rows`` and ``emits``, how many of them give a token, hold until
+        ``pass_done``.
     pass_done : Out(1)
         The word ``end`` was reached.
     o_descriptor : Out(stream of descriptor_layout)
@@ -62,7 +63,7 @@ class Sequencer(wiring.Component):
             "i_operator": In(stream.Signature(located_word())),
             "pass_start": In(1),
             "pass_done": Out(1),
-            "emit": In(1),
+            "emits": In(range(config.max_seqs + 1)),
             "rows": In(range(config.max_rows + 1)),
             "o_descriptor": Out(stream.Signature(descriptor_layout())),
             "units_issuing": In(1),
@@ -95,7 +96,7 @@ class Sequencer(wiring.Component):
             | (header.opcode == _CODE["linear"])
             | (header.opcode == _CODE["head_norm"])
         )
-        skipped = (header.emit_only != 0) & ~self.emit
+        skipped = (header.emit_only != 0) & (self.emits == 0)
         m.d.comb += [
             self.i_operator.ready.eq(~ahead_full & in_pass),
             self.o_descriptor.p.addr.eq(header.addr),
@@ -250,7 +251,7 @@ class Sequencer(wiring.Component):
             job.strips.eq(strips),
             job.blocks.eq(word.blocks),
             job.heads.eq(1),
-            job.head_rows.eq(Mux(word.one_row, 1, self.rows)),
+            job.head_rows.eq(Mux(word.emit_rows, self.emits, self.rows)),
             job.head_blocks.eq(word.head_blocks),
             job.src.eq(word.src),
             job.dst.eq(word.dst),

@@ -10,7 +10,6 @@ __all__ = [
     "ID_VALUE",
     "IRQ",
     "REGISTERS",
-    "RING_ENTRY_BYTES",
     "STATUS",
     "VERSION_VALUE",
     "Register",
@@ -18,7 +17,7 @@ __all__ = [
 ]
 
 ID_VALUE = 0x4F525253  # "SRRO"
-VERSION_VALUE = 0x00_01_00_00  # major.minor.patch.0
+VERSION_VALUE = 0x00_02_00_00  # major.minor.patch.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ REGISTERS = {
     "config1": Register(0x00C, "ro", "max_rows | max_dim << 16"),
     "config2": Register(0x010, "ro", "max_context | page_len << 16"),
     "config3": Register(0x014, "ro", "act_blocks | max_head_dim << 16"),
+    "config4": Register(0x018, "ro", "max_seqs | kv_pages << 16"),
     "control": Register(0x040, "wo", "CONTROL bits, each acts when written as 1"),
     "status": Register(0x044, "ro", "STATUS bits"),
     "error_cause": Register(0x048, "ro", "why the chip stopped: ERRORS; kept until the next start"),
@@ -45,34 +45,37 @@ REGISTERS = {
     "irq_enable": Register(0x054, "rw", "IRQ bits that raise the interrupt line"),
     "irq_status": Register(0x058, "rw", "IRQ bits; writing 1 clears a bit"),
     "program_addr": Register(0x060, "rw", "address of the first operator word"),
-    "prompt_addr": Register(0x064, "rw", "address of the prompt: 32-bit token ids"),
-    "prompt_len": Register(0x068, "rw", "tokens of the prompt, at least 1"),
-    "max_tokens": Register(0x06C, "rw", "tokens to write at most, at least 1"),
-    "eos_token": Register(0x070, "rw", "token that ends the sequence; 0xFFFFFFFF for none"),
-    "start_pos": Register(0x074, "rw", "position of the first prompt token: 0, or a kept context"),
-    "page_table_addr": Register(0x078, "rw", "address of the page table: 32-bit page addresses"),
-    "page_count": Register(0x07C, "rw", "pages in the table"),
+    "request_ring_addr": Register(0x064, "rw", "address of the ring of requests"),
+    "request_ring_len": Register(0x068, "rw", "entries of the ring of requests: a power of two"),
+    "requests_written": Register(0x06C, "rw", "requests that the host has written since start"),
+    "requests_taken": Register(0x070, "ro", "requests that the chip has taken since start"),
+    "event_ring_addr": Register(0x074, "rw", "address of the ring of events"),
+    "event_ring_len": Register(0x078, "rw", "entries of the ring of events: a power of two"),
+    "events_written": Register(0x07C, "ro", "events that the chip has written since start"),
+    "events_read": Register(0x098, "rw", "events that the host has read since start"),
+    "cancel_id": Register(0x09C, "rw", "request that CONTROL's cancel withdraws"),
+    "page_bytes": Register(0x0A0, "rw", "bytes of a page of the KV cache"),
+    "kv_pages": Register(0x0AC, "rw", "pages of the KV region"),
+    "vocab": Register(0x0B0, "rw", "tokens that a prompt may have are below this"),
+    "context": Register(0x0B4, "rw", "positions that the program's tables reach"),
     "image_base": Register(0x080, "rw", "region of weights and program (read only): first byte"),
     "image_limit": Register(0x084, "rw", "... and the byte after its last"),
     "kv_base": Register(0x088, "rw", "region of the KV cache (read, write)"),
     "kv_limit": Register(0x08C, "rw", "... and the byte after its last"),
-    "host_base": Register(0x090, "rw", "region of prompt, page table and token ring (read, write)"),
+    "host_base": Register(0x090, "rw", "region of requests, prompts, tables, events (read, write)"),
     "host_limit": Register(0x094, "rw", "... and the byte after its last"),
-    "ring_addr": Register(0x098, "rw", "address of the token ring"),
-    "ring_len": Register(0x09C, "rw", "entries of the token ring: a power of two"),
-    "ring_head": Register(0x0A0, "ro", "entries written since start"),
     "watchdog": Register(0x0A4, "rw", "cycles without progress before a trap; 0: never"),
-    "max_prefill": Register(0x0A8, "rw", "rows of a prefill pass at most; 0: max_rows"),
+    "max_prefill": Register(0x0A8, "rw", "prompt rows of a pass at most; 0: max_rows"),
 }
 
 #: Bits of ``control``.
-CONTROL = {"start": 0, "stop": 1}
+CONTROL = {"start": 0, "stop": 1, "cancel": 2}
 
 #: Bits of ``status``.
-STATUS = {"busy": 0, "done": 1, "error": 2, "eos": 3}
+STATUS = {"busy": 0, "done": 1, "error": 2, "stalled": 3}
 
 #: Bits of ``irq_enable`` and ``irq_status``.
-IRQ = {"token": 0, "done": 1, "error": 2}
+IRQ = {"event": 0, "done": 1, "error": 2}
 
 #: Values of ``error_cause``.
 ERRORS = {
@@ -86,20 +89,17 @@ ERRORS = {
     "too_long": 7,  # past max_context or the model's table of positions; error_addr: position
     "watchdog": 8,
     "busy_start": 9,  # start while busy: reported in irq/status, the run goes on
-    "bad_request": 10,  # prompt_len or max_tokens of 0, a ring that is no power of two
-    "bad_page": 11,  # page outside the KV region or not aligned; error_addr: its address
+    "bad_request": 10,  # lengths or counts of 0 or too large; rings that are no power of two
+    "bad_page": 11,  # of a request: outside the KV region, or another's; detail: its number
     "bad_token": 12,  # prompt token that the vocabulary does not have; error_addr: the token
 }
-
-#: A token ring entry: token (32 bits), position (32), cycle counter when it was written (64).
-RING_ENTRY_BYTES = 16
 
 #: 64-bit counters, low word first, cleared by start; counting while busy. In cycles unless said.
 COUNTER_BASE = 0x100
 COUNTERS = (
     "cycles",  # since start
     "passes",  # passes over the program
-    "tokens",  # tokens written
+    "tokens",  # events written
     "read_beats",  # beats taken from the memory port
     "write_beats",  # beats given to the memory port
     "array_rows",  # activation rows fed to the array: times rows x cols is MACs

@@ -66,13 +66,13 @@ class Operator:
 #: added to the residual. ``activation``: a number of `tables.ACTIVATIONS`; ``table_shift``: bits of
 #: a gate below the index of its table. ``head_norm``: q and k pass through the norm whose gains the
 #: last ``head_norm`` operator loaded. ``window``: positions that a row sees, its own included, or 0
-#: for all.
+#: for all. ``emit_rows``: of all rows only those that give a token, which become the first rows.
 OPERATORS = {
     "embed": Operator(1, (("shift", 6), ("blocks", 10), ("valid", 32), ("positions", 1))),
     "rope": Operator(2, (("spare", 6), ("blocks", 10))),
     "norm": Operator(
         3,
-        (("blocks", 10), ("dst", 10), ("shift", 6), ("last_row", 1), ("spare", 5), ("epsilon", 48)),
+        (("blocks", 10), ("dst", 10), ("shift", 6), ("emit_rows", 1), ("spare", 5), ("epsilon", 48)),
     ),
     "linear": Operator(
         4,
@@ -87,7 +87,7 @@ OPERATORS = {
             ("head_blocks", 4),
             ("table_shift", 6),
             ("glu_shift", 6),
-            ("one_row", 1),
+            ("emit_rows", 1),
             ("spare_more", 7),
             *_SECTIONS,
             ("valid", 32),

@@ -31,6 +31,7 @@ TOP = (1 << 32) - 1
 KV_BASE, PAGE_BYTES = 0x4000_0000, 0x1000
 REQUESTS, PROMPTS, TABLES, EVENTS = 0x1_0000, 0x10_0000, 0x20_0000, 0x30_0000
 RING, VOCAB = 32, 500
+CONTEXT = CONFIG.max_context - 5
 NO_EOS = TOP
 
 
@@ -53,9 +54,10 @@ class Surroundings:
             "page_bytes": PAGE_BYTES,
             "kv_pages": CONFIG.kv_pages,
             "vocab": VOCAB,
+            "context": CONTEXT,
             "max_prefill": 0,
         } | registers
-        names = ("kv_base", "page_bytes", "kv_pages", "vocab", "max_prefill")
+        names = ("kv_base", "page_bytes", "kv_pages", "vocab", "context", "max_prefill")
         self.model = SlowScheduler(CONFIG, **{name: self.registers[name] for name in names})
         self.memory, self.requests, self.table = {}, [], {}
         self.taken = 0
@@ -293,7 +295,17 @@ async def many_requests_share_passes_as_slow_code_says(dut, stall, seed):
             "too_long",
             (2 * TOP) % (1 << 32),
         ),
-        ({"prompt_len": CONFIG.page_len + 1}, "page_miss", CONFIG.page_len),
+        (
+        {"start_pos": CONTEXT, "prompt_len": 1, "pages": list(range(8, 8 + CONFIG.max_pages))},
+        "too_long",
+        CONTEXT + 1,
+    ),
+    (
+        {"start_pos": CONTEXT - 1, "prompt_len": 1, "pages": list(range(8, 8 + CONFIG.max_pages))},
+        "too_long",
+        CONTEXT,
+    ),
+    ({"prompt_len": CONFIG.page_len + 1}, "page_miss", CONFIG.page_len),
         ({"pages": [CONFIG.kv_pages]}, "bad_page", CONFIG.kv_pages),
         ({"pages": [TOP]}, "bad_page", TOP),
         ({"pages": [3, 3]}, "bad_page", 3),

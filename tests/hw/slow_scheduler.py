@@ -8,10 +8,11 @@ __all__ = ["SlowScheduler"]
 class SlowScheduler:
     """Slots, pages and plans; `plan` gives a pass, `finish` what it brings."""
 
-    def __init__(self, config, *, kv_base, page_bytes, kv_pages, vocab, max_prefill):
+    def __init__(self, config, *, kv_base, page_bytes, kv_pages, vocab, context, max_prefill):
         self.config = config
         self.kv_base, self.page_bytes, self.kv_pages = kv_base, page_bytes, kv_pages
         self.vocab = vocab
+        self.context = min(context, config.max_context)
         self.most = min(max_prefill or config.max_rows, config.max_rows)
         self.slots = [None] * config.max_seqs
         self.table = {}
@@ -77,7 +78,7 @@ class SlowScheduler:
             return refuse("bad_request", request["page_count"])
         if request["shared_pages"] * config.page_len > request["start_pos"]:
             return refuse("bad_request", request["shared_pages"])
-        if end > config.max_context:
+        if end > self.context:
             return refuse("too_long", end % (1 << 32))
         if end > run["limit"]:
             return refuse("page_miss", end - 1)
@@ -103,7 +104,7 @@ class SlowScheduler:
                     count = min(len(run["prompt"]), left, self.config.max_rows - len(rows))
                     if not count:
                         continue
-                if position >= self.config.max_context:
+                if position >= self.context:
                     self.leave(slot, "failed", cause=ERRORS["too_long"], detail=position)
                     continue
                 if position >= run["limit"]:
