@@ -9,6 +9,7 @@ import pytest
 from sim.compiler.checkpoint import CheckpointError
 from sim.compiler.quantise import quantise
 from sim.run import model as models
+from sim.run import model_cache
 from sim.run.model import calibration_windows, load_model, model_names, model_path
 from sim.run.model_cache import cache_key, cached_model
 from tests.sim.gguf_model import gguf_tensors, random_tensors, write_gguf
@@ -64,6 +65,17 @@ def test_key_depends_on_contents_and_settings(tmp_path):
     assert cache_key([path], 2) != one
     path.write_bytes(b"two")
     assert cache_key([path], 1) != one
+
+
+def test_key_depends_on_what_quantises(monkeypatch):
+    needed = {"quantise", "integers", "smooth", "fold", "float_model", "families/gpt2"}
+    assert {f"sim/compiler/{name}.py" for name in needed} <= set(model_cache.SOURCES)
+    whole = cache_key([])
+    for source in model_cache.SOURCES:
+        rest = [other for other in model_cache.SOURCES if other != source]
+        monkeypatch.setattr(model_cache, "SOURCES", rest)
+        assert cache_key([]) != whole
+        monkeypatch.undo()
 
 
 def test_gguf_file_is_loaded_and_kept(tmp_path, monkeypatch):
