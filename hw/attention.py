@@ -3,11 +3,10 @@
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
 
-from .jobs import Dest, matmul_job
+from .jobs import Dest, matmul_job, segment_layout
 from .operator_word import operator_layout
-from .spec.formats import BLOCK_LEN
+from .visible_span import VisibleSpan
 
 __all__ = ["Attention"]
 
@@ -15,7 +14,7 @@ __all__ = ["Attention"]
 class Attention(wiring.Component):
     """Run an attention operator: for each KV head, q . K, softmax, p . V on the one array.
 
-    All query heads of a KV head go through together if they fit ``max_rows`` rows, so that K and V
+    The sequences of a pass come one after the other. All query heads of a KV head go through together if they fit ``max_rows`` rows, so that K and V
     are read once; otherwise one query head at a time. Blocks of positions before those that the
     first row sees are left out. Computes ``sim.golden.attention``.
 
@@ -26,20 +25,16 @@ class Attention(wiring.Component):
     Members
     -------
     start : In(1)
-        Begin, in the same cycle as `KvReader`. ``word``, ``first_pos`` and ``rows`` must hold while
-        ``busy``.
+        Begin, in the same cycle as `KvReader`. ``word`` and ``segments`` must hold while ``busy``.
     word : In(operator_layout("attention"))
-    first_pos, rows : In
-        Position of row 0; number of rows.
-    pos_blocks : Out
-        Blocks of 32 positions up to that of the last row.
-    first_block : Out
-        The first of them that is visited: that of the first position which a row sees, or before it
-        where alignment asks for it. From the cycle after ``start`` on, as what follows.
-    visited_blocks, visited_pos : Out
-        Blocks that are visited; position of row 0, counted from the first of them.
-    window : Out
-        Positions that a row sees, its own included.
+    segments : In
+        Segments of the pass, from 1.
+    segment_index, segment : Out, In(segment_layout)
+        Rows of a sequence, one cycle after its number.
+    rows, first_pos : Out
+        Rows of the segment that is worked on, and position of its first.
+    pos_blocks, first_block, visited_blocks, visited_pos, seen : Out
+        See `VisibleSpan`.
     chunks, chunk_heads : Out
         Chunks of query heads for a KV head, and heads in each.
     exponents_start, exponents_busy : to `ValueExponents`
@@ -50,19 +45,23 @@ class Attention(wiring.Component):
     busy : Out(1)
     """
 
+    #: What units learn of the segment.
+    SPAN = ("pos_blocks", "first_block", "visited_blocks", "visited_pos", "seen")
+
     def __init__(self, config):
         self.config = config
+        self._span = VisibleSpan(config)
+        span = self._span.signature
         rows = range(config.max_rows + 1)
         super().__init__({
             "start": In(1),
             "word": In(operator_layout("attention")),
-            "first_pos": In(range(config.max_context)),
-            "rows": In(rows),
-            "pos_blocks": Out(range(config.max_context // BLOCK_LEN + 1)),
-            "first_block": Out(range(config.max_context // BLOCK_LEN)),
-            "visited_blocks": Out(range(config.max_context // BLOCK_LEN + 1)),
-            "visited_pos": Out(range(config.max_context)),
-            "window": Out(range(config.max_context + 1)),
+            "segments": In(range(config.max_seqs + 1)),
+            "segment_index": Out(range(config.max_seqs)),
+            "segment": In(segment_layout(config)),
+            "rows": Out(rows),
+            "first_pos": Out(range(config.max_context)),
+            **{name: Out(span.members[name].shape) for name in self.SPAN},
             "chunks": Out(8),
             "chunk_heads": Out(rows),
             "exponents_start": Out(1),
@@ -79,39 +78,32 @@ class Attention(wiring.Component):
         m = Module()
         cfg = self.config
         word = self.word
-        together = Signal()
+        m.submodules.span = span = self._span
+        index = Signal(range(cfg.max_seqs + 1))
+        segment = Signal(segment_layout(cfg))
         head = Signal(8)
         chunk = Signal(8)
         query_block = Signal(10)  # first block of the chunk's query heads
         m.d.comb += [
-            self.pos_blocks.eq(
-                (self.first_pos + self.rows + BLOCK_LEN - 1) >> exact_log2(BLOCK_LEN)
-            ),
-            self.visited_blocks.eq(self.pos_blocks - self.first_block),
-            self.visited_pos.eq(self.first_pos - (self.first_block << exact_log2(BLOCK_LEN))),
-            self.chunks.eq(Mux(together, 1, word.group)),
-            self.chunk_heads.eq(Mux(together, word.group, 1)),
+            self.segment_index.eq(index),
+            self.rows.eq(segment.rows),
+            self.first_pos.eq(segment.first_pos),
+            span.first_pos.eq(segment.first_pos),
+            span.rows.eq(segment.rows),
+            span.window.eq(word.window),
+            span.group.eq(word.group),
+            self.chunks.eq(Mux(span.together, 1, word.group)),
+            self.chunk_heads.eq(Mux(span.together, word.group, 1)),
             self.busy.eq(1),
         ]
-
-        # Row 0 sees the first of all positions that are seen.
-        span = max(BLOCK_LEN, cfg.align_bytes)
-        window = Signal.like(self.window)
-        first_seen = Signal.like(self.first_pos)
-        unlimited = (word.window == 0) | (word.window > cfg.max_context)
-        m.d.comb += [
-            window.eq(Mux(unlimited, cfg.max_context, word.window)),
-            first_seen.eq(Mux(self.first_pos < window, 0, self.first_pos - window + 1)),
-        ]
-        m.d.sync += [
-            self.window.eq(window),
-            self.first_block.eq((first_seen >> exact_log2(span)) * (span // BLOCK_LEN)),
-        ]
+        for name in self.SPAN:
+            m.d.comb += getattr(self, name).eq(getattr(span, name))
 
         job = self.o_job.p
         m.d.comb += [
             job.heads.eq(self.chunk_heads),
             job.head_rows.eq(self.rows),
+            job.row0.eq(segment.row0),
             job.head_blocks.eq(word.head_blocks),
         ]
 
@@ -135,10 +127,18 @@ class Attention(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(self.start)
-                m.d.sync += [head.eq(0), chunk.eq(0), query_block.eq(0)]
-                m.d.sync += together.eq(word.group * self.rows <= cfg.max_rows)
+                m.d.sync += [index.eq(0), head.eq(0), chunk.eq(0), query_block.eq(0)]
                 with m.If(self.start):
-                    m.next = "EXPONENTS"
+                    m.next = "SEGMENT"
+            with m.State("SEGMENT"):
+                m.next = "TAKE"
+            with m.State("TAKE"):
+                m.d.sync += segment.eq(self.segment)
+                m.next = "SPAN"
+            with m.State("SPAN"):
+                m.next = "EXTENT"
+            with m.State("EXTENT"):
+                m.next = "EXPONENTS"
             with m.State("EXPONENTS"):
                 m.d.comb += self.exponents_start.eq(1)
                 m.next = "LOAD"
@@ -171,5 +171,8 @@ class Attention(wiring.Component):
                         m.d.sync += [chunk.eq(0), head.eq(head + 1)]
                         m.next = "EXPONENTS"
                         with m.If(head == word.kv_heads - 1):
-                            m.next = "IDLE"
+                            m.d.sync += [index.eq(index + 1), head.eq(0), query_block.eq(0)]
+                            m.next = "SEGMENT"
+                            with m.If(index == self.segments - 1):
+                                m.next = "IDLE"
         return m

@@ -3,7 +3,7 @@
 Longer than 400 lines: it holds nothing but joints, and a joint is easiest to find where all are.
 """
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
@@ -208,13 +208,16 @@ class Core(wiring.Component):
             row_tables.start.eq(starts["embed"] | starts["rope"]),
             row_tables.is_rope.eq(word.opcode == _CODE["rope"]),
             row_tables.word.eq(word),
-            row_tables.first_pos.eq(first_pos),
             row_tables.rows.eq(rows),
-            request.token_row.eq(row_tables.token_row),
-            row_tables.token.eq(request.token),
+            scheduler.row.eq(row_tables.row),
+            row_tables.position.eq(scheduler.place.position),
+            row_tables.token.eq(scheduler.token),
             norm.start.eq(starts["norm"] | starts["head_norm"]),
             norm.word.eq(word),
             norm.rows.eq(rows),
+            norm.emits.eq(scheduler.emits),
+            scheduler.emit_index.eq(norm.emit_index),
+            norm.emit_row.eq(scheduler.emit_row),
             row_tables.i_entry.payload.eq(entry.payload),
             norm.i_entry.payload.eq(entry.payload),
             drain.i_header.payload.eq(entry.payload),
@@ -313,28 +316,28 @@ class Core(wiring.Component):
             ),
             argmax.i_logits.p.first.eq((label.strip == 0) & (label.beat == 0)),
             argmax.i_logits.p.valid_count.eq(views["linear"].valid),
-            argmax.result_row.eq(0),
-            request.next_token.eq(argmax.result_index),
+            argmax.result_row.eq(scheduler.choice_index),
+            scheduler.choice.eq(argmax.result_index),
         ]
 
         # KV cache.
         linear, attends = views["linear"], views["attention"]
         connect(m, results.o_key_value, kv_writer.i_block)
         m.d.comb += [
-            kv_writer.first_pos.eq(first_pos),
             kv_writer.kv_offset.eq(linear.kv_offset),
             kv_writer.head_stride.eq(linear.head_stride),
             kv_writer.head_blocks.eq(linear.head_blocks),
+            scheduler.append_row.eq(kv_writer.row),
+            kv_writer.place.eq(scheduler.append_place),
+            pages.append_slot.eq(kv_writer.page_slot),
             pages.append_index.eq(kv_writer.page_index),
             kv_writer.page.eq(pages.append),
             kv_reader.start.eq(starts["attention"]),
-            kv_reader.pos_blocks.eq(attention.pos_blocks),
-            kv_reader.first_block.eq(attention.first_block),
-            kv_reader.kv_heads.eq(attends.kv_heads),
-            kv_reader.chunks.eq(attention.chunks),
-            kv_reader.head_blocks.eq(attends.head_blocks),
-            kv_reader.kv_offset.eq(attends.kv_offset),
-            kv_reader.head_stride.eq(attends.head_stride),
+            kv_reader.word.eq(word),
+            kv_reader.segments.eq(scheduler.segments),
+            scheduler.stream_index.eq(kv_reader.segment_index),
+            kv_reader.segment.eq(scheduler.stream_segment),
+            pages.read_slot.eq(kv_reader.page_slot),
             pages.read_index.eq(kv_reader.page_index),
             kv_reader.page.eq(pages.read),
         ]
@@ -345,8 +348,9 @@ class Core(wiring.Component):
             matrix_busy.eq(matmul.busy | drain.busy | results.busy),
             attention.start.eq(starts["attention"]),
             attention.word.eq(word),
-            attention.first_pos.eq(first_pos),
-            attention.rows.eq(rows),
+            attention.segments.eq(scheduler.segments),
+            scheduler.segment_index.eq(attention.segment_index),
+            attention.segment.eq(scheduler.segment),
             attention.exponents_busy.eq(exponents.busy),
             attention.scores_busy.eq(scores.busy),
             attention.scores_collecting.eq(scores.collecting),
@@ -355,34 +359,28 @@ class Core(wiring.Component):
             exponents.pos_blocks.eq(attention.pos_blocks),
             exponents.first_block.eq(attention.first_block),
             exponents.head_blocks.eq(attends.head_blocks),
-            exponents.first_pos.eq(first_pos),
-            exponents.rows.eq(rows),
+            exponents.first_pos.eq(attention.first_pos),
+            exponents.rows.eq(attention.rows),
             scores.start.eq(attention.scores_start),
             scores.first_pos.eq(attention.visited_pos),
-            scores.window.eq(attention.window),
+            scores.window.eq(attention.seen),
             scores.heads.eq(attention.chunk_heads),
-            scores.head_rows.eq(rows),
+            scores.head_rows.eq(attention.rows),
             scores.pos_blocks.eq(attention.visited_blocks),
         ]
 
-        # Writes: the ring only when no keys and values are on their way.
+        # Writes: events only when no keys and values are on their way.
         with m.If(kv_writer.busy):
             connect_stream(m, kv_writer.o_write, self.o_write)
             connect_stream(m, kv_writer.o_wdata, self.o_wdata)
         with m.Else():
-            connect_stream(m, ring.o_write, self.o_write)
-            connect_stream(m, ring.o_wdata, self.o_wdata)
+            connect_stream(m, events.o_write, self.o_write)
+            connect_stream(m, events.o_wdata, self.o_wdata)
         cycles = Signal(64)
-        with m.If(request.busy):
+        with m.If(scheduler.busy):
             m.d.sync += cycles.eq(cycles + 1)
-        m.d.comb += [
-            ring.start.eq(request.ring_start),
-            ring.addr.eq(request.ring_addr),
-            ring.token.eq(request.ring_token),
-            ring.pos.eq(request.ring_pos),
-            ring.cycles.eq(cycles),
-            request.ring_busy.eq(ring.busy),
-        ]
+        connect(m, scheduler.o_event, events.i_event)
+        m.d.comb += [events.addr.eq(scheduler.event_addr), events.cycles.eq(cycles)]
 
         m.d.comb += [
             sequencer.units_issuing.eq(row_tables.issuing | kv_reader.busy),
@@ -397,17 +395,17 @@ class Core(wiring.Component):
                 | argmax.busy
             ),
         ]
-        self._errors(m, request, sequencer, row_tables)
-        self._counters(m, request, sequencer, matmul, drain, norm, attention, scores, row_tables)
-        self._trace(m, word, results, residual, label)
+        self._errors(m, scheduler, sequencer, row_tables)
+        self._counters(m, scheduler, sequencer, matmul, drain, norm, attention, scores, row_tables)
+        self._trace(m, scheduler, word, results, residual, label)
         return m
 
-    def _errors(self, m, request, sequencer, row_tables):
-        with m.If(request.error):
+    def _errors(self, m, scheduler, sequencer, row_tables):
+        with m.If(scheduler.error):
             m.d.comb += [
                 self.error.eq(1),
-                self.error_cause.eq(request.error_cause),
-                self.error_addr.eq(request.error_addr),
+                self.error_cause.eq(scheduler.error_cause),
+                self.error_addr.eq(scheduler.error_addr),
             ]
         with m.Elif(sequencer.error):
             m.d.comb += [
@@ -428,11 +426,13 @@ class Core(wiring.Component):
                 self.error_addr.eq(row_tables.position),
             ]
 
-    def _counters(self, m, request, sequencer, matmul, drain, norm, attention, scores, row_tables):
+    def _counters(
+        self, m, scheduler, sequencer, matmul, drain, norm, attention, scores, row_tables
+    ):
         counts = self.counts
         act = drain.o_act
         m.d.comb += [
-            counts.passes.eq(request.pass_start),
+            counts.passes.eq(scheduler.pass_start),
             counts.array_rows.eq(matmul.feeding),
             counts.array_starved.eq(matmul.starved),
             counts.weight_words.eq(matmul.loading),
@@ -445,8 +445,13 @@ class Core(wiring.Component):
             counts.saturations.eq(Mux(act.valid & act.ready, sum(bit for bit in act.p.clipped), 0)),
         ]
 
-    def _trace(self, m, word, results, residual, label):
+    def _trace(self, m, scheduler, word, results, residual, label):
         trace = self.trace
+        m.d.comb += [
+            trace.place.valid.eq(scheduler.placed),
+            trace.place.row.eq(scheduler.placed_row),
+            trace.place.data.eq(Cat(scheduler.placed_position, scheduler.placed_id)),
+        ]
         block, key_value = results.block, results.o_key_value
         item = key_value.p
         logits = results.o_logits

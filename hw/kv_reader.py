@@ -5,7 +5,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from .jobs import segment_layout
+from .operator_word import operator_layout
 from .spec.formats import BLOCK_LEN
+from .visible_span import VisibleSpan
 from .weight_streamer import descriptor_layout
 
 __all__ = ["KvReader"]
@@ -25,16 +28,14 @@ class KvReader(wiring.Component):
     Members
     -------
     start : In(1)
-        Begin. The fields below must hold while ``busy``.
-    pos_blocks, first_block : In
-        Blocks of 32 positions in use, and the number of the first of them whose keys and values
-        are visited. ``first_block`` may come one cycle later, and names an aligned address.
-    kv_heads, chunks, head_blocks : In
-        KV heads; chunks of query heads for each; blocks of 32 in a head.
-    kv_offset, head_stride : In(32)
-        Place of the layer in a page, and bytes from head to head.
-    page_index, page : Out, In(32)
-        Page table: address of a page, one cycle after its number.
+        Begin. ``word`` and ``segments`` must hold while ``busy``.
+    word : In(operator_layout("attention"))
+    segments : In
+        Segments of the pass, from 1.
+    segment_index, segment : Out, In(segment_layout)
+        Rows of a sequence, one cycle after its number.
+    page_slot, page_index, page : Out, Out, In(32)
+        Page table: address of a page, one cycle after slot and number.
     o_descriptor : Out(stream of descriptor_layout)
         To the weight streamer.
     busy : Out(1)
@@ -42,20 +43,19 @@ class KvReader(wiring.Component):
 
     Timing
     ------
-    A descriptor every three cycles, the first on offer three cycles after ``start``.
+    A descriptor every three cycles, the first on offer eight cycles after ``start``; so much later
+    comes a segment's after the last of the one before.
     """
 
     def __init__(self, config):
         self.config = config
         super().__init__({
             "start": In(1),
-            "pos_blocks": In(range(config.max_context // BLOCK_LEN + 1)),
-            "first_block": In(range(config.max_context // BLOCK_LEN)),
-            "kv_heads": In(8),
-            "chunks": In(8),
-            "head_blocks": In(4),
-            "kv_offset": In(32),
-            "head_stride": In(32),
+            "word": In(operator_layout("attention")),
+            "segments": In(range(config.max_seqs + 1)),
+            "segment_index": Out(range(config.max_seqs)),
+            "segment": In(segment_layout(config)),
+            "page_slot": Out(range(config.max_seqs)),
             "page_index": Out(range(max(2, config.max_pages))),
             "page": In(32),
             "o_descriptor": Out(stream.Signature(descriptor_layout())),
@@ -66,13 +66,18 @@ class KvReader(wiring.Component):
         m = Module()
         cfg = self.config
         page_blocks = cfg.page_len // BLOCK_LEN
+        m.submodules.span = span = VisibleSpan(cfg)
+        word = self.word
+        index = Signal(range(cfg.max_seqs + 1))
+        segment = Signal(segment_layout(cfg))
+        chunks = Mux(span.together, 1, word.group)
         head = Signal(8)
         head_offset = Signal(32)
         chunk = Signal(8)
         block = Signal(4)
         sub = Signal(range(max(2, cfg.subs)))
         page = Signal(range(cfg.max_pages + 1))
-        left = Signal.like(self.pos_blocks)  # blocks of positions from this page on
+        left = Signal.like(span.pos_blocks)  # blocks of positions from this page on
         skip = Signal(range(page_blocks))  # blocks of this page before the first one visited
         within = Signal(32)  # offset in the head's part of a page
         skipped = Signal(32)  # bytes
@@ -84,10 +89,16 @@ class KvReader(wiring.Component):
 
         m.d.comb += [
             self.busy.eq(1),
+            self.segment_index.eq(index),
+            span.first_pos.eq(segment.first_pos),
+            span.rows.eq(segment.rows),
+            span.window.eq(word.window),
+            span.group.eq(word.group),
+            self.page_slot.eq(segment.slot),
             self.page_index.eq(page),
             room.eq(page_blocks - skip),
             here.eq(Mux(left > room, room, left)),
-            step.eq(cfg.page_len * self.head_blocks),
+            step.eq(cfg.page_len * word.head_blocks),
             self.o_descriptor.p.addr.eq(addr),
         ]
         words_of_values = here << exact_log2(BLOCK_LEN)
@@ -95,15 +106,15 @@ class KvReader(wiring.Component):
 
         kind = Signal(2)  # 0: exponents of V, 1: K, 2: V
         last_page = left == here
-        last_block = block == self.head_blocks - 1
+        last_block = block == word.head_blocks - 1
         with m.Switch(kind):
             with m.Case(0):
                 m.d.comb += self.o_descriptor.p.words.eq(words_of_exponents)
             with m.Case(1):
                 m.d.comb += self.o_descriptor.p.words.eq(
-                    words_of_exponents * self.head_blocks * (BLOCK_LEN + 1)
+                    words_of_exponents * word.head_blocks * (BLOCK_LEN + 1)
                 )
-                m.d.comb += skipped.eq(skip * self.head_blocks * (BLOCK_LEN * (BLOCK_LEN + 1)))
+                m.d.comb += skipped.eq(skip * word.head_blocks * (BLOCK_LEN * (BLOCK_LEN + 1)))
             with m.Default():
                 m.d.comb += self.o_descriptor.p.words.eq(words_of_values)
                 m.d.comb += skipped.eq(skip * (BLOCK_LEN * cfg.cols))
@@ -112,17 +123,30 @@ class KvReader(wiring.Component):
             return [
                 page.eq(block >> exact_log2(page_blocks)),
                 skip.eq(block[: exact_log2(page_blocks)]),
-                left.eq(self.pos_blocks - block),
+                left.eq(span.pos_blocks - block),
             ]
 
-        start_of_sequence = Const(0, self.first_block.shape())
+        start_of_sequence = Const(0, span.first_block.shape())
 
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(self.start)
+                m.d.sync += index.eq(0)
+                with m.If(self.start):
+                    m.next = "SEGMENT"
+            with m.State("SEGMENT"):
+                m.next = "TAKE"
+            with m.State("TAKE"):
+                m.d.sync += segment.eq(self.segment)
+                m.next = "SPAN"
+            with m.State("SPAN"):
+                m.next = "EXTENT"
+            with m.State("EXTENT"):
+                m.next = "BEGIN"
+            with m.State("BEGIN"):
                 m.d.sync += [
                     head.eq(0),
-                    head_offset.eq(self.kv_offset),
+                    head_offset.eq(word.kv_offset),
                     chunk.eq(0),
                     block.eq(0),
                     sub.eq(0),
@@ -130,8 +154,7 @@ class KvReader(wiring.Component):
                     *begin_at(start_of_sequence),
                     within.eq(step * (BLOCK_LEN + 1)),
                 ]
-                with m.If(self.start):
-                    m.next = "LOOK_UP"
+                m.next = "LOOK_UP"
             with m.State("LOOK_UP"):
                 m.d.sync += place.eq(head_offset + within + skipped)
                 m.next = "ADD"
@@ -144,7 +167,7 @@ class KvReader(wiring.Component):
                     m.next = "LOOK_UP"
                     m.d.sync += [page.eq(page + 1), skip.eq(0), left.eq(left - here)]
                     with m.If(last_page):
-                        m.d.sync += begin_at(self.first_block)
+                        m.d.sync += begin_at(span.first_block)
                         with m.Switch(kind):
                             with m.Case(0):
                                 m.d.sync += [block.eq(block + 1), within.eq(within + cfg.page_len)]
@@ -168,15 +191,18 @@ class KvReader(wiring.Component):
                                             within.eq(0),
                                             chunk.eq(chunk + 1),
                                         ]
-                                        with m.If(chunk == self.chunks - 1):
+                                        with m.If(chunk == chunks - 1):
                                             m.d.sync += [
                                                 chunk.eq(0),
                                                 kind.eq(0),
                                                 *begin_at(start_of_sequence),
                                                 within.eq(step * (BLOCK_LEN + 1)),
                                                 head.eq(head + 1),
-                                                head_offset.eq(head_offset + self.head_stride),
+                                                head_offset.eq(head_offset + word.head_stride),
                                             ]
-                                            with m.If(head == self.kv_heads - 1):
-                                                m.next = "IDLE"
+                                            with m.If(head == word.kv_heads - 1):
+                                                m.d.sync += index.eq(index + 1)
+                                                m.next = "SEGMENT"
+                                                with m.If(index == self.segments - 1):
+                                                    m.next = "IDLE"
         return m

@@ -8,7 +8,7 @@ from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, RESIDUAL_WIDTH
 __all__ = ["PROBES", "probe_signature"]
 
 #: Probes: what `trace` shows of each operator, and the number of each kind in a trace file.
-PROBES = {"block": 0, "residual": 1, "key_value": 2, "logits": 3}
+PROBES = {"block": 0, "residual": 1, "key_value": 2, "logits": 3, "place": 4}
 
 
 def probe_signature(config):
@@ -16,11 +16,12 @@ def probe_signature(config):
 
     ``block``: a block as the activation memory stores it, ``index`` its place in the row.
     ``residual``: a beat as it is stored. ``key_value``: a block appended to the cache, ``index`` =
-    is_value << 12 | head << 4 | block. ``logits``: a beat of logits.
+    is_value << 12 | head << 4 | block. ``logits``: a beat of logits. ``place``: where a row of the next
+    pass belongs: position, and request << 32. The last one of a row counts.
     """
     block = BLOCK_LEN * ACT_WIDTH + EXP_WIDTH
     beat = config.lanes * RESIDUAL_WIDTH
-    widths = {"block": block, "residual": beat, "key_value": block, "logits": beat}
+    widths = {"block": block, "residual": beat, "key_value": block, "logits": beat, "place": 64}
     return wiring.Signature({
         name: Out(
             wiring.Signature({

@@ -89,6 +89,8 @@ class Scheduler(wiring.Component):
         No request runs and none waits.
     stalled : Out(1)
         The ring of events is full, and the host must read.
+    placed, placed_row, placed_position, placed_id : Out
+        A row is put into the next pass: its position, and the request that it belongs to.
     error, error_cause, error_addr : Out
         The registers make no sense.
     busy : Out(1)
@@ -151,6 +153,10 @@ class Scheduler(wiring.Component):
             "token_event": Out(1),
             "finished": Out(1),
             "stalled": Out(1),
+            "placed": Out(1),
+            "placed_row": Out(row),
+            "placed_position": Out(32),
+            "placed_id": Out(32),
             "error": Out(1),
             "error_cause": Out(4),
             "error_addr": Out(32),
@@ -219,6 +225,12 @@ class Scheduler(wiring.Component):
         ]
         for name in ("kv_base", "page_bytes", "kv_pages", "context"):
             m.d.comb += getattr(admission, name).eq(getattr(self, name))
+        m.d.comb += [
+            self.placed.eq(read.place.en),
+            self.placed_row.eq(read.place.addr),
+            self.placed_position.eq(state.position + count),
+            self.placed_id.eq(state.request_id),
+        ]
         for name in ("table_en", "table_slot", "table_index", "table_page"):
             m.d.comb += getattr(self, name).eq(getattr(admission, name))
         # Memory is asked by the admission, or for prompts.

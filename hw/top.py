@@ -15,9 +15,6 @@ __all__ = ["Top"]
 
 _CSR_ADDR_WIDTH = 12
 
-#: Registers whose name in the core differs, for `ring_addr` there is that of an entry.
-_RENAMED = {"ring_addr_base": "ring_addr"}
-
 
 def _flat(prefix, signature):
     """Return a signature's members with their names behind ``prefix``: AXI's usual names."""
@@ -92,7 +89,7 @@ class Top(wiring.Component):
         connect(m, core.o_write, memory.i_write)
         connect(m, core.o_wdata, memory.i_wdata)
         for name in Core.REGISTERS:
-            m.d.comb += getattr(core, name).eq(getattr(csr, _RENAMED.get(name, name)))
+            m.d.comb += getattr(core, name).eq(getattr(csr, name))
         for name in ("image", "kv", "host"):
             m.d.comb += [
                 memory.regions[name].base.eq(getattr(csr, f"{name}_base")),
@@ -100,11 +97,11 @@ class Top(wiring.Component):
             ]
 
         # A start while busy goes nowhere: the registers say so.
-        eos = Signal()
         failed = Signal()
         op_id = Signal(16)
         m.d.comb += [
             core.start.eq(control.core_start),
+            core.cancel.eq(csr.cancel),
             core.writes_pending.eq(memory.writes_pending),
             control.start.eq(csr.start),
             control.stop.eq(csr.stop),
@@ -117,32 +114,39 @@ class Top(wiring.Component):
             control.bus_cause.eq(memory.error_cause),
             control.bus_addr.eq(memory.error_addr),
             control.progress.eq(
-                memory.read_beat | memory.write_beat | core.counts.array_rows | core.token_event
+                memory.read_beat
+                | memory.write_beat
+                | core.counts.array_rows
+                | core.event_event
+                | core.stalled  # the host's turn
             ),
             control.watchdog.eq(csr.watchdog),
             memory.halt.eq(control.halt),
             csr.busy.eq(control.busy),
             csr.done.eq(control.done & ~control.busy),
             csr.error.eq(failed),
-            csr.eos.eq(eos),
+            csr.stalled.eq(core.stalled),
             csr.error_valid.eq(control.error_event),
             csr.error_cause.eq(control.error_cause),
             csr.error_addr.eq(control.error_addr),
             csr.error_op.eq(op_id),
-            csr.token_event.eq(core.token_event),
+            csr.event_event.eq(core.event_event),
             csr.done_event.eq(control.done_event),
             csr.error_event.eq(control.error_event),
         ]
-        ring_head = Signal(32)
-        m.d.comb += csr.ring_head.eq(ring_head)
+        # The core forgets what it had done when it comes to rest; the registers do not.
+        taken, written = Signal(32), Signal(32)
+        m.d.comb += [csr.requests_taken.eq(taken), csr.events_written.eq(written)]
         with m.If(control.busy & ~core_reset):
-            m.d.sync += [ring_head.eq(core.ring_head), op_id.eq(core.op_id)]
-        with m.If(core.finished):
-            m.d.sync += eos.eq(core.eos)
+            m.d.sync += [
+                taken.eq(core.requests_taken),
+                written.eq(core.events_written),
+                op_id.eq(core.op_id),
+            ]
         with m.If(control.error_event):
             m.d.sync += failed.eq(1)
         with m.If(control.core_start):
-            m.d.sync += [eos.eq(0), failed.eq(0), ring_head.eq(0)]
+            m.d.sync += [failed.eq(0), taken.eq(0), written.eq(0)]
 
         self._count(m, csr, memory, core)
         return m
@@ -151,7 +155,7 @@ class Top(wiring.Component):
         counts = core.counts
         inner = {name: getattr(counts, name) for name in counts.signature.members}
         outer = {
-            "tokens": core.token_event,
+            "tokens": core.event_event,
             "read_beats": memory.read_beat,
             "write_beats": memory.write_beat,
             "stream_stalled": memory.stream_full,

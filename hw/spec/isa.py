@@ -72,7 +72,14 @@ OPERATORS = {
     "rope": Operator(2, (("spare", 6), ("blocks", 10))),
     "norm": Operator(
         3,
-        (("blocks", 10), ("dst", 10), ("shift", 6), ("emit_rows", 1), ("spare", 5), ("epsilon", 48)),
+        (
+            ("blocks", 10),
+            ("dst", 10),
+            ("shift", 6),
+            ("emit_rows", 1),
+            ("spare", 5),
+            ("epsilon", 48),
+        ),
     ),
     "linear": Operator(
         4,

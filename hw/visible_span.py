@@ -1,0 +1,85 @@
+"""Which positions the rows of a sequence see."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from .spec.formats import BLOCK_LEN
+
+__all__ = ["VisibleSpan"]
+
+
+class VisibleSpan(wiring.Component):
+    """Find the blocks of 32 positions that an attention operator visits for a segment.
+
+    Parameters
+    ----------
+    config : ArchConfig
+
+    Members
+    -------
+    first_pos, rows : In
+        Position of row 0; rows at the positions from there on.
+    window, group : In
+        Fields of the operator word.
+    pos_blocks : Out
+        Blocks of positions up to that of the last row.
+    first_block : Out
+        The first of them that is visited: that of the first position which a row sees, or before it
+        where alignment asks for it.
+    visited_blocks, visited_pos : Out
+        Blocks that are visited; position of row 0, counted from the first of them.
+    seen : Out
+        Positions that a row sees at most, its own included.
+    together : Out(1)
+        All query heads of a KV head fit ``max_rows`` rows.
+
+    Timing
+    ------
+    Outputs follow their inputs by two cycles.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        blocks = range(config.max_context // BLOCK_LEN + 1)
+        super().__init__({
+            "first_pos": In(range(config.max_context)),
+            "rows": In(range(config.max_rows + 1)),
+            "window": In(32),
+            "group": In(8),
+            "pos_blocks": Out(blocks),
+            "first_block": Out(range(config.max_context // BLOCK_LEN)),
+            "visited_blocks": Out(blocks),
+            "visited_pos": Out(range(config.max_context)),
+            "seen": Out(range(config.max_context + 1)),
+            "together": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        block_bits = exact_log2(BLOCK_LEN)
+        span = max(BLOCK_LEN, cfg.align_bytes)
+        unlimited = (self.window == 0) | (self.window > cfg.max_context)
+        first_seen = Signal.like(self.first_pos)  # by row 0: the first of all that are seen
+        end = Signal.like(self.pos_blocks)
+        first = Signal.like(self.first_block)
+        m.d.comb += first.eq((first_seen >> exact_log2(span)) * (span // BLOCK_LEN))
+        m.d.sync += [
+            self.seen.eq(Mux(unlimited, cfg.max_context, self.window)),
+            first_seen.eq(
+                Mux(
+                    unlimited | (self.first_pos < self.window),
+                    0,
+                    self.first_pos - self.window + 1,
+                )
+            ),
+            end.eq((self.first_pos + self.rows + BLOCK_LEN - 1) >> block_bits),
+            self.pos_blocks.eq(end),
+            self.first_block.eq(first),
+            self.visited_blocks.eq(end - first),
+            self.visited_pos.eq(self.first_pos - (first << block_bits)),
+            self.together.eq(self.group * self.rows <= cfg.max_rows),
+        ]
+        return m
