@@ -89,6 +89,12 @@ class DecoderConfig:
                 )
         if len(self.windows) != self.layers:
             raise ValueError(f"windows must be {self.layers}, not {len(self.windows)}")
+        for window in self.windows:
+            if not isinstance(window, int) or isinstance(window, bool) or window < 0:
+                raise ValueError(f"a window must be an integer from 0 on, not {window!r}")
+        for name in self.biases:
+            if name not in (*LINEARS, "head"):
+                raise ValueError(f"a bias must be of {', '.join(LINEARS)} or head, not {name!r}")
         frequencies = self.rope_frequencies
         if frequencies is not None and len(frequencies) != self.head_dim // 2:
             raise ValueError(

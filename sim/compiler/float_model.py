@@ -1,13 +1,12 @@
 """The float32 forward of a decoder: what the quantiser measures, and is measured against."""
 
-from dataclasses import dataclass
 from math import erf
 
 import numpy as np
 
 from sim.compiler.rope_frequencies import rope_angles
 
-__all__ = ["FloatModel", "LlamaConfig"]
+__all__ = ["FloatModel"]
 
 
 class FloatModel:
@@ -185,124 +184,3 @@ def _relu(x):
 
 _erf = np.vectorize(erf, otypes=[np.float64])
 _ACTIVATIONS = {"silu": _silu, "gelu": _gelu, "gelu_tanh": _gelu_tanh, "relu": _relu}
-
-
-@dataclass(frozen=True, kw_only=True)
-class LlamaConfig:
-    """The part of a ``config.json`` that says what a Llama computes."""
-
-    layers: int
-    dim: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    ffn: int
-    vocab: int
-    context: int
-    epsilon: float
-    rope_theta: float
-    tied: bool
-    bos_token: int | None = None
-    eos_token: int | None = None
-
-    @classmethod
-    def from_json(cls, config):
-        """Read a ``config.json``, given as a dict.
-
-        Raises
-        ------
-        ValueError
-            An architecture or option that is not Llama's, a key that lacks, sizes that do not fit.
-        """
-        _check_options(config)
-        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        heads = _size(config, "num_attention_heads")
-        dim = _size(config, "hidden_size")
-        kv_heads = _size(config, "num_key_value_heads", heads)
-        if heads % kv_heads:
-            raise ValueError(
-                f"num_key_value_heads must divide num_attention_heads ({heads}), not {kv_heads}"
-            )
-        if config.get("head_dim") is None and dim % heads:
-            raise ValueError(f"num_attention_heads must divide hidden_size ({dim}), not {heads}")
-        head_dim = _size(config, "head_dim", dim // heads)
-        if head_dim % 2:
-            raise ValueError(f"head_dim must be even, not {head_dim}")
-        eos = config.get("eos_token_id")
-        return cls(
-            layers=_size(config, "num_hidden_layers"),
-            dim=dim,
-            heads=heads,
-            kv_heads=kv_heads,
-            head_dim=head_dim,
-            ffn=_size(config, "intermediate_size"),
-            vocab=_size(config, "vocab_size"),
-            context=_size(config, "max_position_embeddings", 2048),
-            epsilon=float(config.get("rms_norm_eps", 1e-6)),
-            rope_theta=float(config.get("rope_theta", rope.get("rope_theta", 10000.0))),
-            tied=bool(config.get("tie_word_embeddings", False)),
-            bos_token=config.get("bos_token_id"),
-            eos_token=eos[0] if isinstance(eos, list) else eos,
-        )
-
-    def tensor_shapes(self):
-        """Return the shape of every tensor that must be there, by name."""
-        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        shapes = {"model.embed_tokens.weight": (self.vocab, self.dim)}
-        for index in range(self.layers):
-            layer = f"model.layers.{index}."
-            shapes |= {
-                layer + "input_layernorm.weight": (self.dim,),
-                layer + "self_attn.q_proj.weight": (q, self.dim),
-                layer + "self_attn.k_proj.weight": (kv, self.dim),
-                layer + "self_attn.v_proj.weight": (kv, self.dim),
-                layer + "self_attn.o_proj.weight": (self.dim, q),
-                layer + "post_attention_layernorm.weight": (self.dim,),
-                layer + "mlp.gate_proj.weight": (self.ffn, self.dim),
-                layer + "mlp.up_proj.weight": (self.ffn, self.dim),
-                layer + "mlp.down_proj.weight": (self.dim, self.ffn),
-            }
-        shapes["model.norm.weight"] = (self.dim,)
-        if not self.tied:
-            shapes["lm_head.weight"] = (self.vocab, self.dim)
-        return shapes
-
-    def check(self, tensors):
-        """Raise ValueError for a tensor that lacks or has another shape."""
-        for name, shape in self.tensor_shapes().items():
-            if name not in tensors:
-                raise ValueError(f"tensor {name} is missing")
-            if tuple(tensors[name].shape) != shape:
-                raise ValueError(
-                    f"tensor {name} must have shape {shape}, not {tuple(tensors[name].shape)}"
-                )
-
-
-def _size(config, key, default=None):
-    value = config.get(key)
-    value = default if value is None else value
-    if value is None:
-        raise ValueError(f"config.json must have {key}")
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{key} must be a positive integer, not {value!r}")
-    return value
-
-
-def _check_options(config):
-    kind = config.get("model_type", "llama")
-    if kind != "llama":
-        raise ValueError(f"model_type must be llama, not {kind!r}")
-    allowed = {
-        "hidden_act": ("silu", "swish"),
-        "attention_bias": (False,),
-        "mlp_bias": (False,),
-        "partial_rotary_factor": (1, 1.0),
-    }
-    for key, values in allowed.items():
-        if config.get(key) is not None and config[key] not in values:
-            raise ValueError(f"{key} must be {values[0]!r}, not {config[key]!r}")
-    for key in ("rope_scaling", "rope_parameters"):
-        rope = config.get(key) or {}
-        rope_type = rope.get("rope_type", rope.get("type", "default"))
-        if rope_type != "default":
-            raise ValueError(f"{key} must be of type default, not {rope_type!r}")

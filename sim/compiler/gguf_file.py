@@ -11,7 +11,9 @@ from sim.compiler.error import CheckpointError
 __all__ = ["QUANTISATIONS", "GgufFile"]
 
 #: Types of tensors that are read; the ``gguf`` package turns them into numbers.
-QUANTISATIONS = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K")
+QUANTISATIONS = (
+    "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K",
+)  # fmt: skip
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 ALIGN_BYTES = 32  # of tensors, unless the metadata says otherwise

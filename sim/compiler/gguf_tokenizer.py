@@ -169,6 +169,9 @@ def _scored_pairs(fields, tokens, types):
     if absent:
         fields.refuse("tokens", f"a list with {BYTES[0]} to {BYTES[-1]}, not without {absent}")
     pairs = _pairs(tokens, scores, types)
+    made = {scores[vocab["".join(pair)]] for pair in pairs}
+    if len(pairs) > 1 and len(made) == 1:  # what converters write that do not know the scores
+        fields.refuse("scores", f"the order of the merges, not all {made.pop()}")
     result = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=pairs, byte_fallback=True))
     in_front = fields.flag("add_space_prefix", True)
     spaces = normalizers.Replace(" ", SPACE)

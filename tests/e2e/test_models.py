@@ -7,7 +7,7 @@ from sim.run.check import check_run
 from sim.run.golden_run import run_golden
 from sim.run.session import Request, Session
 from tests.e2e.chips import CONFIGS, chip
-from tests.sim.gguf_model import CONFIG, gguf_tensors, random_tensors, write_gguf
+from tests.sim.gguf_model import gguf_tensors, random_tensors, write_gguf
 
 SEED, COUNT = 9, 3
 
@@ -17,7 +17,7 @@ def test_gguf_model_answers_a_chat_prompt_bit_for_bit(tmp_path):
     path = write_gguf(tmp_path / "model.gguf", gguf_tensors(random_tensors(SEED)))
     config, tensors, tokenizer = read_checkpoint(path)
     prompt = tuple(tokenizer.encode_chat("he"))
-    assert len(prompt) < CONFIG["max_position_embeddings"] - COUNT
+    assert len(prompt) < config.context - COUNT
     model = quantise(config, tensors, prompt)
     compiled = compile_model(model, CONFIGS["4x4"])
     session = Session(

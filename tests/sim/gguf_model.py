@@ -1,10 +1,12 @@
-"""Writes GGUF files of small models."""
+"""Writes GGUF files of small models, and checks that wrong ones are refused."""
 
 from dataclasses import replace
 
 import gguf
 import numpy as np
+import pytest
 
+from sim.compiler.checkpoint import CheckpointError, read_checkpoint
 from tests.sim import random_decoder
 from tests.sim.random_decoder import FAMILIES
 
@@ -199,3 +201,12 @@ def write_gguf(path, tensors, values=None, kinds=None):
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def refused(path, *parts):
+    """Check that a file is refused with the path, once, and all of ``parts`` in the message."""
+    with pytest.raises(CheckpointError) as info:
+        read_checkpoint(path)
+    for part in (path, *parts):
+        assert str(part) in str(info.value)
+    assert str(info.value).count(str(path)) == 1

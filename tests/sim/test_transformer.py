@@ -32,7 +32,8 @@ def test_logits_equal_plain_python_integers(config, seed):
 
 
 @pytest.mark.parametrize(
-    ("name", "more"), [("llama", {"up", "glu", "rope"}), ("qwen3", {"up", "glu"}), ("gpt2", set())]
+    ("name", "more"),
+    [("llama", {"up", "glu", "rope"}), ("qwen3", {"up", "glu", "rope"}), ("gpt2", set())],
 )
 def test_logits_equal_plain_python_integers_where_everything_saturates(name, more):
     model, _, tokens = quantised_decoder(FAMILIES[name], 3)
@@ -43,8 +44,15 @@ def test_logits_equal_plain_python_integers_where_everything_saturates(name, mor
         bias = np.arange(len(linear.multiplier), dtype=np.int32) * 100
         return replace(linear, shift2=max(0, linear.shift2 - 6), bias=bias)
 
+    def louder_norm(norm):
+        return None if norm is None else replace(norm, shift=norm.shift - 3)
+
     layers = tuple(
-        replace(layer, **{n: louder(getattr(layer, n)) for n in ("q", "k", "v", "gate", "up")})
+        replace(
+            layer,
+            **{n: louder(getattr(layer, n)) for n in ("q", "k", "v", "gate", "up")},
+            **{n: louder_norm(getattr(layer, n)) for n in ("q_norm", "k_norm")},
+        )
         for layer in model.layers
     )
     model = replace(model, layers=layers)

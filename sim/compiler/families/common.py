@@ -59,7 +59,7 @@ def read_common_config(options, *, context, kv_heads=None, head_dim=None, window
         kv_heads = heads
     kv_heads = options.size("num_key_value_heads", kv_heads)
     head_dim = options.size("head_dim", head_dim or dim // heads)
-    layers = options.size("num_hidden_layers")
+    layers = options.layers("num_hidden_layers")
     return DecoderConfig(
         **{
             "layers": layers,

@@ -31,7 +31,7 @@ def _read_config(options):
     dim, heads = options.size("n_embd"), options.size("n_head")
     if dim % heads:
         raise ValueError(f"n_head must divide n_embd ({dim}), not {heads}")
-    layers, head_dim = options.size("n_layer"), dim // heads
+    layers, head_dim = options.layers("n_layer"), dim // heads
     return DecoderConfig(
         layers=layers,
         dim=dim,

@@ -18,7 +18,7 @@ def _read_config(options):
     window = 0
     if options.get("sliding_window") is not None or not options.has("sliding_window"):
         window = options.size("sliding_window", USUAL_WINDOW)
-    layers = options.size("num_hidden_layers")
+    layers = options.layers("num_hidden_layers")
     return read_common_config(
         options, kv_heads=8, context=131072, windows=read_windows(options, layers, window)
     )

@@ -52,6 +52,10 @@ UNSUPPORTED = {
     "pruned_heads": (({},), "taking heads out"),
 }
 
+#: More than any model has; a damaged file shall not fill the memory.
+LARGEST_SIZE = 1 << 24
+MOST_LAYERS = 1 << 10
+
 
 class Options:
     """What a ``config.json`` says; null is like a key that is not there.
@@ -78,14 +82,20 @@ class Options:
         """Tell whether a key is there, if only with null."""
         return key in self._values
 
-    def size(self, key, default=None):
+    def size(self, key, default=None, largest=LARGEST_SIZE):
         """Return a positive integer; without a default it must be there."""
         value = self.get(key, default)
         if value is None:
             raise ValueError(f"config.json must have {key}")
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{key} must be a positive integer, not {value!r}")
+        if value > largest:
+            raise ValueError(f"{key} must be at most {largest}, not {value}")
         return value
+
+    def layers(self, key):
+        """Return the number of layers, which must be there."""
+        return self.size(key, largest=MOST_LAYERS)
 
     def number(self, key, default):
         """Return a positive finite number as a float."""

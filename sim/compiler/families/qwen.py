@@ -20,7 +20,7 @@ def _read_config(options, **choices):
     first = options.get("max_window_layers", 28)
     if not isinstance(first, int) or isinstance(first, bool) or first < 0:
         raise ValueError(f"max_window_layers must be an integer from 0 on, not {first!r}")
-    layers = options.size("num_hidden_layers")
+    layers = options.layers("num_hidden_layers")
     windows = read_windows(options, layers, window, first, mixed=True)
     return read_common_config(options, kv_heads=32, context=32768, windows=windows, **choices)
 
