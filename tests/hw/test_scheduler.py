@@ -1,4 +1,4 @@
-"""Tests of `hw.scheduler`, with `hw.admission` and `hw.page_owners` in it."""
+"""Tests of `hw.scheduler`, with `hw.admission`, `hw.pass_planner` and `hw.pass_rows` in it."""
 
 import pytest
 
@@ -8,12 +8,12 @@ from tests.hw.chips import CHIPS
 from tests.support.runner import run_bench
 
 
-@pytest.mark.parametrize("chip", ["4x4", "16x16"])
-def test_scheduler(chip):
-    config = CHIPS[chip] | {"max_seqs": {"4x4": 3, "16x16": 8}[chip], "kv_pages": 128}
+@pytest.mark.parametrize(("chip", "max_seqs", "seeds"), [("4x4", 3, 6), ("16x16", 8, 1)])
+def test_scheduler(chip, max_seqs, seeds):
+    config = CHIPS[chip] | {"max_seqs": max_seqs, "kv_pages": 128}
     run_bench(
         Scheduler(ArchConfig(**config)),
         "tests.hw.bench_scheduler",
         name=f"scheduler_{chip}",
-        params={"config": config},
+        params={"config": config, "seeds": seeds},
     )
