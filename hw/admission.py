@@ -38,7 +38,10 @@ class Admission(wiring.Component):
         Give back the pages of ``slot``. ``slot`` must hold while ``busy``, as must ``addr``.
     addr, slot : In
     kv_base, page_bytes, kv_pages, context : In(32)
-        First byte of the KV region, bytes of a page, pages of the region; positions of a sequence.
+        Registers: first byte of the KV region, bytes of a page, pages of the region; positions of a
+        sequence.
+    host_base, host_limit : In(32)
+        Registers: where prompts and page tables must lie.
     o_fetch, i_word : to `Fetcher`.
     table_en, table_slot, table_index, table_page : Out
         Write the page table: address of a page.
@@ -50,6 +53,9 @@ class Admission(wiring.Component):
         High with the strobes already.
     """
 
+    #: Registers that this unit looks at.
+    REGISTERS = ("kv_base", "page_bytes", "kv_pages", "context", "host_base", "host_limit")
+
     def __init__(self, config):
         self.config = config
         slot = range(config.max_seqs)
@@ -59,10 +65,7 @@ class Admission(wiring.Component):
             "release": In(1),
             "addr": In(32),
             "slot": In(slot),
-            "kv_base": In(32),
-            "page_bytes": In(32),
-            "kv_pages": In(32),
-            "context": In(32),
+            **{name: In(32) for name in self.REGISTERS},
             "o_fetch": Out(stream.Signature(fetch_layout())),
             "i_word": In(stream.Signature(32)),
             "table_en": Out(1),
@@ -108,6 +111,10 @@ class Admission(wiring.Component):
             write.data.eq(self.i_word.payload),
             read.addr.eq(write.addr),
         ]
+
+        def outside_host(addr, words):
+            end = addr + (words << 2)
+            return addr[:2].any() | (addr < self.host_base) | (end > self.host_limit)
 
         def refuse(cause, detail, then="IDLE"):
             m.d.sync += [
@@ -164,11 +171,18 @@ class Admission(wiring.Component):
                     # What is only read would be written.
                     refuse("bad_request", request.shared_pages)
             with m.State("CHECK_END"):
-                m.next = "ASK_TABLE"
+                m.next = "CHECK_PLACES"
                 with m.If((end > cfg.max_context) | (end > self.context)):
                     refuse("too_long", end[:32])
                 with m.Elif(end > request.page_count << page_bits):
                     refuse("page_miss", end[:32] - 1)
+            with m.State("CHECK_PLACES"):
+                # Elsewhere the memory controller would stop the chip.
+                m.next = "ASK_TABLE"
+                with m.If(outside_host(request.prompt_addr, request.prompt_len)):
+                    refuse("bad_request", request.prompt_addr)
+                with m.Elif(outside_host(request.page_table_addr, request.page_count)):
+                    refuse("bad_request", request.page_table_addr)
 
             # Its page table.
             with m.State("ASK_TABLE"):

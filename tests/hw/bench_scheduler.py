@@ -5,19 +5,17 @@ import random
 import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from hw.admission import request_layout
 from hw.event_writer import event_layout
 from hw.jobs import segment_layout
 from hw.scheduler import Scheduler
 from hw.spec.config import ArchConfig
 from hw.spec.csr import ERRORS
-from hw.spec.requests import EVENT_BYTES, EVENT_KINDS, REQUEST, REQUEST_BYTES, encode_request
+from hw.spec.requests import EVENT_BYTES, EVENT_KINDS, REQUEST_BYTES, encode_request
 from tests.hw.slow_scheduler import SlowScheduler
 from tests.support.bench import (
     STALLS,
     collects,
     obeys_rules,
-    pack,
     params,
     sends,
     start,
@@ -26,13 +24,16 @@ from tests.support.bench import (
 )
 
 CONFIG = ArchConfig(**params()["config"])
+SEEDS = params()["seeds"]
 FETCH = Scheduler(CONFIG).o_fetch.payload.shape()
 TOP = (1 << 32) - 1
 KV_BASE, PAGE_BYTES = 0x4000_0000, 0x1000
 REQUESTS, PROMPTS, TABLES, EVENTS = 0x1_0000, 0x10_0000, 0x20_0000, 0x30_0000
+HOST_LIMIT = 0x31_0000
 RING, VOCAB = 32, 500
 CONTEXT = CONFIG.max_context - 5
 NO_EOS = TOP
+MOST_PAGES = list(range(8, 8 + CONFIG.max_pages))
 
 
 class Surroundings:
@@ -53,11 +54,13 @@ class Surroundings:
             "kv_base": KV_BASE,
             "page_bytes": PAGE_BYTES,
             "kv_pages": CONFIG.kv_pages,
+            "host_base": REQUESTS,
+            "host_limit": HOST_LIMIT,
             "vocab": VOCAB,
             "context": CONTEXT,
             "max_prefill": 0,
         } | registers
-        names = ("kv_base", "page_bytes", "kv_pages", "vocab", "context", "max_prefill")
+        names = SlowScheduler.REGISTERS
         self.model = SlowScheduler(CONFIG, **{name: self.registers[name] for name in names})
         self.memory, self.requests, self.table = {}, [], {}
         self.taken = 0
@@ -249,7 +252,7 @@ def pages_for(rng, free, positions):
 
 
 @cocotb.test()
-@cocotb.parametrize(stall=list(STALLS), seed=range(6))
+@cocotb.parametrize(stall=list(STALLS), seed=range(SEEDS))
 async def many_requests_share_passes_as_slow_code_says(dut, stall, seed):
     """Random prompts and limits, more requests than slots; they come in bunches."""
     print(f"seed {seed}")
@@ -296,16 +299,21 @@ async def many_requests_share_passes_as_slow_code_says(dut, stall, seed):
             (2 * TOP) % (1 << 32),
         ),
         (
-        {"start_pos": CONTEXT, "prompt_len": 1, "pages": list(range(8, 8 + CONFIG.max_pages))},
-        "too_long",
-        CONTEXT + 1,
-    ),
-    (
-        {"start_pos": CONTEXT - 1, "prompt_len": 1, "pages": list(range(8, 8 + CONFIG.max_pages))},
-        "too_long",
-        CONTEXT,
-    ),
-    ({"prompt_len": CONFIG.page_len + 1}, "page_miss", CONFIG.page_len),
+            {"start_pos": CONTEXT, "prompt_len": 1, "pages": MOST_PAGES},
+            "too_long",
+            CONTEXT + 1,
+        ),
+        (
+            {"start_pos": CONTEXT - 1, "prompt_len": 1, "pages": MOST_PAGES},
+            "too_long",
+            CONTEXT,
+        ),
+        ({"prompt_len": CONFIG.page_len + 1}, "page_miss", CONFIG.page_len),
+        *(
+            ({field: addr, "pages": [8, 9], "prompt_len": 2}, "bad_request", addr)
+            for field in ("prompt_addr", "page_table_addr")
+            for addr in (0, REQUESTS - 8, PROMPTS + 1, PROMPTS + 2, HOST_LIMIT - 4, TOP - 3)
+        ),
         ({"pages": [CONFIG.kv_pages]}, "bad_page", CONFIG.kv_pages),
         ({"pages": [TOP]}, "bad_page", TOP),
         ({"pages": [3, 3]}, "bad_page", 3),
@@ -336,6 +344,17 @@ async def a_bad_request_ends_alone(dut, changes):
 
 
 @cocotb.test()
+async def prompts_and_tables_reach_the_end_of_their_region(dut):
+    around = Surroundings(dut, random.Random(7), "never", requests_written=3)
+    around.add(prompt_addr=HOST_LIMIT - 8, prompt_len=2)
+    around.add(page_table_addr=HOST_LIMIT - 16, pages=[8, 9])
+    around.add(page_table_addr=REQUESTS + 3 * REQUEST_BYTES)
+    await around.begin()
+    await around.ends()
+    assert [e["kind"] for e in around.events if e["kind"] != "token"] == ["end"] * 3
+
+
+@cocotb.test()
 async def pages_are_shared_by_readers_and_by_nobody_else(dut):
     around = Surroundings(dut, random.Random(6), "at_random", requests_written=6)
     length = CONFIG.page_len
@@ -356,7 +375,7 @@ async def pages_are_shared_by_readers_and_by_nobody_else(dut):
 
 
 @cocotb.test()
-@cocotb.parametrize(seed=range(8))
+@cocotb.parametrize(seed=range(SEEDS + 2))
 async def a_request_is_withdrawn_and_the_others_go_on(dut, seed):
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -406,14 +425,3 @@ async def rings_that_are_no_power_of_two_are_refused(dut, name, length):
         await RisingEdge(dut.clk)
     assert int(dut.error_cause.value) == ERRORS["bad_request"]
     assert int(dut.error_addr.value) == length
-
-
-@cocotb.test()
-async def requests_hold_what_their_fields_say(dut):
-    """The layout is that of `hw.spec.requests`, to the bit."""
-    await start(dut)
-    values = {
-        name: (0x9E3779B9 * (n + 1)) % (1 << width) for n, (name, width) in enumerate(REQUEST)
-    }
-    raw = int.from_bytes(encode_request(**values), "little")
-    assert raw == pack(request_layout(), values)

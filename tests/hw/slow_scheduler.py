@@ -8,8 +8,18 @@ __all__ = ["SlowScheduler"]
 class SlowScheduler:
     """Slots, pages and plans; `plan` gives a pass, `finish` what it brings."""
 
-    def __init__(self, config, *, kv_base, page_bytes, kv_pages, vocab, context, max_prefill):
+    #: Registers that matter.
+    REGISTERS = (
+        "kv_base", "page_bytes", "kv_pages", "host_base", "host_limit", "vocab", "context",
+        "max_prefill",
+    )  # fmt: skip
+
+    def __init__(
+        self, config, *, kv_base, page_bytes, kv_pages, host_base, host_limit, vocab, context,
+        max_prefill,
+    ):  # fmt: skip
         self.config = config
+        self.host_base, self.host_limit = host_base, host_limit
         self.kv_base, self.page_bytes, self.kv_pages = kv_base, page_bytes, kv_pages
         self.vocab = vocab
         self.context = min(context, config.max_context)
@@ -82,6 +92,10 @@ class SlowScheduler:
             return refuse("too_long", end % (1 << 32))
         if end > run["limit"]:
             return refuse("page_miss", end - 1)
+        for what, words in (("prompt", request["prompt_len"]), ("page_table", len(pages))):
+            addr = request[f"{what}_addr"]
+            if addr % 4 or addr < self.host_base or addr + 4 * words > self.host_limit:
+                return refuse("bad_request", addr)
         for index, page in enumerate(pages):
             writers, readers = self.users(page)
             shared = index < request["shared_pages"]
