@@ -20,7 +20,8 @@ class PageOwners(wiring.Component):
         Forget all users.
     claim, release : In(1)
         Add, or take away, a user of ``page``; ``shared``: one that only reads. Only while not
-        ``busy``, and released only what was claimed. The two fields must hold while ``busy``.
+        ``busy``, and released only what was claimed; each slot claims `max_pages` times at most.
+        The two fields must hold while ``busy``.
     page, shared : In
     refused : Out(1)
         With the last cycle of a claim's ``busy``: the page has users that do not allow one more,
@@ -47,7 +48,9 @@ class PageOwners(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        users = data.StructLayout({"writer": 1, "readers": range(self.config.max_seqs + 1)})
+        # A request may name a page more than once.
+        most = self.config.max_seqs * self.config.max_pages
+        users = data.StructLayout({"writer": 1, "readers": range(most + 1)})
         m.submodules.pages = pages = memory.Memory(shape=users, depth=self.config.kv_pages, init=[])
         write, read = pages.write_port(), pages.read_port()
         index = Signal(range(self.config.kv_pages))
