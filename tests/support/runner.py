@@ -101,4 +101,5 @@ def run_bench(dut, bench, *, name=None, params=None, timeout=600):
 def _ports(text, direction):
     start = re.search(r"^module dut\b", text, re.M).start()
     end = text.index("endmodule", start)
-    return re.findall(rf"^  {direction} (?:\[[^]]*\] )?(\S+?) ?;", text[start:end], re.M)
+    # Verilog's keywords are escaped; Verilator knows their signals by the plain name.
+    return re.findall(rf"^  {direction} (?:\[[^]]*\] )?\\?(\S+?) ?;", text[start:end], re.M)
