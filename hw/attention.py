@@ -14,9 +14,10 @@ __all__ = ["Attention"]
 class Attention(wiring.Component):
     """Run an attention operator: for each KV head, q . K, softmax, p . V on the one array.
 
-    The sequences of a pass come one after the other. All query heads of a KV head go through together if they fit ``max_rows`` rows, so that K and V
-    are read once; otherwise one query head at a time. Blocks of positions before those that the
-    first row sees are left out. Computes ``sim.golden.attention``.
+    The sequences of a pass come one after the other. All query heads of a KV head go through
+    together if they fit ``max_rows`` rows, so that K and V are read once; otherwise one query head
+    at a time. Blocks of positions before those that a sequence's first row sees are left out.
+    Computes ``sim.golden.attention``.
 
     Parameters
     ----------

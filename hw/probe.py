@@ -16,8 +16,8 @@ def probe_signature(config):
 
     ``block``: a block as the activation memory stores it, ``index`` its place in the row.
     ``residual``: a beat as it is stored. ``key_value``: a block appended to the cache, ``index`` =
-    is_value << 12 | head << 4 | block. ``logits``: a beat of logits. ``place``: where a row of the next
-    pass belongs: position, and request << 32. The last one of a row counts.
+    is_value << 12 | head << 4 | block. ``logits``: a beat of logits. ``place``: where a row of the
+    next pass belongs: position, and request << 32. The last one of a row counts.
     """
     block = BLOCK_LEN * ACT_WIDTH + EXP_WIDTH
     beat = config.lanes * RESIDUAL_WIDTH

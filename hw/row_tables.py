@@ -36,7 +36,8 @@ class RowTables(wiring.Component):
     rows : In
         Rows of the pass.
     row, position, token : Out, In, In(32)
-        Position and token of a row, one cycle later. What is not below the word's ``valid`` is no token.
+        Position and token of a row, one cycle after its number. A token, or of a table of positions
+        a position, must be below the word's ``valid``.
     o_descriptor : Out(stream of descriptor_layout)
     issuing : Out(1)
         Descriptors are yet to come.
