@@ -113,12 +113,15 @@ def compile_model(model, config, *, context=None, page_count=None, image_base=0)
 
     shape = model.shape
     size = layout.page_bytes(config, shape.head_dim // BLOCK_LEN, shape.kv_heads, shape.layers)
+    sequence_pages = -(-context // config.page_len)
     memory_map = MemoryMap(
         image_base=image_base,
         image_bytes=offset,
         page_bytes=round_up(size, REGION_BYTES),
-        page_count=-(-context // config.page_len) if page_count is None else page_count,
+        page_count=sequence_pages if page_count is None else page_count,
+        sequence_pages=sequence_pages,
         context=context,
+        vocab=shape.vocab,
     )
     program = tuple(
         _encode(op_id, step, addr)

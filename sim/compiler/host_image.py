@@ -1,25 +1,16 @@
 """What a host reads and writes in the chip's memory while the chip is there."""
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 
 from hw.spec import layout
-from hw.spec.csr import RING_ENTRY_BYTES
 from hw.spec.formats import BLOCK_LEN
+from hw.spec.requests import EVENT_BYTES, REQUEST_BYTES, decode_event, encode_request
 from sim.compiler.kv_page import HeadCache, pack_head, unpack_head
-from sim.compiler.memory_map import TOKEN_BYTES
+from sim.compiler.memory_map import EVENTS, REQUESTS, TOKEN_BYTES
 
-__all__ = ["HostImage", "RingEntry"]
-
-
-@dataclass(frozen=True)
-class RingEntry:
-    """A token that the chip wrote, its position, and the cycle in which it was written."""
-
-    token: int
-    position: int
-    cycle: int
+__all__ = ["HostImage"]
 
 
 class HostImage:
@@ -43,8 +34,8 @@ class HostImage:
         self.memory = memory
         self.map = compiled.memory_map
 
-    def write_prompt(self, tokens):
-        """Write the prompt.
+    def write_prompt(self, place, tokens):
+        """Write the prompt of a place; return its address.
 
         Raises
         ------
@@ -57,30 +48,41 @@ class HostImage:
         for token in tokens:
             if not 0 <= token < vocab:
                 raise ValueError(f"a token must be 0 to {vocab - 1}, not {token!r}")
-        self._write_words(self.map.prompt_addr, tokens)
+        return self._write_words(self.map.prompt_addr(place), tokens)
 
-    def write_page_table(self, pages=None):
-        """Write the addresses of ``pages``, by default all in order; return how many they are."""
-        pages = range(self.map.page_count) if pages is None else pages
-        if len(pages) > self.map.page_count:
-            raise ValueError(
-                f"the page table has room for {self.map.page_count} pages, not {len(pages)}"
-            )
-        self._write_words(self.map.page_table_addr, [self.map.page_addr(page) for page in pages])
-        return len(pages)
+    def write_page_table(self, place, pages):
+        """Write the page table of a place, numbers of pages; return its address.
 
-    def read_ring(self, start, stop):
-        """Return entries ``start`` to ``stop`` (not included), counted from the first written."""
-        if stop - start > self.map.ring_len:
-            raise ValueError(f"the ring holds {self.map.ring_len} entries, not {stop - start}")
-        entries = []
-        for index in range(start, stop):
-            at = self.map.offset(self.map.ring_addr)
-            at += index % self.map.ring_len * RING_ENTRY_BYTES
-            raw = self.memory[at : at + RING_ENTRY_BYTES].tobytes()
-            parts = (raw[:4], raw[4:8], raw[8:16])
-            entries.append(RingEntry(*(int.from_bytes(part, "little") for part in parts)))
-        return entries
+        Raises
+        ------
+        ValueError
+            More pages than a sequence may have, or one that is not in the KV region.
+        """
+        most = self.map.sequence_pages
+        if len(pages) > most:
+            raise ValueError(f"the page table has room for {most} pages, not {len(pages)}")
+        for page in pages:
+            self.map.page_addr(page)
+        return self._write_words(self.map.page_table_addr(place), pages)
+
+    def write_request(self, number, **values):
+        """Write request ``number`` since the start into the ring; return its address.
+
+        Parameters and errors as for `encode_request`.
+        """
+        addr = self.map.request_ring_addr + number % REQUESTS * REQUEST_BYTES
+        start = self.map.offset(addr)
+        raw = encode_request(**values)
+        self.memory[start : start + REQUEST_BYTES] = np.frombuffer(raw, np.uint8)
+        return addr
+
+    def read_events(self, start, stop):
+        """Return events ``start`` to ``stop`` (not included), counted from the chip's start."""
+        if stop - start > EVENTS:
+            raise ValueError(f"the ring holds {EVENTS} events, not {stop - start}")
+        ring = self.map.offset(self.map.event_ring_addr)
+        places = (ring + number % EVENTS * EVENT_BYTES for number in range(start, stop))
+        return [decode_event(self.memory[at : at + EVENT_BYTES].tobytes()) for at in places]
 
     def read_head(self, page, layer, head):
         """Return the `HeadCache` of one page, layer and KV head."""
@@ -135,3 +137,4 @@ class HostImage:
         data = np.asarray(values, dtype=f"<u{TOKEN_BYTES}").view(np.uint8)
         start = self.map.offset(addr)
         self.memory[start : start + len(data)] = data
+        return addr

@@ -2,14 +2,24 @@
 
 from dataclasses import dataclass
 
-from hw.spec.csr import RING_ENTRY_BYTES
+from hw.spec.requests import EVENT_BYTES, REQUEST_BYTES
 from sim.compiler.error import CompileError
 
-__all__ = ["ALIGN_BYTES", "REGION_BYTES", "TOKEN_BYTES", "MemoryMap", "round_up"]
+__all__ = [
+    "ALIGN_BYTES",
+    "EVENTS",
+    "REGION_BYTES",
+    "REQUESTS",
+    "TOKEN_BYTES",
+    "MemoryMap",
+    "round_up",
+]
 
 ALIGN_BYTES = 64  #: of every piece: a multiple of every configuration's ``align_bytes``
 REGION_BYTES = 4096  #: regions and pages start at multiples of this; no AXI burst crosses one
 TOKEN_BYTES = 4  #: a prompt's token, and a page table's entry
+REQUESTS = 32  #: entries of the ring of requests, and requests that may be outstanding
+EVENTS = 256  #: entries of the ring of events
 ADDRESS_LIMIT = 1 << 32
 
 
@@ -22,6 +32,9 @@ def round_up(value, multiple):
 class MemoryMap:
     """Addresses of the three regions: image, KV cache, host. All in bytes.
 
+    The host region holds the rings of requests and of events, then for each of `REQUESTS` places a
+    prompt and a page table.
+
     Parameters
     ----------
     image_base, image_bytes : int
@@ -30,15 +43,21 @@ class MemoryMap:
         Distance between two pages of the KV cache.
     page_count : int
         Pages of the KV region.
+    sequence_pages : int
+        Pages of one sequence: what its page table has room for.
     context : int
-        Positions of one sequence: what the prompt, and the token ring, have room for.
+        Positions of one sequence: what its prompt has room for.
+    vocab : int
+        Tokens of a prompt are below this.
     """
 
     image_base: int
     image_bytes: int
     page_bytes: int
     page_count: int
+    sequence_pages: int
     context: int
+    vocab: int
 
     def __post_init__(self):
         if self.image_base % REGION_BYTES:
@@ -78,29 +97,41 @@ class MemoryMap:
         return self.kv_limit
 
     @property
-    def prompt_addr(self):
-        """Address of the prompt, which has room for ``context`` tokens."""
+    def request_ring_addr(self):
+        """Address of the ring of requests."""
         return self.host_base
 
     @property
-    def page_table_addr(self):
-        """Address of the page table, which has room for ``page_count`` entries."""
-        return self.prompt_addr + round_up(self.context * TOKEN_BYTES, ALIGN_BYTES)
+    def event_ring_addr(self):
+        """Address of the ring of events."""
+        return self.request_ring_addr + REQUESTS * REQUEST_BYTES
 
     @property
-    def ring_addr(self):
-        """Address of the token ring."""
-        return self.page_table_addr + round_up(self.page_count * TOKEN_BYTES, ALIGN_BYTES)
+    def _places_addr(self):
+        return self.event_ring_addr + EVENTS * EVENT_BYTES
 
     @property
-    def ring_len(self):
-        """Entries of the token ring: a power of two, at least ``context``."""
-        return 1 << (self.context - 1).bit_length()
+    def _prompt_bytes(self):
+        return round_up(self.context * TOKEN_BYTES, ALIGN_BYTES)
+
+    @property
+    def _place_bytes(self):
+        return self._prompt_bytes + round_up(self.sequence_pages * TOKEN_BYTES, ALIGN_BYTES)
+
+    def prompt_addr(self, place):
+        """Return the address of a place's prompt, which has room for ``context`` tokens."""
+        if not 0 <= place < REQUESTS:
+            raise ValueError(f"place must be 0 to {REQUESTS - 1}, not {place!r}")
+        return self._places_addr + place * self._place_bytes
+
+    def page_table_addr(self, place):
+        """Return the address of a place's page table of ``sequence_pages`` entries."""
+        return self.prompt_addr(place) + self._prompt_bytes
 
     @property
     def host_limit(self):
         """First byte after the host region, and after the memory."""
-        return round_up(self.ring_addr + self.ring_len * RING_ENTRY_BYTES, REGION_BYTES)
+        return round_up(self._places_addr + REQUESTS * self._place_bytes, REGION_BYTES)
 
     @property
     def size_bytes(self):
@@ -120,7 +151,11 @@ class MemoryMap:
     def registers(self):
         """Return the values of the registers that describe this map, by name."""
         names = (
-            "program_addr", "prompt_addr", "page_table_addr", "image_base", "image_limit",
-            "kv_base", "kv_limit", "host_base", "host_limit", "ring_addr", "ring_len",
+            "program_addr", "image_base", "image_limit", "kv_base", "kv_limit", "host_base",
+            "host_limit", "request_ring_addr", "event_ring_addr", "page_bytes", "vocab", "context",
         )  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {
+            "request_ring_len": REQUESTS,
+            "event_ring_len": EVENTS,
+            "kv_pages": self.page_count,
+        }

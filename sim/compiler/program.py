@@ -180,9 +180,9 @@ def build_program(model, config, *, context):
         steps.insert(1, learned)
     for index, layer in enumerate(model.layers):
         steps += layer_steps(index, layer)
-    steps.append(norm("final norm", model.final_norm, last_row=1, emit_only=1))
+    steps.append(norm("final norm", model.final_norm, emit_rows=1, emit_only=1))
     steps.append(
-        linear("logits", "logits", (model.head,), "h", valid=shape.vocab, one_row=1, emit_only=1)
+        linear("logits", "logits", (model.head,), "h", valid=shape.vocab, emit_rows=1, emit_only=1)
     )
     steps.append(Step("end", "end", {}))
     return steps
