@@ -1,71 +1,43 @@
 """The driver: everything a host does with a chip, whatever is in between."""
 
-from hw.spec.csr import (
-    CONTROL,
-    COUNTERS,
-    ID_VALUE,
-    IRQ,
-    REGISTERS,
-    RING_ENTRY_BYTES,
-    STATUS,
-    VERSION_VALUE,
-    counter_offset,
-)
+from dataclasses import dataclass
+
+from hw.spec.csr import CONTROL, IRQ, STATUS
+from hw.spec.requests import EVENT_BYTES, REQUEST_BYTES
 from sim.compiler.host_image import HostImage
-from sim.compiler.memory_map import TOKEN_BYTES
-from sim.device.error import ChipError, DeviceError
+from sim.compiler.memory_map import EVENTS, REQUESTS, TOKEN_BYTES
+from sim.device.error import DeviceError, RequestFailed
+from sim.device.pages import PageAllocator
+from sim.device.registers import Registers
+from sim.device.request import NO_EOS, Prefix, place_request
 
-__all__ = ["NO_EOS", "WATCHDOG_CYCLES", "Device", "check_request", "config_words"]
+__all__ = ["WATCHDOG_CYCLES", "Device"]
 
-NO_EOS = 0xFFFFFFFF  #: ``eos_token`` that no token equals
 WATCHDOG_CYCLES = 100_000  #: by default
-_COMPATIBLE = 0xFFFF_0000  # major and minor version
 
 
-def config_words(config):
-    """Return the configuration registers of a chip built for ``config``, by name."""
-    return {
-        "config0": (config.rows | config.cols << 8 | config.lanes << 16 | config.port_bytes << 24),
-        "config1": config.max_rows | config.max_dim << 16,
-        "config2": config.max_context | config.page_len << 16,
-        "config3": config.act_blocks | config.max_head_dim << 16,
-    }
+@dataclass(frozen=True)
+class _Outstanding:
+    """A request without its last event.
 
-
-def check_request(prompt, max_tokens, *, vocab, context):
-    """Refuse a request that a chip could not run to its end.
-
-    Raises
-    ------
-    ValueError
-        An empty prompt, a token outside the vocabulary, no tokens to write, or more positions than
-        the context has. It says what is allowed.
+    Members
+    -------
+    place : int
+        Where its prompt and page table lie.
+    pages, owned : tuple
+        Its page table; pages to be freed after it.
+    fields : dict
+        Of `hw.spec.requests.REQUEST`.
     """
-    if not len(prompt):
-        raise ValueError("the prompt must have at least one token")
-    for index, token in enumerate(prompt):
-        if not 0 <= token < vocab:
-            raise ValueError(
-                f"token {index} of the prompt must be 0 to {vocab - 1} (the vocabulary), "
-                f"not {token}"
-            )
-    if max_tokens < 1:
-        raise ValueError(f"the number of tokens to write must be at least 1, not {max_tokens}")
-    if len(prompt) > context:
-        raise ValueError(
-            f"the prompt has {len(prompt)} tokens, and the context has room for {context}"
-        )
-    # The last token written is never fed back.
-    most = context - len(prompt) + 1
-    if max_tokens > most:
-        raise ValueError(
-            f"the number of tokens to write must be at most {most} after a prompt of "
-            f"{len(prompt)} tokens (the context has {context} positions), not {max_tokens}"
-        )
+
+    place: int
+    pages: tuple
+    owned: tuple
+    fields: dict
 
 
-class Device:
-    """A chip with a compiled model.
+class Device(Registers):
+    """A chip with a compiled model. One task at a time may use it.
 
     Parameters
     ----------
@@ -73,46 +45,25 @@ class Device:
         The way to the chip.
     compiled : CompiledModel
         What its memory holds, or will hold after `load`.
+
+    Attributes
+    ----------
+    pages : PageAllocator
+        Of the KV region.
     """
 
     def __init__(self, transport, compiled):
-        self.transport = transport
-        self.compiled = compiled
+        super().__init__(transport, compiled)
         self.host = HostImage(compiled, transport.memory)
-        self._read_until = 0
-
-    async def register(self, name):
-        """Return a register."""
-        return await self.transport.read(REGISTERS[name].offset)
-
-    async def set_register(self, name, value):
-        """Write a register."""
-        await self.transport.write(REGISTERS[name].offset, value)
-
-    async def check(self):
-        """Check that a chip is there, and that the model was compiled for its configuration.
-
-        Raises
-        ------
-        DeviceError
-            Naming the register, what it reads, and what was expected.
-        """
-        found = await self.register("id")
-        if found != ID_VALUE:
-            raise DeviceError(f"no Serrano chip: id reads {found:#010x}, not {ID_VALUE:#010x}")
-        found = await self.register("version")
-        if found & _COMPATIBLE != VERSION_VALUE & _COMPATIBLE:
-            raise DeviceError(
-                f"the chip's version reads {found:#010x}, "
-                f"and this driver knows {VERSION_VALUE:#010x}"
-            )
-        for name, expected in config_words(self.compiled.config).items():
-            found = await self.register(name)
-            if found != expected:
-                raise DeviceError(
-                    f"the model was compiled for another configuration: {name} reads "
-                    f"{found:#010x}, not {expected:#010x} ({REGISTERS[name].doc})"
-                )
+        self.pages = PageAllocator(min(compiled.memory_map.page_count, compiled.config.kv_pages))
+        self._next_id = 0
+        self._outstanding = {}  # by request id
+        self._places = list(range(REQUESTS))  # that are free
+        self._queue = []  # requests in the ring since the last start, or for the next
+        self._withdrawn = []  # requests to cancel; the chip knows of the first
+        self._running = False
+        self._max_prefill = 0
+        self._read_until = 0  # events
 
     async def load(self):
         """Write program, weights and tables into the chip's memory, then `attach`."""
@@ -127,21 +78,20 @@ class Device:
             await self.set_register(name, value)
         await self.set_register("watchdog", WATCHDOG_CYCLES)
 
-    async def start(self, prompt, max_tokens, **options):
-        """Start a request; its tokens come from `tokens`. Parameters and errors as for `prepare`.
+    async def submit(
+        self,
+        prompt,
+        max_tokens,
+        *,
+        eos_token=None,
+        pages=None,
+        start_pos=0,
+        shared_pages=0,
+        prefix=None,
+    ):
+        """Hand a request to the chip, or to the next `start`; return its id.
 
-        Raises
-        ------
-        DeviceError
-            A run is still on.
-        """
-        if await self.register("status") & 1 << STATUS["busy"]:
-            raise DeviceError("the chip is busy: wait for the end of the run, or stop it")
-        await self.prepare(prompt, max_tokens, **options)
-        await self.start_as_set()
-
-    async def prepare(self, prompt, max_tokens, *, eos_token=None, max_prefill=0, pages=None):
-        """Write a request into memory and registers.
+        A chip that runs takes it between two passes.
 
         Parameters
         ----------
@@ -151,104 +101,270 @@ class Device:
             Tokens to write at most.
         eos_token : int
             Token that ends the sequence.
-        max_prefill : int
-            Rows of a pass over the prompt at most; 0 for what the chip has.
         pages : sequence of int
-            Pages of the KV region for this sequence; by default all.
+            Pages of the KV region, if the caller looks after them; by default as many as the
+            request needs are taken from ``pages`` of the device, until its last event.
+        start_pos, shared_pages : int
+            Only with ``pages``: position of the first token, as the pages hold what is before it,
+            and how many of the first pages are only read.
+        prefix : Prefix
+            What the prompt begins with: only what follows its pages is computed.
 
         Raises
         ------
         ValueError
-            See `check_request`; also too few pages.
+            See `place_request`.
+        DeviceError
+            Too many requests are outstanding, or too few pages free.
         """
-        memory_map, config = self.compiled.memory_map, self.compiled.config
-        vocab = self.compiled.shape.vocab
-        check_request(prompt, max_tokens, vocab=vocab, context=memory_map.context)
-        pages = range(memory_map.page_count) if pages is None else pages
-        needed = len(prompt) + max_tokens - 1
-        if needed > len(pages) * config.page_len:
-            raise ValueError(
-                f"the request needs {-(-needed // config.page_len)} pages of {config.page_len} "
-                f"positions, and {len(pages)} were given"
-            )
-        self.host.write_prompt(prompt)
-        page_count = self.host.write_page_table(pages)
-        await self._push(memory_map.prompt_addr, len(prompt) * TOKEN_BYTES)
-        await self._push(memory_map.page_table_addr, page_count * TOKEN_BYTES)
-        values = {
-            "prompt_len": len(prompt),
-            "max_tokens": max_tokens,
-            "eos_token": NO_EOS if eos_token is None else eos_token,
-            "start_pos": 0,
-            "page_count": page_count,
-            "max_prefill": max_prefill,
-        }
-        for name, value in values.items():
-            await self.set_register(name, value)
+        self._check_place()
+        placed = place_request(
+            self.compiled,
+            prompt,
+            max_tokens,
+            pages=pages,
+            start_pos=start_pos,
+            shared_pages=shared_pages,
+            prefix=prefix,
+        )
+        owned = ()
+        if pages is None:
+            owned = pages = (*placed.shared, *self.pages.allocate(placed.own_count))
+            self.pages.share(placed.shared)
+        return await self._submit(
+            placed.prompt,
+            pages,
+            owned,
+            max_tokens=max_tokens,
+            eos_token=NO_EOS if eos_token is None else eos_token,
+            start_pos=placed.start_pos,
+            shared_pages=placed.shared_pages,
+        )
 
-    async def start_as_set(self):
-        """Start what the registers say, unchecked."""
-        every = sum(1 << bit for bit in IRQ.values())
-        await self.set_register("irq_status", every)
-        await self.set_register("irq_enable", every)
-        self._read_until = 0
-        await self.set_register("control", 1 << CONTROL["start"])
+    async def submit_unchecked(self, prompt, pages, **fields):
+        """Hand over a request whose ``fields`` of `hw.spec.requests.REQUEST` are as given.
+
+        What is not given follows from ``prompt`` and ``pages``, and is one token to write.
+        """
+        self._check_place()
+        return await self._submit(prompt, pages, (), **fields)
+
+    def pages_of(self, request_id):
+        """Return the page table of a request that is outstanding: numbers of pages."""
+        return self._outstanding[request_id].pages
+
+    def fields_of(self, request_id):
+        """Return the fields of a request that is outstanding, as `hw.spec.requests.REQUEST`."""
+        return self._outstanding[request_id].fields
+
+    async def start(self, *, max_prefill=0):
+        """Start the chip on what was submitted; what becomes of it comes from `events`.
+
+        Parameters
+        ----------
+        max_prefill : int
+            Rows of a pass over prompts at most; 0 for what the chip has.
+
+        Raises
+        ------
+        DeviceError
+            A run is still on.
+        """
+        if await self.register("status") & 1 << STATUS["busy"]:
+            raise DeviceError("the chip is busy: wait for the end of the run, or stop it")
+        self._max_prefill = max_prefill
+        await self._begin()
 
     async def stop(self):
-        """Ask the chip to stop; `tokens` ends when it has."""
+        """Ask the chip to stop; `events` ends when it has, and all requests are forgotten."""
         await self.set_register("control", 1 << CONTROL["stop"])
 
-    async def tokens(self):
-        """Yield each `RingEntry` as it is written, until the run is over.
+    async def cancel(self, request_id):
+        """Withdraw a request: it ends before the next pass, or when the chip takes it.
+
+        If it ended before that, nothing happens.
+        """
+        if request_id in self._outstanding and request_id not in self._withdrawn:
+            self._withdrawn.append(request_id)
+            if len(self._withdrawn) == 1:
+                await self._withdraw()
+
+    async def events(self):
+        """Yield each `hw.spec.requests.Event` as it is written, until the run is over.
+
+        Requests may be submitted and cancelled meanwhile.
 
         Raises
         ------
         ChipError
-            The run ended by an error, after the tokens that were written before it.
+            The run ended by an error, after the events that were written before it; all requests
+            are forgotten.
         """
-        over = False
-        while not over:
+        while self._running:
             await self.transport.interrupt()
-            events = await self.register("irq_status")
-            await self.set_register("irq_status", events)
-            over = bool(events & 1 << IRQ["done"])
-            for entry in await self._new_entries():
-                yield entry
+            causes = await self.register("irq_status")
+            await self.set_register("irq_status", causes)
+            for event in await self._new_events():
+                await self._note(event)
+                yield event
+            if causes & 1 << IRQ["done"]:
+                await self._rest()
         await self.raise_error()
 
-    async def generate(self, prompt, max_tokens, **options):
-        """Run a request as `start` does; return its tokens. Raises what `tokens` does."""
-        await self.start(prompt, max_tokens, **options)
-        return [entry.token async for entry in self.tokens()]
+    async def generate(self, prompt, max_tokens, *, max_prefill=0, **options):
+        """Run one request, and nothing else; return its tokens.
 
-    async def raise_error(self):
-        """Raise `ChipError` if the last run ended by an error."""
-        if await self.register("status") & 1 << STATUS["error"]:
-            op_id = await self.register("error_op")
-            names = self.compiled.names
-            raise ChipError(
-                await self.register("error_cause"),
-                await self.register("error_addr"),
-                op_id,
-                names[op_id] if op_id < len(names) else f"operator {op_id}",
+        Parameters and errors as for `submit`, `start` and `events`.
+
+        Raises
+        ------
+        RequestFailed
+            The request ended by an error.
+        DeviceError
+            Other requests are outstanding.
+        """
+        self._check_alone()
+        await self.submit(prompt, max_tokens, **options)
+        return await self._finish(max_prefill)
+
+    async def keep(self, prompt):
+        """Compute the whole pages that a prompt fills, and keep them; return a `Prefix`.
+
+        Raises what `generate` does.
+
+        Raises
+        ------
+        ValueError
+            A prompt that fills no page.
+        """
+        self._check_alone()
+        page_len = self.compiled.config.page_len
+        count = len(prompt) // page_len
+        if not count:
+            raise ValueError(
+                f"a prefix must fill a page ({page_len} tokens) at least, not {len(prompt)} tokens"
+            )
+        tokens = tuple(prompt[: count * page_len])
+        pages = self.pages.allocate(count)
+        try:
+            request_id = await self.submit(tokens, 1, pages=pages)
+            await self._finish()
+        except (ValueError, DeviceError):
+            self.pages.free(pages)
+            raise
+        return Prefix(tokens, tuple(pages), request_id)
+
+    def drop(self, prefix):
+        """Free the pages of a `Prefix`, but for requests that share them until they end."""
+        self.pages.free(prefix.pages)
+
+    def _check_alone(self):
+        if self._outstanding:
+            raise DeviceError("other requests are outstanding: take their events first")
+
+    async def _finish(self, max_prefill=0):
+        """Run the only request; return its tokens."""
+        await self.start(max_prefill=max_prefill)
+        tokens, failed = [], None
+        async for event in self.events():
+            if event.kind == "failed":
+                failed = event
+            elif event.kind != "cancelled":
+                tokens.append(event.token)
+        if failed:
+            raise RequestFailed(failed)
+        return tokens
+
+    def _check_place(self):
+        if not self._places:
+            raise DeviceError(
+                f"{REQUESTS} requests are outstanding: wait for the end of one of them"
             )
 
-    async def counters(self):
-        """Return all counters by name."""
-        values = {}
-        for name in COUNTERS:
-            low = await self.transport.read(counter_offset(name))
-            high = await self.transport.read(counter_offset(name) + 4)
-            values[name] = high << 32 | low
-        return values
+    async def _submit(self, prompt, pages, owned, **fields):
+        place, request_id = self._places[0], self._next_id
+        values = {
+            "request_id": request_id,
+            "prompt_addr": self.host.write_prompt(place, prompt),
+            "prompt_len": len(prompt),
+            "max_tokens": 1,
+            "eos_token": NO_EOS,
+            "start_pos": 0,
+            "page_table_addr": self.host.write_page_table(place, pages),
+            "page_count": len(pages),
+            "shared_pages": 0,
+        }
+        await self._push(values["prompt_addr"], len(prompt) * TOKEN_BYTES)
+        await self._push(values["page_table_addr"], len(pages) * TOKEN_BYTES)
+        values |= fields
+        del self._places[0]
+        self._next_id += 1
+        self._outstanding[request_id] = _Outstanding(place, tuple(pages), tuple(owned), values)
+        self._queue.append(request_id)
+        if self._running:
+            await self._write_request(len(self._queue) - 1)
+            await self.set_register("requests_written", len(self._queue))
+        return request_id
 
-    async def _new_entries(self):
-        head = await self.register("ring_head")
-        memory_map = self.compiled.memory_map
-        await self._pull(memory_map.ring_addr, memory_map.ring_len * RING_ENTRY_BYTES)
-        entries = self.host.read_ring(self._read_until, head)
-        self._read_until = head
-        return entries
+    async def _write_request(self, number):
+        fields = self._outstanding[self._queue[number]].fields
+        await self._push(self.host.write_request(number, **fields), REQUEST_BYTES)
+
+    async def _begin(self):
+        every = sum(1 << bit for bit in IRQ.values())
+        for number in range(len(self._queue)):
+            await self._write_request(number)
+        values = {
+            "irq_status": every,
+            "irq_enable": every,
+            "max_prefill": self._max_prefill,
+            "requests_written": len(self._queue),
+            "events_read": 0,
+            "control": 1 << CONTROL["start"],
+        }
+        for name, value in values.items():
+            await self.set_register(name, value)
+        self._read_until = 0
+        self._running = True
+        await self._withdraw()
+
+    async def _rest(self):
+        """Note that the chip is at rest; start it again if it has left requests in the ring."""
+        self._running = False
+        del self._queue[: await self.register("requests_taken")]
+        if not await self.register("status") & 1 << STATUS["done"]:
+            for request_id in [*self._outstanding]:
+                self._forget(request_id)
+            self._queue, self._withdrawn = [], []
+        elif self._queue:
+            await self._begin()
+
+    async def _note(self, event):
+        if event.kind == "token" or event.request_id not in self._outstanding:
+            return
+        self._forget(event.request_id)
+        if event.request_id in self._withdrawn:
+            self._withdrawn.remove(event.request_id)
+            await self._withdraw()
+
+    def _forget(self, request_id):
+        request = self._outstanding.pop(request_id)
+        self._places.append(request.place)
+        self.pages.free(request.owned)
+
+    async def _withdraw(self):
+        # The chip remembers one request: the next is its turn once that has ended.
+        if self._running and self._withdrawn:
+            await self.set_register("cancel_id", self._withdrawn[0])
+            await self.set_register("control", 1 << CONTROL["cancel"])
+
+    async def _new_events(self):
+        written = await self.register("events_written")
+        await self._pull(self.compiled.memory_map.event_ring_addr, EVENTS * EVENT_BYTES)
+        events = self.host.read_events(self._read_until, written)
+        self._read_until = written
+        await self.set_register("events_read", written)
+        return events
 
     async def _push(self, addr, size):
         start = self.compiled.memory_map.offset(addr)

@@ -2,9 +2,9 @@
 
 from hw.spec.csr import ERRORS
 
-__all__ = ["CAUSES", "ChipError", "DeviceError"]
+__all__ = ["CAUSES", "ChipError", "DeviceError", "RequestFailed"]
 
-#: What each cause of `hw.spec.csr.ERRORS` means, with the register ``error_addr`` in it.
+#: What each cause of `hw.spec.csr.ERRORS` means, with ``error_addr`` or an event's detail in it.
 CAUSES = {
     "none": "no error",
     "bad_opcode": "the operator word at {addr:#010x} has an opcode that the chip does not know",
@@ -16,8 +16,8 @@ CAUSES = {
     "too_long": "the sequence reaches position {addr}, past the chip's or the model's context",
     "watchdog": "nothing moved for as many cycles as the watchdog allows",
     "busy_start": "start was written while a run was on; that run went on",
-    "bad_request": "the request has a number that is not allowed: {addr}",
-    "bad_page": "the page at {addr:#010x} is not inside the KV region",
+    "bad_request": "a number that is not allowed: {addr}",
+    "bad_page": "page {addr} is outside the KV region, or another request's",
     "bad_token": "the prompt has token {addr}, which the vocabulary does not have",
 }
 _NAMES = {code: name for name, code in ERRORS.items()}
@@ -27,8 +27,15 @@ class DeviceError(Exception):
     """The device is not what it must be, or does not answer as it must."""
 
 
+def _describe(cause, addr):
+    """Return the name of a cause (a number), and the text of an error."""
+    name = _NAMES.get(cause, f"cause {cause}")
+    text = CAUSES.get(name, "an error this driver does not know, at {addr:#010x}")
+    return name, f"{name}: {text.format(addr=addr)}"
+
+
 class ChipError(DeviceError):
-    """A run ended by an error.
+    """A run ended by an error, and all its requests with it.
 
     Attributes
     ----------
@@ -43,9 +50,32 @@ class ChipError(DeviceError):
     """
 
     def __init__(self, cause, addr, op_id, operator):
-        self.cause = _NAMES.get(cause, f"cause {cause}")
+        self.cause, text = _describe(cause, addr)
         self.addr = addr
         self.op_id = op_id
         self.operator = operator
-        text = CAUSES.get(self.cause, "an error this driver does not know, at {addr:#010x}")
-        super().__init__(f"{self.cause}: {text.format(addr=addr)} (while '{operator}' ran)")
+        super().__init__(f"{text} (while '{operator}' ran)")
+
+
+class RequestFailed(DeviceError):
+    """A request ended by an error of its own; others went on.
+
+    Parameters
+    ----------
+    event : Event
+        Its last, of kind ``failed``.
+
+    Attributes
+    ----------
+    request_id : int
+    cause : str
+        A name of `hw.spec.csr.ERRORS`.
+    detail : int
+        The address or number that the error is about.
+    """
+
+    def __init__(self, event):
+        self.request_id = event.request_id
+        self.cause, text = _describe(event.cause, event.detail)
+        self.detail = event.detail
+        super().__init__(f"request {event.request_id}: {text}")
