@@ -11,7 +11,7 @@ from hw.spec.csr import CONTROL, IRQ, REGISTERS
 from hw.spec.presets import preset
 from sim.compiler.compile import compile_model
 from sim.compiler.host_image import HostImage
-from sim.device.device import NO_EOS
+from sim.device.request import NO_EOS
 from sim.run.chip import build_bare, build_chip
 from sim.run.console import Console
 from sim.run.model import load_model
@@ -21,15 +21,10 @@ from sim.verilate import BuildError
 PROMPT, TOKENS, REPEATS = (1, 2, 3, 4), 8, 3
 
 
-def registers(compiled, pages):
-    """Return the lines of offset and value that start the request."""
+def registers(compiled):
+    """Return the lines of offset and value that start the one request."""
     values = compiled.memory_map.registers() | {
-        "prompt_len": len(PROMPT),
-        "max_tokens": TOKENS,
-        "eos_token": NO_EOS,
-        "start_pos": 0,
-        "page_count": pages,
-        "max_prefill": 0,
+        "requests_written": 1,
         "irq_enable": 1 << IRQ["done"] | 1 << IRQ["error"],
         "control": 1 << CONTROL["start"],
     }
@@ -41,8 +36,20 @@ def bare(chip, compiled, folder):
     folder.mkdir(exist_ok=True)
     image = folder / "image.bin"
     host = HostImage(compiled, compiled.write_image(image))
-    host.write_prompt(PROMPT)
-    (folder / "registers").write_text(registers(compiled, host.write_page_table()))
+    pages = range(compiled.memory_map.sequence_pages)
+    host.write_request(
+        0,
+        request_id=0,
+        prompt_addr=host.write_prompt(0, PROMPT),
+        prompt_len=len(PROMPT),
+        max_tokens=TOKENS,
+        eos_token=NO_EOS,
+        start_pos=0,
+        page_table_addr=host.write_page_table(0, pages),
+        page_count=len(pages),
+        shared_pages=0,
+    )
+    (folder / "registers").write_text(registers(compiled))
     command = [
         chip.executable,
         f"+image0={image}",
@@ -55,14 +62,14 @@ def bare(chip, compiled, folder):
     words = done.stdout.split("bare: cycles ")
     if done.returncode or len(words) < 2:
         raise RunFailed(f"bare Verilator failed: {(done.stdout + done.stderr)[-500:]}")
-    return int(words[1].split()[0]) / seconds, [e.token for e in host.read_ring(0, TOKENS)]
+    return int(words[1].split()[0]) / seconds, [e.token for e in host.read_events(0, TOKENS)]
 
 
 def cocotb(chip, compiled, folder):
     """Run as `make sim` does; return (cycles per second, the tokens written, cycles)."""
     session = Session(chip, compiled, Request(prompt=PROMPT, max_tokens=TOKENS), folder)
     events = list(session.events())
-    tokens = [event["token"] for event in events if event["kind"] == "token"]
+    tokens = session.results[0].tokens
     return session.cycles_per_second, tokens, events[-1]["counters"]["cycles"]
 
 

@@ -13,7 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from hw.spec.presets import preset
 from sim.compiler.compile import compile_model
-from sim.device.device import check_request
+from sim.device.request import check_request
 from sim.run.check import check_run, write_waveform
 from sim.run.chip import BUILD, build_chip
 from sim.run.console import Console
@@ -124,7 +124,6 @@ class _Job:
             prompt=tuple(encode(options.prompt)),
             max_tokens=options.tokens,
             eos_token=None if options.ignore_eos else self.model.eos_token,
-            max_prefill=options.max_prefill,
         )
         check_request(
             self.request.prompt,
@@ -149,18 +148,17 @@ class _Job:
             self.compiled,
             self.request,
             folder,
+            max_prefill=self.options.max_prefill,
             timing=self.timing,
             flip=[] if self.options.flip is None else [self.options.flip],
         )
-        tokens, at, end = [], [], None
-        golden_tokens = []
+        end, golden_tokens = None, []
         with ThreadPoolExecutor(1) as pool:
             golden = pool.submit(
                 run_golden,
                 self.model,
                 self.request.prompt,
                 self.request.max_tokens,
-                chunk=self.request.max_prefill or self.config.max_rows,
                 eos_token=self.request.eos_token,
                 check_tokens=self.check_tokens,
                 on_token=golden_tokens.append,
@@ -168,20 +166,20 @@ class _Job:
             text = self.tokenizer.stream()
             with console.running(self.options.prompt, self.request.max_tokens) as shown:
                 for event in session.events():
-                    if event["kind"] == "token":
-                        tokens.append(event["token"])
-                        at.append(event["at"])
+                    if "token" in event:
                         shown.push(text.push(event["token"]))
-                    elif event["kind"] == "end":
+                    elif event["kind"] == "over":
                         end = event
                     shown.cycle(event["cycle"], len(golden_tokens))
-            checked = check_run(session, golden.result(), tokens)
-        self._summary(console, session, checked, at, end)
-        if end["error"]:
-            console.line(f"error             {end['error']['text']}")
+            checked = check_run(session, golden.result())
+        result = session.results[0]
+        self._summary(console, session, checked, result.cycles, end)
+        error = end["error"]["text"] if end["error"] else result.text
+        if error:
+            console.line(f"error             {error}")
         if checked.total.mismatches:
             self._show_mismatch(console, session, checked.total)
-        return FAILED if end["error"] or checked.total.mismatches else 0
+        return FAILED if error or checked.total.mismatches else 0
 
     def _summary(self, console, session, checked, at, end):
         counters, config = end["counters"], self.config

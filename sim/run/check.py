@@ -1,10 +1,11 @@
 """Everything that is compared after a run, and the waveform of the place where it went wrong."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sim.compiler.host_image import HostImage
 from sim.run.chip import build_chip
 from sim.run.compare import Comparison, compare_cache, compare_tokens, compare_trace
+from sim.run.golden_run import GoldenRun
 from sim.run.session import RunFailed
 
 __all__ = ["CYCLES_AFTER", "CYCLES_BEFORE", "Checked", "check_run", "write_waveform"]
@@ -26,24 +27,61 @@ class Checked:
         return self.operators + self.cache + self.tokens
 
 
-def check_run(session, golden, tokens):
-    """Compare a finished `Session` and the tokens it wrote with a `GoldenRun`."""
-    host = HostImage(session.compiled, session.memory)
-    pages = range(session.compiled.memory_map.page_count)
-    return Checked(
-        operators=compare_trace(session.compiled, golden, session.trace_path),
-        cache=compare_cache(host, golden, pages),
-        tokens=compare_tokens(golden, tokens),
-    )
-
-
-def write_waveform(session, cycle, path, *, on_step=None):
-    """Run a request again in a simulator that writes a waveform around ``cycle``; return its path.
+def check_run(session, golden, kept=()):
+    """Compare a finished `Session` with what golden says of each request alone.
 
     Parameters
     ----------
     session : Session
-        Any with the same chip, request, image and timing: it runs once more.
+        Requests that failed or were withdrawn are compared as far as they came.
+    golden : GoldenRun, or sequence of GoldenRun
+        Of each of its requests.
+    kept : sequence of GoldenRun
+        Of each of its prefixes, as a request for one token.
+    """
+    golden = [golden] if isinstance(golden, GoldenRun) else golden
+    pairs = [*zip(session.kept, kept, strict=True), *zip(session.results, golden, strict=True)]
+    runs = {result.number: replace(run, start_pos=result.start_pos) for result, run in pairs}
+    tokens = cache = Comparison()
+    for result, run in zip(session.results, golden, strict=True):
+        tokens += compare_tokens(run, result.tokens, ended=result.kind == "end")
+    writers = _last_writers(session)
+    host = HostImage(session.compiled, session.memory)
+    for result, run in pairs:
+        # All but the last token was fed, once a token is there; before that nobody knows.
+        count = len(run.tokens) if result.kind == "end" else len(result.tokens)
+        if count:
+            lost = [page for page in result.pages if writers[page] > result.number]
+            length = run.prompt_len + count - 1
+            cache += compare_cache(host, run, result.pages, length=length, left_out=lost)
+    return Checked(
+        operators=compare_trace(
+            session.compiled,
+            runs,
+            session.trace_path,
+            ended=[result.number for result, _ in pairs if result.kind == "end"],
+        ),
+        cache=cache,
+        tokens=tokens,
+    )
+
+
+def _last_writers(session):
+    """Return the number of the last request that had each page to itself."""
+    page_len = session.compiled.config.page_len
+    writers = {}
+    for result in sorted((*session.kept, *session.results), key=lambda result: result.number):
+        writers |= dict.fromkeys(result.pages[result.start_pos // page_len :], result.number)
+    return writers
+
+
+def write_waveform(session, cycle, path, *, on_step=None):
+    """Run again, in a simulator that writes a waveform around ``cycle``; return its path.
+
+    Parameters
+    ----------
+    session : Session
+        Any with the same chip, requests, image and timing: it runs once more.
     cycle : int
         Middle of the window.
     path : Path

@@ -4,11 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.core import PROBES
-from sim.run.expectation import decode, describe, expected_records, payload_widths
+from hw.probe import PROBES
+from sim.run.expectation import (
+    PassOutput,
+    decode,
+    describe,
+    expected_records,
+    payload_widths,
+    probe_of,
+)
+from sim.run.passes import split
 from sim.run.trace import read_trace
 
-__all__ = ["Comparison", "Mismatch", "compare_cache", "compare_tokens", "compare_trace", "split"]
+__all__ = ["Comparison", "Mismatch", "compare_cache", "compare_tokens", "compare_trace"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +29,8 @@ class Mismatch:
         Name of the operator, or what else was compared.
     what : str
         The element.
-    row, position : int
-        Row of the pass, and its position in the sequence; None where there is none.
+    row, request, position : int
+        Row of the pass, whose it is, and its position there; None where there is none.
     expected, got : object
         Both values; ``got`` is None for a record that never came.
     cycle : int
@@ -34,11 +42,14 @@ class Mismatch:
     expected: object
     got: object
     row: int | None = None
+    request: int | None = None
     position: int | None = None
     cycle: int | None = None
 
     def __str__(self):
-        where = "" if self.row is None else f", row {self.row} (position {self.position})"
+        where = "" if self.row is None else f", row {self.row}"
+        if self.request is not None:
+            where += f" (request {self.request}, position {self.position})"
         when = "" if self.cycle is None else f", in cycle {self.cycle}"
         return (
             f"{self.operator}{where}, {self.what}: expected {self.expected}, "
@@ -64,50 +75,108 @@ class Comparison:
         )
 
 
-def split(segments):
-    """Return the passes of a trace: each a dict of (op, kind) to its segments.
+def compare_trace(compiled, golden, path, *, ended=None):
+    """Compare the file of the probes with what golden says of each request alone.
 
-    Within a pass operators run in the order of their numbers.
+    Rows and positions of which nothing is recorded are not compared.
+
+    Parameters
+    ----------
+    compiled : CompiledModel
+        What ran.
+    golden : dict
+        Number of each request to its `GoldenRun`.
+    path : Path
+        The file.
+    ended : iterable of int
+        Requests of which every position must be there; by default all.
     """
-    passes, last = [], None
-    for segment in segments:
-        if last is None or segment.op < last:
-            passes.append({})
-        last = segment.op
-        passes[-1].setdefault((segment.op, segment.kind), []).append(segment)
-    return passes
+    total, fed = Comparison(), {}
+    numbers = {name: op for op, name in enumerate(compiled.names)}
+    outputs = list(dict.fromkeys(key for run in golden.values() for key in run.rows))
+    possible = {(numbers[name], probe_of(kind)) for name, kind in outputs}
+    for index, shown in enumerate(split(read_trace(path, payload_widths(compiled.config)))):
+        total += _compare_places(golden, shown.places, index, fed)
+        emitting = [
+            p for p in shown.places if p.request in golden and golden[p.request].emits(p.position)
+        ]
+        places = [
+            emitting if step.fields.get("emit_rows") else shown.places for step in compiled.steps
+        ]
+        gathered = [
+            output
+            for name, kind in outputs
+            if (output := _gather(golden, name, kind, places[numbers[name]]))
+        ]
+        for one in expected_records(compiled, gathered):
+            total += _compare_records(compiled, one, shown.records, places[one.op])
+        for (op, kind), segments in shown.records.items():
+            if (op, kind) not in possible or not places[op]:
+                total += _unexpected(compiled, segments[0], shown.places)
+        total += _compare_choices(compiled, golden, shown.records, emitting)
+    return total + _compare_lengths(golden, golden if ended is None else ended, fed)
 
 
-def compare_trace(compiled, golden, path):
-    """Compare the file of the probes with the recorded passes of a `GoldenRun`."""
-    passes = split(read_trace(path, payload_widths(compiled.config)))
+def _gather(golden, name, kind, places):
+    """Return the `PassOutput` of those rows of a pass that are recorded; None if none is."""
+    found = []
+    for row, place in enumerate(places):
+        run = golden.get(place.request)
+        recorded = run and run.rows.get((name, kind))
+        if recorded and place.position in recorded:
+            found.append((row, recorded, place.position - recorded.first))
+    if not found:
+        return None
+    exponents = None
+    if found[0][1].exponents is not None:
+        exponents = np.stack([recorded.exponents[at] for _, recorded, at in found])
+    return PassOutput(
+        name,
+        kind,
+        np.array([row for row, _, _ in found]),
+        np.stack([recorded.values[at] for _, recorded, at in found]),
+        exponents,
+    )
+
+
+def _compare_places(golden, places, index, fed):
+    """Compare each row's place with the position that is next; ``fed``: those, by request."""
     total = Comparison()
-    for index, recorded in enumerate(golden.passes):
-        shown = passes[index] if index < len(passes) else {}
-        expected = expected_records(compiled, recorded.outputs)
-        for one in expected:
-            total += _compare_records(compiled, one, shown, recorded)
-        known = {(one.op, one.kind) for one in expected}
-        for key in shown:
-            if key not in known:
-                total += _unexpected(compiled, shown[key][0], recorded.start)
-    logits = [shown for shown in passes if any(kind == PROBES["logits"] for _, kind in shown)]
-    for index, (shown, token) in enumerate(zip(logits, golden.tokens, strict=False)):
-        total += _compare_argmax(compiled, shown, index, token)
-    if len(passes) > golden.pass_count:
-        segments = next(iter(passes[golden.pass_count].values()))
-        total += _unexpected(compiled, segments[0], golden.cache.length)
+    for row, place in enumerate(places):
+        run = golden.get(place.request)
+        want = fed.get(place.request, run.start_pos) if run else "no such request"
+        fed[place.request] = place.position + 1
+        if place.position != want:
+            first = Mismatch(
+                f"pass {index}",
+                "place of the row",
+                want,
+                place.position,
+                row=row,
+                request=place.request,
+                position=place.position,
+                cycle=place.cycle,
+            )
+            total += Comparison(0, 1, first)
     return total
 
 
-def _compare_records(compiled, expected, shown, recorded):
+def _compare_lengths(golden, ended, fed):
+    total = Comparison()
+    for number in ended:
+        run = golden[number]
+        have = fed.get(number, run.start_pos)
+        if have != run.length:
+            what = f"end of the positions of request {number}"
+            total += Comparison(0, 1, Mismatch("passes", what, run.length, have))
+    return total
+
+
+def _compare_records(compiled, expected, shown, places):
+    """Compare what an operator showed of the rows expected; others of ``places`` are left out."""
     segments = shown.get((expected.op, expected.kind), [])
     name = compiled.names[expected.op]
     lanes, kind = compiled.config.lanes, expected.kind
-    # Operators of one row see the last of the pass as row 0.
-    fields = compiled.steps[expected.op].fields
-    one_row = fields.get("last_row") or fields.get("one_row")
-    first_position = recorded.start + (recorded.rows - 1 if one_row else 0)
     order = np.argsort(_keys(expected.row, expected.index), kind="stable")
     want_keys = _keys(expected.row, expected.index)[order]
     values = expected.values[order]
@@ -119,9 +188,8 @@ def _compare_records(compiled, expected, shown, recorded):
             describe(compiled, expected.op, kind, index, element),
             want,
             got,
-            row=row,
-            position=first_position + row,
             cycle=cycle,
+            **_where(row, places),
         )
 
     if not segments:
@@ -130,6 +198,10 @@ def _compare_records(compiled, expected, shown, recorded):
     keys = np.concatenate([_keys(s.row, s.index) for s in segments])
     cycles = np.concatenate([s.cycle for s in segments])
     got = decode(kind, np.concatenate([s.data for s in segments]), lanes)
+    left_out = np.setdiff1d(np.arange(len(places)), expected.row)
+    if len(left_out):
+        compared = ~np.isin(keys >> 16, left_out)
+        keys, cycles, got = keys[compared], cycles[compared], got[compared]
 
     # Where each record shown belongs; those that belong nowhere are mismatches of their own.
     place = np.minimum(np.searchsorted(want_keys, keys), len(want_keys) - 1)
@@ -160,60 +232,95 @@ def _compare_records(compiled, expected, shown, recorded):
     return Comparison(values.size, count, first, 1)
 
 
-def _compare_argmax(compiled, shown, index, token):
-    """Compare the place of the largest logit shown with the golden token number ``index``."""
+def _compare_choices(compiled, golden, shown, emitting):
+    """Compare the place of the largest logit shown of each row with golden's token."""
+    total = Comparison()
     segments = [s for (_, kind), found in shown.items() if kind == PROBES["logits"] for s in found]
-    place = np.concatenate([segment.index for segment in segments])
-    lanes = compiled.config.lanes
-    values = decode(PROBES["logits"], np.concatenate([s.data for s in segments]), lanes)
-    row = np.zeros((int(place.max()) + 1, lanes), dtype=values.dtype)
-    row[place] = values
-    got = int(np.argmax(row.reshape(-1)[: compiled.shape.vocab]))
-    if got == token:
-        return Comparison(1)
-    cycle = int(segments[-1].cycle[-1])
-    what = f"argmax of the logits of token {index}"
-    return Comparison(1, 1, Mismatch("logits", what, token, got, cycle=cycle))
+    lanes, vocab = compiled.config.lanes, compiled.shape.vocab
+    if segments:
+        rows = np.concatenate([segment.row for segment in segments])
+        index = np.concatenate([segment.index for segment in segments])
+        data = np.concatenate([segment.data for segment in segments])
+        values = decode(PROBES["logits"], data, lanes)
+    for row, place in enumerate(emitting):
+        token = golden[place.request].token_at(place.position)
+        if token is None:
+            continue
+        chosen = rows == row if segments else np.zeros(0, dtype=bool)
+        got = cycle = None
+        if chosen.any():
+            logits = np.zeros((int(index[chosen].max()) + 1, lanes), dtype=values.dtype)
+            logits[index[chosen]] = values[chosen]
+            got = int(np.argmax(logits.reshape(-1)[:vocab]))
+            cycle = int(segments[-1].cycle[-1])
+        first = None
+        if got != token:
+            what = "argmax of the logits"
+            first = Mismatch("logits", what, token, got, cycle=cycle, **_where(row, emitting))
+        total += Comparison(1, int(got != token), first)
+    return total
 
 
-def _unexpected(compiled, segment, start):
+def _unexpected(compiled, segment, places):
     name = compiled.names[segment.op] if segment.op < len(compiled.names) else f"op {segment.op}"
     first = Mismatch(
         name,
         "record",
         "none",
         f"{len(segment.row)} of kind {segment.kind}",
-        row=int(segment.row[0]),
-        position=start + int(segment.row[0]),
         cycle=int(segment.cycle[0]),
+        **_where(int(segment.row[0]), places),
     )
     return Comparison(0, len(segment.row), first)
+
+
+def _where(row, places):
+    """Return the fields of a `Mismatch` that tell of a row."""
+    if row >= len(places):
+        return {"row": row}
+    return {"row": row, "request": places[row].request, "position": places[row].position}
 
 
 def _keys(row, index):
     return row.astype(np.int64) << 16 | index.astype(np.int64)
 
 
-def compare_tokens(golden, tokens):
-    """Compare the tokens of the ring with those of a `GoldenRun`."""
-    for index in range(max(len(tokens), len(golden.tokens))):
-        want = golden.tokens[index] if index < len(golden.tokens) else "no token"
+def compare_tokens(golden, tokens, *, ended=True):
+    """Compare a request's tokens with its `GoldenRun`: all, or if not ``ended`` those there are."""
+    want = golden.tokens if ended else golden.tokens[: len(tokens)]
+    for index in range(max(len(tokens), len(want))):
+        one = want[index] if index < len(want) else "no token"
         got = tokens[index] if index < len(tokens) else None
-        if want != got:
-            first = Mismatch("token ring", f"token {index}", want, got)
-            return Comparison(len(tokens), 1, first)
+        if one != got:
+            return Comparison(len(tokens), 1, Mismatch("events", f"token {index}", one, got))
     return Comparison(len(tokens))
 
 
-def compare_cache(host, golden, pages):
-    """Compare the KV cache in memory (a `HostImage`) with that of a `GoldenRun`."""
-    length = golden.cache.length
+def compare_cache(host, golden, pages, *, length=None, left_out=()):
+    """Compare the KV cache of a request in memory (a `HostImage`) with its `GoldenRun`.
+
+    Parameters
+    ----------
+    host : HostImage
+        The memory.
+    golden : GoldenRun
+        What must be there.
+    pages : sequence of int
+        The request's pages.
+    length : int
+        Positions compared; by default all of the run.
+    left_out : iterable of int
+        Pages that have become another's.
+    """
+    length = golden.length if length is None else length
+    page_len = host.compiled.config.page_len
     cache = host.read_cache(pages, length)
+    kept = np.array([pages[at // page_len] not in left_out for at in range(length)], dtype=bool)
     total = Comparison()
     for name in ("k", "k_exponents", "v", "v_exponents"):
         got = getattr(cache, name)
         want = getattr(golden.cache, name)[:, :, :length]
-        differs = got != want
+        differs = (got != want) & kept[:, None]
         first = None
         if differs.any():
             # The earliest position first: that is where things went wrong.
@@ -224,5 +331,5 @@ def compare_cache(host, golden, pages):
                 int(want[layer, head, position, element]),
                 int(got[layer, head, position, element]),
             )
-        total += Comparison(want.size, int(differs.sum()), first)
+        total += Comparison(int(want[:, :, kept].size), int(differs.sum()), first)
     return total

@@ -4,10 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.probe import PROBES
-from hw.spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, RESIDUAL_WIDTH
+from hw.probe import PROBES, probe_signature
+from hw.spec.formats import BLOCK_LEN
 
-__all__ = ["Expected", "decode", "describe", "expected_records", "payload_widths"]
+__all__ = [
+    "Expected",
+    "PassOutput",
+    "decode",
+    "describe",
+    "expected_records",
+    "payload_widths",
+    "probe_of",
+]
 
 _IS_VALUE = {"k": 0, "v": 1}
 _VALUE_BIT, _HEAD_BIT = 12, 4  # of the index of a record of `key_value`
@@ -15,10 +23,29 @@ _VALUE_BIT, _HEAD_BIT = 12, 4  # of the index of a record of `key_value`
 
 def payload_widths(config):
     """Return the width of each kind's payload in bits, by its number."""
-    block = BLOCK_LEN * ACT_WIDTH + EXP_WIDTH
-    beat = config.lanes * RESIDUAL_WIDTH
-    widths = {"block": block, "residual": beat, "key_value": block, "logits": beat}
-    return {kind: widths[name] for name, kind in PROBES.items()}
+    members = probe_signature(config).members
+    return {kind: members[name].signature.members["data"].shape for name, kind in PROBES.items()}
+
+
+def probe_of(kind):
+    """Return the probe (number) that shows outputs of a kind of `sim.golden.record.Output`."""
+    if kind in ("residual", "logits"):
+        return PROBES[kind]
+    return PROBES["key_value" if kind in _IS_VALUE else "block"]
+
+
+@dataclass(frozen=True)
+class PassOutput:
+    """What one operator wrote in one pass; kinds and arrays as `sim.golden.record.Output`.
+
+    ``rows``: the chip's numbers of the rows in the arrays.
+    """
+
+    name: str
+    kind: str
+    rows: np.ndarray
+    values: np.ndarray
+    exponents: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -58,22 +85,20 @@ def expected_records(compiled, outputs):
     ----------
     compiled : CompiledModel
         Gives operators their numbers, and outputs their place in the activation memory.
-    outputs : list of Output
-        What the golden model recorded of that pass.
+    outputs : list of PassOutput
+        What the golden model says of that pass.
     """
     numbers = {name: op for op, name in enumerate(compiled.names)}
     found = {}
     for output in outputs:
         op = numbers[output.name]
         fields = compiled.steps[op].fields
-        if output.kind in ("residual", "logits"):
-            kind = PROBES[output.kind]
-            part = _beats(output.values, compiled.config.lanes)
-        elif output.kind in _IS_VALUE:
-            kind = PROBES["key_value"]
+        kind = probe_of(output.kind)
+        if kind in (PROBES["residual"], PROBES["logits"]):
+            part = _beats(output, compiled.config.lanes)
+        elif kind == PROBES["key_value"]:
             part = _key_values(output, _IS_VALUE[output.kind])
         else:
-            kind = PROBES["block"]
             part = _blocks(output, fields["dst"])
         found.setdefault((op, kind), []).append(part)
     return [
@@ -83,14 +108,14 @@ def expected_records(compiled, outputs):
 
 
 def _places(rows, count):
-    return np.repeat(np.arange(rows), count), np.tile(np.arange(count), rows)
+    return np.repeat(rows, count), np.tile(np.arange(count), len(rows))
 
 
-def _beats(values, lanes):
-    rows, length = values.shape
+def _beats(output, lanes):
+    length = output.values.shape[1]
     padded = -(-length // BLOCK_LEN) * BLOCK_LEN
-    values = np.pad(values, ((0, 0), (0, padded - length))).reshape(-1, lanes)
-    return *_places(rows, padded // lanes), values
+    values = np.pad(output.values, ((0, 0), (0, padded - length))).reshape(-1, lanes)
+    return *_places(output.rows, padded // lanes), values
 
 
 def _with_exponents(output):
@@ -101,16 +126,15 @@ def _with_exponents(output):
 
 def _blocks(output, dst):
     values = _with_exponents(output)
-    rows = output.values.shape[0]
-    row, block = _places(rows, len(values) // rows)
+    row, block = _places(output.rows, len(values) // len(output.rows))
     return row, dst + block, values
 
 
 def _key_values(output, is_value):
-    rows, heads, _ = output.values.shape
+    heads = output.values.shape[1]
     values = _with_exponents(output)
-    row, place = _places(rows, len(values) // rows)
-    head, block = np.divmod(place, len(values) // rows // heads)
+    row, place = _places(output.rows, len(values) // len(output.rows))
+    head, block = np.divmod(place, len(values) // len(output.rows) // heads)
     return row, is_value << _VALUE_BIT | head << _HEAD_BIT | block, values
 
 

@@ -1,25 +1,27 @@
-"""What the golden model says about a request, in the chip's own passes."""
+"""What the golden model says about a request, alone: every output of every position."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import numpy as np
 
 from sim.golden.kv_cache import KvCache
-from sim.golden.record import Output
 from sim.golden.transformer import Transformer
 
-__all__ = ["GoldenPass", "GoldenRun", "run_golden"]
+__all__ = ["CHUNK", "GoldenRun", "Rows", "run_golden"]
+
+CHUNK = 64  #: rows of a pass; it changes no bit
 
 
-@dataclass
-class GoldenPass:
-    """One pass over the program: `sim.golden.record.Output` in program order."""
+@dataclass(frozen=True)
+class Rows:
+    """What an operator wrote at the positions from ``first`` on; arrays as `Output` has them."""
 
-    start: int  # position of row 0
-    outputs: list = field(default_factory=list)
+    first: int
+    values: np.ndarray
+    exponents: np.ndarray | None
 
-    @property
-    def rows(self):
-        """Rows of the pass."""
-        return len(self.outputs[0].values)
+    def __contains__(self, position):
+        return self.first <= position < self.first + len(self.values)
 
 
 @dataclass(frozen=True)
@@ -30,26 +32,41 @@ class GoldenRun:
     -------
     tokens : list of int
         What it writes.
-    passes : list of GoldenPass
-        Those that were recorded, from the first.
-    pass_count : int
-        How many there are, recorded or not.
+    prompt_len : int
+        Positions of its prompt; the last of them gives the first token.
+    rows : dict
+        Name and kind of an output to its `Rows`, in program order, as far as they were recorded.
     cache : KvCache
         Keys and values at its end.
     saturations : dict
         Results clipped, by operation.
+    start_pos : int
+        Position of the first row that the chip computes: what is before it is shared.
     """
 
     tokens: list
-    passes: list
-    pass_count: int
+    prompt_len: int
+    rows: dict
     cache: KvCache
     saturations: dict
+    start_pos: int = 0
+
+    @property
+    def length(self):
+        """Positions that are fed: the last token is not."""
+        return self.prompt_len + len(self.tokens) - 1
+
+    def emits(self, position):
+        """Return whether the row at a position gives a token."""
+        return position >= self.prompt_len - 1
+
+    def token_at(self, position):
+        """Return the token that a row gives; None where there is none, or none is known."""
+        index = position - self.prompt_len + 1
+        return self.tokens[index] if 0 <= index < len(self.tokens) else None
 
 
-def run_golden(
-    model, prompt, max_tokens, *, chunk, eos_token=None, check_tokens=None, on_token=None
-):
+def run_golden(model, prompt, max_tokens, *, eos_token=None, check_tokens=None, on_token=None):
     """Run a request on the golden model.
 
     Parameters
@@ -60,8 +77,6 @@ def run_golden(
         Its tokens.
     max_tokens : int
         Tokens to write at most.
-    chunk : int
-        Rows of a pass over the prompt at most.
     eos_token : int
         Token that ends the sequence.
     check_tokens : int
@@ -71,21 +86,32 @@ def run_golden(
     """
     transformer = Transformer(model)
     cache = transformer.new_cache()
-    passes, tokens = [], []
+    parts, tokens = {}, []
+    end = 0  # position behind the last row of the pass
 
-    def record(*output):
+    def record(name, kind, start, values, exponents=None):
+        nonlocal end
         if check_tokens is not None and len(tokens) >= check_tokens:
             return
-        name, _, start, *_ = output
         if name == "embed":
-            passes.append(GoldenPass(start))
-        passes[-1].outputs.append(Output(*output))
+            end = start + len(values)
+        # Operators of rows that give a token have the last row only.
+        parts.setdefault((name, kind), []).append((end - len(values), values, exponents))
 
     for token in transformer.generate(
-        prompt, max_tokens, cache=cache, chunk=chunk, eos_token=eos_token, recorder=record
+        prompt, max_tokens, cache=cache, chunk=CHUNK, eos_token=eos_token, recorder=record
     ):
         tokens.append(token)
         if on_token:
             on_token(token)
-    pass_count = -(-len(prompt) // chunk) + len(tokens) - 1
-    return GoldenRun(tokens, passes, pass_count, cache, dict(transformer.saturations))
+    rows = {key: _joined(found) for key, found in parts.items()}
+    return GoldenRun(tokens, len(prompt), rows, cache, dict(transformer.saturations))
+
+
+def _joined(parts):
+    starts, values, exponents = zip(*parts, strict=True)
+    return Rows(
+        starts[0],
+        np.concatenate(values),
+        None if exponents[0] is None else np.concatenate(exponents),
+    )

@@ -1,4 +1,4 @@
-"""The part of a run that lives inside the simulator: a cocotb test that is given one request."""
+"""The part of a run that lives inside the simulator: a cocotb test that is given requests."""
 
 import json
 import os
@@ -11,9 +11,9 @@ from cocotb.triggers import Timer
 
 from sim.device.cocotb_transport import CocotbTransport
 from sim.device.device import Device
-from sim.device.error import ChipError
+from sim.device.error import ChipError, RequestFailed
 
-__all__ = ["connect", "generates"]
+__all__ = ["connect", "serves"]
 
 CLOCK_NS = 10
 HEARTBEAT_CYCLES = 20_000
@@ -32,49 +32,104 @@ async def connect(dut, compiled, image):
 class _Events:
     """A file of JSON lines that the parent process reads while it grows."""
 
-    def __init__(self, path):
+    def __init__(self, dut, path):
+        self._dut = dut
         self._file = Path(path).open("a")
 
-    def __call__(self, **event):
-        self._file.write(json.dumps(event | {"time": time.monotonic()}) + "\n")
+    def __call__(self, kind, **event):
+        event |= {"kind": kind, "cycle": int(self._dut.cycle.value), "time": time.monotonic()}
+        self._file.write(json.dumps(event) + "\n")
         self._file.flush()
 
 
+class _Client:
+    """Submits the requests as they arrive, and tells the parent what becomes of them."""
+
+    def __init__(self, device, tell, requests, max_prefill):
+        self._device, self._tell, self._requests = device, tell, requests
+        self._max_prefill = max_prefill
+        self._waiting = sorted(range(len(requests)), key=lambda n: requests[n]["arrives"])
+        self._indices, self._left, self._seen = {}, {}, 0
+        self._prefixes = {}
+
+    async def keep(self, prefixes):
+        """Keep each of ``prefixes``, lists of tokens."""
+        for tokens in prefixes:
+            prefix = await self._device.keep(tokens)
+            self._prefixes[prefix.tokens] = prefix
+            self._tell("kept", request=prefix.request_id, pages=prefix.pages)
+
+    async def run(self):
+        """Run all requests to their end."""
+        while self._waiting:
+            await self._submit()  # an arrival counts events, and none will come
+            await self._submit_those_due()
+            await self._device.start(max_prefill=self._max_prefill)
+            async for event in self._device.events():
+                self._seen += 1
+                await self._show(event)
+                await self._submit_those_due()
+
+    async def _submit_those_due(self):
+        while self._waiting and self._requests[self._waiting[0]]["arrives"] <= self._seen:
+            await self._submit()
+
+    async def _submit(self):
+        index = self._waiting.pop(0)
+        request = self._requests[index]
+        begins = tuple(request["prompt"][: request["prefix"]])
+        number = await self._device.submit(
+            request["prompt"],
+            request["max_tokens"],
+            eos_token=request["eos_token"],
+            prefix=self._prefixes.get(begins),
+        )
+        fields = self._device.fields_of(number)
+        pages = self._device.pages_of(number)
+        self._tell(
+            "submitted", request=number, index=index, pages=pages, start_pos=fields["start_pos"]
+        )
+        self._left[number] = request["cancel_after"]
+        if request["cancel_after"] == 0:
+            await self._device.cancel(number)
+
+    async def _show(self, event):
+        number = event.request_id
+        shown = {"request": number, "at": event.cycle}
+        if event.kind in ("token", "end"):
+            shown |= {"token": event.token, "position": event.position}
+        elif event.kind == "failed":
+            failed = RequestFailed(event)
+            shown |= {"cause": failed.cause, "detail": failed.detail, "text": str(failed)}
+        self._tell(event.kind, **shown)
+        if event.kind == "token" and self._left[number] is not None:
+            self._left[number] -= 1
+            if self._left[number] == 0:
+                await self._device.cancel(number)
+
+
 @cocotb.test()
-async def generates(dut):
-    """Run the request of ``SERRANO_REQUEST``, telling the parent about each token."""
-    request = json.loads(os.environ["SERRANO_REQUEST"])
-    compiled = pickle.loads(Path(request["compiled"]).read_bytes())
-    event = _Events(request["events"])
+async def serves(dut):
+    """Run what ``SERRANO_RUN`` says, telling the parent about each event."""
+    run = json.loads(os.environ["SERRANO_RUN"])
+    compiled = pickle.loads(Path(run["compiled"]).read_bytes())
+    tell = _Events(dut, run["events"])
 
     async def heart():
         while True:
             await Timer(HEARTBEAT_CYCLES * CLOCK_NS, "ns")
-            cycle = int(dut.cycle.value)
-            event(kind="alive", cycle=cycle)
-            if cycle > request["max_cycles"]:
-                raise TimeoutError(f"not finished after {cycle} cycles")
+            tell("alive")
+            if int(dut.cycle.value) > run["max_cycles"]:
+                raise TimeoutError(f"not finished after {int(dut.cycle.value)} cycles")
 
-    device = await connect(dut, compiled, request["image"])
+    device = await connect(dut, compiled, run["image"])
     cocotb.start_soon(heart())
-    first = int(dut.cycle.value)
-    event(kind="start", cycle=first)
+    tell("start")
+    client = _Client(device, tell, run["requests"], run["max_prefill"])
     error = None
     try:
-        await device.start(
-            request["prompt"],
-            request["max_tokens"],
-            eos_token=request["eos_token"],
-            max_prefill=request["max_prefill"],
-        )
-        async for entry in device.tokens():
-            event(
-                kind="token",
-                token=entry.token,
-                position=entry.position,
-                at=entry.cycle,
-                cycle=int(dut.cycle.value),
-            )
+        await client.keep(run["prefixes"])
+        await client.run()
     except ChipError as raised:
         error = {
             "cause": raised.cause,
@@ -82,9 +137,8 @@ async def generates(dut):
             "operator": raised.operator,
             "text": str(raised),
         }
-    event(
-        kind="end",
-        cycle=int(dut.cycle.value),
+    tell(
+        "over",
         counters=await device.counters(),
         error=error,
         memory={

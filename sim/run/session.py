@@ -1,4 +1,4 @@
-"""Runs one request in a simulator, in a process of its own, and tells what happens there."""
+"""Runs requests in a simulator, in a process of its own, and tells what happens there."""
 
 import dataclasses
 import json
@@ -9,27 +9,71 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim import verilate
-from sim.device.device import check_request
+from sim.device.request import check_request
 from sim.harness import harness
 
-__all__ = ["MemoryTiming", "Request", "RunFailed", "Session", "without_data"]
+__all__ = ["MemoryTiming", "Request", "Result", "RunFailed", "Session", "without_data"]
 
 POLL_SECONDS = 0.02
 TRACE, IMAGE, EVENTS = "trace.bin", "image.bin", "events.jsonl"
 
 
 class RunFailed(Exception):
-    """The simulator ended without having run the request."""
+    """The simulator ended without having run the requests."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the chip is asked for; as in `sim.device.device.Device.start`."""
+    """What the chip is asked for.
+
+    Parameters
+    ----------
+    prompt, max_tokens, eos_token
+        As for `sim.device.device.Device.submit`.
+    arrives : int
+        Events that the host has seen when it submits the request; 0: before the start.
+    prefix : int
+        Tokens of the prompt whose pages are computed before the start, and shared by all requests
+        that begin with the same; only whole pages are.
+    cancel_after : int
+        Tokens after which the host withdraws the request; by default it does not.
+    """
 
     prompt: tuple
     max_tokens: int
     eos_token: int | None = None
-    max_prefill: int = 0
+    arrives: int = 0
+    prefix: int = 0
+    cancel_after: int | None = None
+
+
+@dataclass
+class Result:
+    """What became of a request.
+
+    Members
+    -------
+    number : int
+        The chip's name for it: its request_id. They count in the order of submission.
+    pages : list of int
+        Its page table.
+    start_pos : int
+        Position of the first row that was computed for it.
+    tokens, cycles : list of int
+        What it wrote, and when.
+    kind : str
+        Of its last event; None before that.
+    text : str
+        Of its error, if it failed.
+    """
+
+    number: int
+    pages: list
+    start_pos: int = 0
+    tokens: list = dataclasses.field(default_factory=list)
+    cycles: list = dataclasses.field(default_factory=list)
+    kind: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +94,7 @@ def without_data(compiled):
 
 
 class Session:
-    """One run of one request.
+    """One run of one request or of several.
 
     Parameters
     ----------
@@ -58,10 +102,12 @@ class Session:
         The simulator.
     compiled : CompiledModel
         For the chip's configuration.
-    request : Request
+    requests : Request, or sequence of Request
         What to run.
     folder : Path
         Where image, trace, events and log go.
+    max_prefill : int
+        Rows of a pass over prompts at most; 0 for what the chip has.
     timing : MemoryTiming
         Of the memory.
     trace : bool
@@ -73,6 +119,13 @@ class Session:
     max_cycles : int
         Clock cycles after which the run is given up.
 
+    Attributes
+    ----------
+    results : list of Result
+        Of each request, in the order in which they were given, as far as the run is.
+    prefixes, kept : list
+        Tokens (tuples) that are kept before the start, and the `Result` of each.
+
     Raises
     ------
     ValueError
@@ -83,25 +136,38 @@ class Session:
         self,
         chip,
         compiled,
-        request,
+        requests,
         folder,
         *,
+        max_prefill=0,
         timing=None,
         trace=True,
         flip=(),
         plusargs=(),
         max_cycles=1 << 40,
     ):
-        check_request(
-            request.prompt,
-            request.max_tokens,
-            vocab=compiled.shape.vocab,
-            context=compiled.memory_map.context,
-        )
-        self._options = {"timing": timing, "flip": tuple(flip), "max_cycles": max_cycles}
+        self.requests = (requests,) if isinstance(requests, Request) else tuple(requests)
+        for request in self.requests:
+            check_request(
+                request.prompt,
+                request.max_tokens,
+                vocab=compiled.shape.vocab,
+                context=compiled.memory_map.context,
+            )
+        self._options = {
+            "max_prefill": max_prefill,
+            "timing": timing,
+            "flip": tuple(flip),
+            "max_cycles": max_cycles,
+        }
         self.chip = chip
         self.compiled = compiled
-        self.request = request
+        page_len = compiled.config.page_len
+        whole = [request.prefix // page_len * page_len for request in self.requests]
+        begins = [tuple(r.prompt[:n]) for r, n in zip(self.requests, whole, strict=True) if n]
+        self.prefixes = list(dict.fromkeys(begins))
+        self.kept, self.results = [], [None] * len(self.requests)
+        self._prefix_lens = whole
         self.folder = Path(folder).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.trace_path = self.folder / TRACE
@@ -117,11 +183,13 @@ class Session:
         self.log = self.folder / "run.log"
 
     def again(self, chip, folder, **options):
-        """Return another session of the same request, in another simulator of the same chip."""
-        return Session(chip, self.compiled, self.request, folder, **self._options, **options)
+        """Return another session of the same requests, in another simulator of the same chip."""
+        return Session(chip, self.compiled, self.requests, folder, **self._options, **options)
 
     def events(self):
         """Run, and yield the events of `sim.run.inside` (dicts) as they come.
+
+        Those of requests have the kinds of `hw.spec.requests.EVENT_KINDS`; the last is ``over``.
 
         Raises
         ------
@@ -132,7 +200,14 @@ class Session:
         path.write_text("")
         compiled = self.folder / "compiled.pkl"
         compiled.write_bytes(pickle.dumps(without_data(self.compiled)))
-        request = dataclasses.asdict(self.request) | {
+        requests = [
+            dataclasses.asdict(request) | {"prefix": length}
+            for request, length in zip(self.requests, self._prefix_lens, strict=True)
+        ]
+        run = {
+            "requests": requests,
+            "prefixes": self.prefixes,
+            "max_prefill": self._options["max_prefill"],
             "compiled": str(compiled),
             "image": str(self.folder / IMAGE),
             "events": str(path),
@@ -148,7 +223,7 @@ class Session:
                     top=harness.TOP,
                     run_dir=self.folder,
                     plusargs=self._plusargs,
-                    env={"SERRANO_REQUEST": json.dumps(request)},
+                    env={"SERRANO_RUN": json.dumps(run)},
                 )
             except BaseException as error:
                 outcome["error"] = error
@@ -165,7 +240,8 @@ class Session:
                 for line in lines:
                     event = json.loads(line)
                     started = started or event
-                    ended = event if event["kind"] == "end" else None
+                    ended = event if event["kind"] == "over" else None
+                    self._note(event)
                     yield event
                 if not alive:
                     break
@@ -178,6 +254,22 @@ class Session:
             raise RunFailed(f"the simulation failed, see {self.log}: " + " ".join(reasons))
         seconds = ended["time"] - started["time"]
         self.cycles_per_second = (ended["cycle"] - started["cycle"]) / max(seconds, 1e-6)
+
+    def _note(self, event):
+        kind = event["kind"]
+        if kind == "kept":
+            self.kept.append(Result(event["request"], event["pages"], kind="end"))
+        elif kind == "submitted":
+            self.results[event["index"]] = Result(
+                event["request"], event["pages"], event["start_pos"]
+            )
+        elif "request" in event:
+            result = next(r for r in self.results if r and r.number == event["request"])
+            if kind in ("token", "end"):
+                result.tokens.append(event["token"])
+                result.cycles.append(event["at"])
+            if kind != "token":
+                result.kind, result.text = kind, event.get("text")
 
     def _log_tail(self):
         return self.log.read_text(errors="replace").splitlines()[-8:]
