@@ -44,24 +44,17 @@ def prompt_of(length):
 
 
 def run(name, folder, prompt, count, *, max_prefill=0, eos_token=None, timing=None, **options):
-    """Run a request; return (session, golden run, tokens, last event)."""
-    request = Request(prompt=prompt, max_tokens=count, eos_token=eos_token, max_prefill=max_prefill)
+    """Run a request; return (session, golden run, last event)."""
+    request = Request(prompt=prompt, max_tokens=count, eos_token=eos_token)
     session = Session(
         chip(name),
         compiled(name),
         request,
         folder,
+        max_prefill=max_prefill,
         timing=MemoryTiming(timing or {}),
         max_cycles=2_000_000,
         **options,
     )
     events = list(session.events())
-    golden = run_golden(
-        model(),
-        prompt,
-        count,
-        chunk=max_prefill or CONFIGS[name].max_rows,
-        eos_token=eos_token,
-    )
-    tokens = [event["token"] for event in events if event["kind"] == "token"]
-    return session, golden, tokens, events[-1]
+    return session, run_golden(model(), prompt, count, eos_token=eos_token), events[-1]

@@ -9,11 +9,12 @@ from tests.e2e.chips import CONFIGS, compiled, model, prompt_of, run
 ELSEWHERE = ("rope", "residual", "glu")
 
 
-def assert_equal(session, golden, tokens, end):
+def assert_equal(session, golden, end):
     assert end["error"] is None
-    total = check_run(session, golden, tokens).total
+    total = check_run(session, golden).total
     assert not total.mismatches, str(total.first)
-    assert tokens == golden.tokens
+    assert session.results[0].tokens == golden.tokens
+    assert session.results[0].kind == "end"
     clipped = sum(n for name, n in golden.saturations.items() if name not in ELSEWHERE)
     assert end["counters"]["saturations"] == clipped
     assert total.values > 10_000
@@ -57,25 +58,25 @@ def test_sequence_crosses_pages(name, tmp_path):
 
 def test_sequence_fills_its_context(tmp_path):
     context = compiled("16x16").memory_map.context
-    session, golden, tokens, end = run("16x16", tmp_path, prompt_of(context - 3), 4)
-    assert_equal(session, golden, tokens, end)
-    assert golden.cache.length == context
+    session, golden, end = run("16x16", tmp_path, prompt_of(context - 3), 4)
+    assert_equal(session, golden, end)
+    assert golden.length == context
 
 
 def test_end_of_sequence_ends_the_run(tmp_path):
     prompt, limit, at = prompt_of(9), 9, 3
-    eos = run_golden(model(), prompt, limit, chunk=len(prompt)).tokens[at]
-    session, golden, tokens, end = run("16x16", tmp_path, prompt, limit, eos_token=eos)
-    assert_equal(session, golden, tokens, end)
-    assert len(tokens) == at + 1
+    eos = run_golden(model(), prompt, limit).tokens[at]
+    session, golden, end = run("16x16", tmp_path, prompt, limit, eos_token=eos)
+    assert_equal(session, golden, end)
+    assert len(session.results[0].tokens) == at + 1
 
 
 def test_changed_weight_is_found_where_it_is(tmp_path):
     name = "layer 1 o"
     program = compiled("16x16")
     addr = program.addresses[program.op_id(name)] + HEADER_BYTES + 3  # past the strip's scales
-    session, golden, tokens, _ = run("16x16", tmp_path, prompt_of(5), 2, flip=[addr])
-    first = check_run(session, golden, tokens).total.first
+    session, golden, _ = run("16x16", tmp_path, prompt_of(5), 2, flip=[addr])
+    first = check_run(session, golden).total.first
     assert first.operator == name
     assert first.row == 0
     assert first.cycle > 0

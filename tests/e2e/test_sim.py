@@ -49,11 +49,11 @@ def test_only_the_first_tokens_operators_are_compared(capsys, monkeypatch):
 
 
 def test_waveform_shows_the_window_of_a_mismatch(tmp_path):
-    session, golden, tokens, _ = run("4x4", tmp_path, prompt_of(2), 1)
-    assert not check_run(session, golden, tokens).total.mismatches
+    session, golden, _ = run("4x4", tmp_path, prompt_of(2), 1)
+    assert not check_run(session, golden).total.mismatches
     addr = session.compiled.addresses[session.compiled.op_id("layer 0 o")] + 100
-    session, golden, tokens, _ = run("4x4", tmp_path, prompt_of(2), 1, flip=[addr])
-    first = check_run(session, golden, tokens).total.first
+    session, golden, _ = run("4x4", tmp_path, prompt_of(2), 1, flip=[addr])
+    first = check_run(session, golden).total.first
     assert first.operator == "layer 0 o"
     path = write_waveform(session, first.cycle, tmp_path / "wave.vcd")
     times = [int(line[1:]) for line in path.read_text().splitlines() if line.startswith("#")]
