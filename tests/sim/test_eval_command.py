@@ -39,7 +39,9 @@ def test_default_model_is_as_good_in_integers(measured):
     assert abs(ratio - 1) < 0.005 + 2 * error
     assert float(rows["top-1 agreement"].rstrip("%")) > 94
     assert rows["clipped"] == "nothing"
-    noise = [float(rows[place].split()[0]) for place in ("embed", *(f"layer {n}" for n in range(5)))]
+    noise = [
+        float(rows[place].split()[0]) for place in ("embed", *(f"layer {n}" for n in range(5)))
+    ]
     assert noise[0] > noise[-1] > 25
 
 
