@@ -219,7 +219,7 @@ class Sampler(wiring.Component):
         def carry(sides, name):
             return tuple(pipe.hold(side, f"{name}_{i}") for i, side in enumerate(sides))
 
-        # Subtract from the largest. It has its probability even where no logit was valid.
+        # Subtract from the largest.
         first = candidate.rank == 0
         best = Signal(signed(RESIDUAL_WIDTH))
         with m.If(taken & first):
@@ -229,7 +229,7 @@ class Sampler(wiring.Component):
         valid = taken & (candidate.rank < job.top_k) & (job.top_k != 1)
         valid = pipe.valid(valid, "depth_valid")
         rank, last, seen = carry(
-            (candidate.rank, candidate.rank == job.top_k - 1, first | candidate.found), "depth_side"
+            (candidate.rank, candidate.rank == job.top_k - 1, candidate.found), "depth_side"
         )
 
         # Multiply by the temperature's scale; the second register is the multiplier's own.

@@ -146,8 +146,7 @@ class TopCandidates(wiring.Component):
         )
         store, load = lists.write_port(), lists.read_port()
         m.submodules.lasts = lasts = memory.Memory(shape=entry, depth=self.max_rows, init=[])
-        store_last = lasts.write_port()
-        load_last = lasts.read_port(transparent_for=[store_last])
+        store_last, load_last = lasts.write_port(), lasts.read_port()
 
         # A beat waits here until no list is being changed, so what it is compared with is exact.
         changes = Signal()
@@ -174,7 +173,7 @@ class TopCandidates(wiring.Component):
         )
         counted_valid = pipe.valid(self.i_logits.valid, "counted_valid")
 
-        # Mark them, and read the last entry of the row's list.
+        # Mark them, and read the last entry of the row's list, again while the beat waits.
         marked = pipe.hold(counted, "marked", side_shape)
         marks = pipe.holds((lane < count for lane in range(self.lanes)), "mark")
         marked_valid = pipe.valid(counted_valid, "marked_valid")

@@ -1,14 +1,19 @@
-"""Measure what quantisation costs a model: perplexity of float32 and of the integer model."""
+"""Measure what quantisation costs a model: perplexity of float32 and of the integer model.
+
+Prints a table, and draws plots into build/eval/<model>/.
+"""
 
 import argparse
 import sys
 from pathlib import Path
 
+from scripts.eval_plot import save_plots
 from sim.compiler.checkpoint import read_checkpoint
 from sim.run.evaluation import evaluate, windows_of
 from sim.run.model import MODELS, load_model, model_path
 
 TEXT = MODELS / "texts" / "heldout.txt"
+OUTPUT = Path(__file__).resolve().parents[1] / "build" / "eval"
 WINDOW, TOKENS = 512, 2048
 BAD_INPUT = 2
 
@@ -19,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser():
-    parser = _Parser(prog="eval", description=__doc__)
+    parser = _Parser(prog="eval", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--model", default="default", help="name, folder or GGUF file (default: default)"
     )
@@ -36,6 +41,10 @@ def _parser():
         "--calibration", type=Path, metavar="TEXT",
         help="text on which ranges are measured (default: the repository's)",
     )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER",
+        help="where table and plots go (default: build/eval/<model>)",
+    )  # fmt: skip
     return parser
 
 
@@ -44,17 +53,22 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
     try:
         result = _run(options)
+        name = Path(options.model).stem if Path(options.model).exists() else options.model
+        folder = options.output or OUTPUT / name
+        plots = save_plots(result, name, folder)
+        table = "\n".join(report(result))
+        (folder / "table.txt").write_text(table + "\n", encoding="utf-8")
     except (ValueError, OSError) as error:
         print(f"eval: {error}", file=sys.stderr)
         return BAD_INPUT
-    for line in report(result):
-        print(line)
+    print(table)
+    print(f"\nplots               {', '.join(str(path) for path in plots)}")
     return 0
 
 
 def _run(options):
-    if options.tokens < 0:
-        raise ValueError(f"--tokens must not be negative, not {options.tokens}")
+    if options.tokens < 0 or options.tokens == 1:  # one difference has no standard error
+        raise ValueError(f"--tokens must be 0 or at least 2, not {options.tokens}")
     model, tokenizer = load_model(options.model, options.calibration)
     if not 1 <= options.window <= model.shape.context:
         raise ValueError(f"--window must be 1 to {model.shape.context}, not {options.window}")

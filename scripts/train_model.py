@@ -4,12 +4,7 @@ import argparse
 import copy
 import json
 import math
-import re
-import struct
-import subprocess
-import tempfile
 import time
-import zlib
 from pathlib import Path
 
 import torch
@@ -18,91 +13,16 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from torch.nn import functional
 
+from scripts.texts import austen_books, chapters, excerpt, split_books
+
 ROOT = Path(__file__).resolve().parent.parent
 
-DEBIAN_PACKAGE = "r-cran-janeaustenr"
 END_OF_TEXT = "<|endoftext|>"
-HEADING = re.compile(r"\s*(chapter|volume) [ivxlc\d]+|the end$|finis$|a note on the text", re.I)
-SHORTEST_CHAPTER = 2000  # characters; shorter pieces are title pages and notes
-HELD_OUT_EVERY, HELD_OUT_FIRST = 20, 10  # chapters 10, 30, ... of each book, counted from 0
 TEXT_BYTES = 60_000  # size of each of the two text files
 SAMPLE_PROMPT = "She was"
 SAMPLE_TOKENS = 120
 SAMPLE_SEED = 1
 CONFIG = json.loads((ROOT / "sim/models/default/config.json").read_text())
-
-
-def r_strings(blob):
-    """The character vector in one uncompressed R serialisation (version 3, big endian)."""
-    (native,) = struct.unpack_from(">I", blob, 14)
-    at = 18 + native + 8
-    (count,) = struct.unpack_from(">I", blob, at - 4)
-    strings = []
-    for _ in range(count):
-        (size,) = struct.unpack_from(">i", blob, at + 4)
-        size = max(size, 0)
-        strings.append(blob[at + 8 : at + 8 + size].decode())
-        at += 8 + size
-    return strings
-
-
-def debian_books():
-    """The six novels of the Debian package, each as a list of lines."""
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["apt-get", "download", DEBIAN_PACKAGE], cwd=folder, check=True)
-        (package,) = Path(folder).glob("*.deb")
-        subprocess.run(["dpkg", "-x", package, folder], check=True)
-        (database,) = Path(folder).glob("usr/lib/R/site-library/*/data/Rdata.rdb")
-        rest = database.read_bytes()
-    books = []
-    while rest:
-        inflate = zlib.decompressobj()
-        books.append(r_strings(inflate.decompress(rest[4:])))
-        rest = inflate.unused_data
-    return books
-
-
-def unwrap(lines):
-    """Join wrapped lines: one paragraph per line, single spaces, no emphasis marks."""
-    paragraphs = "\n".join(lines).replace("_", "").split("\n\n")
-    return "\n".join(" ".join(p.split()) for p in paragraphs if p.strip())
-
-
-def chapters(lines):
-    """Split a book at its headings, which are left out."""
-    pieces = [[]]
-    for line in lines:
-        if HEADING.match(line):
-            pieces.append([])
-        else:
-            pieces[-1].append(line.rstrip())
-    texts = [unwrap(piece) for piece in pieces]
-    return [text for text in texts if len(text) >= SHORTEST_CHAPTER]
-
-
-def split_books(books):
-    """Training chapters and held-out chapters, each a list with one list per book."""
-    train, held = [], []
-    for book in books:
-        if len(book) < 2:
-            raise ValueError("text must have two chapters or more under headings")
-        train.append([c for i, c in enumerate(book) if i % HELD_OUT_EVERY != HELD_OUT_FIRST])
-        held.append(book[HELD_OUT_FIRST::HELD_OUT_EVERY] or [train[-1].pop()])
-    return train, held
-
-
-def excerpt(groups, size):
-    """Whole paragraphs from the first chapter of every group, at most `size` bytes in all."""
-    share = size // len(groups)
-    kept = []
-    for group in groups:
-        used = 0
-        for paragraph in group[0].split("\n"):
-            used += len(paragraph.encode()) + 1
-            if used > share:
-                break
-            kept.append(paragraph)
-    return "\n".join(kept) + "\n"
 
 
 def train_tokenizer(texts):
@@ -327,7 +247,7 @@ def save(model, tokenizer, held_text, step, args):
 
 def prepare(args):
     """Read the text, write tokenizer, config and text files; returns what training needs."""
-    books = [path.read_text().splitlines() for path in args.text] or debian_books()
+    books = [path.read_text().splitlines() for path in args.text] or austen_books()
     train, held = split_books([chapters(book) for book in books])
     args.out.mkdir(parents=True, exist_ok=True)
     args.texts.mkdir(parents=True, exist_ok=True)

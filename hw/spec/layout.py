@@ -11,7 +11,11 @@ Linear operator, one strip after the other::
         for each block of the reduction:
             32 words: word i holds element i of the block for the cols channels (int8)
 
-Norm: ``32 * blocks`` gains, i16. Embedding, a row for each token, padded to the alignment::
+Of ``glu`` strips of gates and ups take turns, or there are gates alone; of ``qkv`` come those of q,
+of k, and of v.
+
+Norm: ``32 * blocks`` gains, i16. Head norm: ``32 * head_blocks`` gains of q, then of k. Embedding,
+a row for each token or position, padded to the alignment::
 
     one table entry (2 * lanes bytes): u16 multiplier in front, zeros
     32 * blocks x int8

@@ -19,6 +19,7 @@ from .softmax import softmax
 __all__ = [
     "MAX_TEMPERATURE",
     "MIN_TEMPERATURE",
+    "probabilities",
     "random_number",
     "sample",
     "temperature_scale",
@@ -32,7 +33,7 @@ _MASK = (1 << RANDOM_WIDTH) - 1
 
 
 def temperature_scale(temperature):
-    """Return (multiplier, shift) of a temperature, for `sample`.
+    """Return (multiplier, shift) of a temperature, for `probabilities`.
 
     ``multiplier / 2**shift`` takes a difference of logits to base-2 units with 8 fraction bits;
     the multiplier has all its 16 bits in use, the shift is 16 to 30.
@@ -73,14 +74,22 @@ def random_number(seed, position):
     return _mix(seed ^ _mix((position + POSITION_OFFSET) & _MASK))
 
 
+def probabilities(values, multiplier, shift):
+    """Return the unnormalised probabilities of logits whose first is the largest.
+
+    ``multiplier`` (16 bits) and ``shift`` (5 bits) are the temperature's, see `temperature_scale`.
+    """
+    depths = values[0] - values.astype(np.int64)
+    probs, _ = softmax(-round_shift(depths * multiplier, shift))
+    return probs
+
+
 def sample(logits, *, top_k, multiplier, shift, seed, position):
     """Return the index of the logit that is drawn from the ``top_k`` largest of a row.
 
-    ``multiplier`` (16 bits) and ``shift`` (5 bits) are the temperature's, see
-    `temperature_scale`; ``position`` is that of the token which is chosen.
+    ``position`` is that of the token which is chosen; the others are as above.
     """
     values, indices = top_candidates(logits, top_k)
-    depths = values[0] - values.astype(np.int64)
-    probs, total = softmax(-round_shift(depths * multiplier, shift))
-    threshold = random_number(seed, position) * int(total) >> RANDOM_WIDTH
-    return int(indices[np.searchsorted(np.cumsum(probs), threshold, side="right")])
+    sums = np.cumsum(probabilities(values, multiplier, shift))
+    threshold = random_number(seed, position) * int(sums[-1]) >> RANDOM_WIDTH
+    return int(indices[np.searchsorted(sums, threshold, side="right")])

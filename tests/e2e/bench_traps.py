@@ -217,6 +217,16 @@ async def token_outside_the_vocabulary(dut):
 
 
 @cocotb.test()
+async def position_outside_its_table(dut):
+    bench = await begin(dut)
+    rows = len(bench.prompt) - 1
+    await bench.prepare()
+    with bench.changed("embed", positions=1, valid=rows):
+        await bench.fails_with("too_long", rows, "embed")
+    await bench.runs()
+
+
+@cocotb.test()
 async def numbers_that_are_not_allowed(dut):
     bench = await begin(dut)
     for name, value in (

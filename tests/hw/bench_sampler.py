@@ -1,5 +1,7 @@
 """Bench for `hw.sampler`."""
 
+from math import log
+
 import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
@@ -9,6 +11,7 @@ from hw.spec.formats import BLOCK_LEN
 from sim.golden.sampler import sample, temperature_scale, top_candidates
 from tests.hw.logit_stream import KINDS, logit_row, strips
 from tests.hw.vector_stream import seeded
+from tests.sim.slow_sampler import edge_seed
 from tests.support.bench import (
     STALLS,
     expects,
@@ -29,13 +32,13 @@ LOGITS, JOB, TOKEN, CANDIDATE = (
 DRAW = ("top_k", "multiplier", "shift", "seed", "position")
 
 
-def job(rng, row, **fields):
-    """Return a job of any top_k, report and temperature."""
+def job(rng, row, logits, **fields):
+    """Return a job of any top_k, report and temperature, half of them where the choice changes."""
     temperature = rng.choice((1 / 128, 0.3, 1, 1.7, 128, 2.0 ** rng.uniform(-7, 7)))
     multiplier, shift = temperature_scale(temperature)
     if rng.randrange(4) == 0:
         multiplier, shift = rng.choice((0, 1, 0xFFFF, rng.getrandbits(16))), rng.randrange(32)
-    return {
+    task = {
         "row": row,
         "top_k": rng.choice((1, 2, LIST_LEN, rng.randrange(1, LIST_LEN + 1))),
         "report_count": rng.choice((0, 0, 1, LIST_LEN, rng.randrange(LIST_LEN + 1))),
@@ -44,6 +47,10 @@ def job(rng, row, **fields):
         "seed": rng.getrandbits(32),
         "position": rng.choice((0, 0xFFFFFFFF, rng.getrandbits(32), rng.getrandbits(10))),
     } | fields
+    if logits and rng.randrange(2):
+        drawn = {name: task[name] for name in DRAW if name != "seed"}
+        task["seed"] = edge_seed(rng, logits, **drawn)
+    return task
 
 
 def token_of(task, logits):
@@ -90,8 +97,8 @@ async def tokens_equal_golden(dut, i_stall, o_stall, valid):
         count = {"all": vocab, "few": 3, "none": 0}.get(valid)
         count = rng.randrange(1, vocab) if count is None else count
         rows = [logit_row(rng, rng.randrange(KINDS), vocab) for _ in range(row_count)]
-        tasks = [job(rng, row) for row in rng.sample(range(row_count), row_count)]
-        tasks += [job(rng, 0, top_k=LIST_LEN, report_count=3), job(rng, 0)]
+        order = rng.sample(range(row_count), row_count) + [0] * 3
+        tasks = [job(rng, row, rows[row][:count]) for row in order]
         tokens = [token_of(task, rows[task["row"]][:count]) for task in tasks]
         reports = [c for task in tasks for c in candidates_of(task, rows[task["row"]][:count])]
         await fills(dut, rows, count, stall=i_stall)
@@ -110,17 +117,19 @@ async def tokens_equal_golden(dut, i_stall, o_stall, valid):
 
 
 @cocotb.test()
-@cocotb.parametrize(temperature=[1 / 128, 0.5, 1, 3, 128])
-async def draws_of_a_row_equal_golden(dut, temperature):
+@cocotb.parametrize(temperature=[1 / 128, 0.5, 1, 3, 128], octaves=[4, 16])
+async def draws_of_a_row_equal_golden(dut, temperature, octaves):
     rng = seeded()
     await start(dut)
     begin(dut, 60000)
     multiplier, shift = temperature_scale(temperature)
-    # Near enough to each other that every candidate is drawn.
-    row = [round(rng.gauss(0, 1) * 65536 * temperature) for _ in range(4 * BLOCK_LEN)]
+    # The candidates lie evenly in so many octaves below the largest.
+    step = temperature * 65536 * log(2) * octaves / LIST_LEN
+    row = [round(-step * (place + rng.random())) for place in range(4 * BLOCK_LEN)]
+    rng.shuffle(row)
     scale = {"multiplier": multiplier, "shift": shift}
     tasks = [
-        job(rng, 0, top_k=top_k, report_count=0, position=position, **scale)
+        job(rng, 0, row, top_k=top_k, report_count=0, position=position, **scale)
         for position, top_k in enumerate([LIST_LEN, LIST_LEN - 1, 2, 5] * 50)
     ]
     tokens = [token_of(task, row) for task in tasks]
@@ -138,13 +147,13 @@ async def a_token_depends_on_its_row_alone(dut):
     begin(dut, 60000)
     vocab = 4 * BLOCK_LEN
     row = [round(rng.gauss(0, 1) * 65536) for _ in range(vocab)]
-    task = job(rng, 0, top_k=LIST_LEN, report_count=0, multiplier=47274, shift=23)
+    task = job(rng, 0, row, top_k=LIST_LEN, report_count=0, multiplier=47274, shift=23)
     for row_count in (1, 2, MAX_ROWS):
         place = rng.randrange(row_count)
         rows = [logit_row(rng, rng.randrange(KINDS), vocab) for _ in range(row_count)]
         rows[place] = row
         await fills(dut, rows, vocab)
-        tasks = [job(rng, other, report_count=0) for other in range(row_count)]
+        tasks = [job(rng, n, logits, report_count=0) for n, logits in enumerate(rows)]
         tasks[place] = task | {"row": place}
         tokens = [token_of(each, rows[each["row"]]) for each in tasks]
         assert tokens[place]["token"] == token_of(task, row)["token"]
@@ -174,7 +183,7 @@ async def a_job_takes_as_long_as_documented(dut, counts, row):
     dut.o_candidate__ready.value = 1
     dut.o_token__ready.value = 1
     top_k, report_count = counts
-    task = job(rng, row, top_k=top_k, report_count=report_count)
+    task = job(rng, row, rows[row], top_k=top_k, report_count=report_count)
     sender = cocotb.start_soon(sends(dut, "i_job", JOB, [task] * 3))
     latency, cycles = await measures(dut, "i_job", "o_token", 3)
     each = DUT.job_cycles(top_k, report_count, stores=row == 1)

@@ -36,6 +36,7 @@ PROGRAM_ADDR = 0x1000
 #: Words that can be run, by name; each is at an end of what it may be.
 GOOD = {
     "embed": ("embed", {"blocks": MAX_BLOCKS, "words": 1, "shift": 63}),
+    "positions": ("embed", {"blocks": MAX_BLOCKS, "words": 1, "valid": 1, "positions": 1}),
     "rope": ("rope", {"blocks": HEAD_BLOCKS, "words": 1}),
     "norm": ("norm", {"blocks": MAX_BLOCKS, "dst": CONFIG.act_blocks - MAX_BLOCKS, "words": 1}),
     "head_norm": ("head_norm", {"head_blocks": HEAD_BLOCKS, "words": 1}),
@@ -79,7 +80,7 @@ GOOD = {
         "attention",
         {
             "head_blocks": 1, "kv_heads": 2, "group": 2, "q_src": CONFIG.act_blocks - 4,
-            "dst": CONFIG.act_blocks - 4,
+            "dst": CONFIG.act_blocks - 4, "window": (1 << 32) - 1,
         },
     ),
 }  # fmt: skip
@@ -87,6 +88,7 @@ GOOD = {
 #: Changes that make a word of `GOOD` one that must be refused.
 BAD = {
     "embed": [{"blocks": 0}, {"blocks": MAX_BLOCKS + 1}, {"blocks": 1023}, {"words": 0}],
+    "positions": [{"blocks": 0}, {"words": 0}],
     "rope": [{"blocks": 0}, {"blocks": HEAD_BLOCKS + 1}, {"words": 0}],
     "norm": [
         {"blocks": 0},
@@ -271,8 +273,8 @@ async def until(dut, name):
 
 
 ALL = Program(*(GOOD[name] for name in (
-    "embed", "rope", "norm", "qkv", "attention", "residual", "norm", "glu", "residual", "attention",
-    "head_norm", "norm", "ungated", "residual", "norm", "logits",
+    "rope", "embed", "positions", "norm", "qkv", "attention", "residual", "norm", "glu", "residual",
+    "attention", "head_norm", "norm", "ungated", "residual", "norm", "logits",
 )))  # fmt: skip
 
 

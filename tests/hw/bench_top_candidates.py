@@ -69,7 +69,7 @@ async def lists_equal_golden(dut, i_stall, o_stall, valid):
     await start(dut)
     cocotb.start_soon(watchdog(dut, 60000))
     cocotb.start_soon(obeys_rules(dut, "o_candidate"))
-    for vocab in (BLOCK_LEN, VOCAB):
+    for vocab in (BLOCK_LEN, 4 * BLOCK_LEN, VOCAB):
         count = {"all": vocab, "few": 3, "none": 0}.get(valid)
         count = rng.randrange(1, vocab) if count is None else count
         rows = [logit_row(rng, rng.randrange(KINDS), vocab) for _ in range(MAX_ROWS)]
@@ -87,6 +87,38 @@ async def lists_equal_golden(dut, i_stall, o_stall, valid):
         await ReadOnly()
         assert not int(dut.busy.value)
         await RisingEdge(dut.clk)
+
+
+@cocotb.test()
+async def a_beat_that_waited_is_compared_with_its_own_row(dut):
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 20000))
+    # A full list each, then beats of three rows at once: the second waits for the first.
+    rows = [[level] * LIST_LEN + [level + 5] * LANES for level in (0, 1000, 2000)]
+    payloads = [
+        beat(LOGITS, rows[row], row, index, VOCAB)
+        for row in range(3)
+        for index in range(0, LIST_LEN, LANES)
+    ]
+    payloads += [beat(LOGITS, rows[row], row, LIST_LEN, VOCAB) for row in (1, 0, 2)]
+    await sends(dut, "i_logits", LOGITS, payloads)
+    cocotb.start_soon(
+        sends(dut, "i_read", READ, [{"row": row, "count": LIST_LEN} for row in range(3)])
+    )
+    expected = [c for row in range(3) for c in candidates(row, rows[row], LIST_LEN)]
+    await expects(dut, "o_candidate", CANDIDATE, expected)
+
+
+@cocotb.test()
+async def a_read_waits_until_no_beat_is_inside(dut):
+    # Rising, so that every logit enters.
+    row = logit_row(seeded(), 2, VOCAB)
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 20000))
+    cocotb.start_soon(sends(dut, "i_logits", LOGITS, list(strips(LOGITS, [row], VOCAB))))
+    await ClockCycles(dut.clk, 2)
+    cocotb.start_soon(sends(dut, "i_read", READ, [{"row": 0, "count": LIST_LEN}]))
+    await expects(dut, "o_candidate", CANDIDATE, candidates(0, row, LIST_LEN))
 
 
 @cocotb.test()

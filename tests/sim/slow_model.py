@@ -101,7 +101,7 @@ def heads(v, size):
     return [v[at : at + size] for at in range(0, len(v), size)]
 
 
-def attend(q, keys, values, shift, window):
+def attend(q, keys, values, shift, window=0):
     """Return one head's output: q in blocks, past keys and values in blocks."""
     first = max(0, len(keys) - window) if window else 0
     z = []

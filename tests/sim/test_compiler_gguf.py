@@ -153,6 +153,11 @@ def test_scaling_and_factors_are_both_applied(path):
     )
 
 
+def test_context_is_at_most_what_can_be_asked_for(path):
+    read, _ = read_family(path, "llama", CONFIG, **{"llama.context_length": 1 << 22})
+    assert read.config.context == 1 << 20
+
+
 def test_gemma_scales_the_embedding_with_the_root_of_its_width(path):
     config = replace(GGUF_FAMILIES["gemma"], dim=48, embedding_scale=sqrt(48))
     assert read_family(path, "gemma", config)[0].config.embedding_scale == sqrt(48)

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from scripts import eval as command
 from sim.compiler.float_model import FloatModel
 from sim.golden.transformer import Transformer
 from sim.run.evaluation import Evaluation, evaluate, windows_of
@@ -97,32 +96,3 @@ def test_windows_predict_every_token_once():
     assert windows_of(range(4), 3) == [[0, 1, 2, 3]]
     with pytest.raises(ValueError, match="the text must have two tokens at least, not 1"):
         windows_of([5], 3)
-
-
-def test_default_model_is_as_good_in_integers(capsys):
-    assert command.main(["--tokens", "256", "--window", "128"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["tokens", "256", "in", "2", "windows"]
-    ratio = next(line for line in lines if line.startswith("ratio"))
-    assert abs(float(ratio.split()[1]) - 1) < 0.02
-    agreement = next(line for line in lines if line.startswith("top-1"))
-    assert float(agreement.split()[2].rstrip("%")) > 90
-    assert any(line.startswith("layer 0") and line.endswith("#") for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--model", "nothing"], "model must be default"),
-        (["--text", "nothing.txt"], "nothing.txt"),
-        (["--window", "0"], "--window must be 1 to"),
-        (["--tokens", "-1"], "--tokens must not be negative, not -1"),
-    ],
-)
-def test_bad_input_is_one_line(capsys, arguments, message):
-    assert command.main(arguments) == command.BAD_INPUT
-    output = capsys.readouterr()
-    assert output.out == ""
-    assert output.err.startswith("eval: ")
-    assert message in output.err
-    assert output.err.count("\n") == 1

@@ -1,49 +1,22 @@
 from collections import Counter
-from fractions import Fraction
-from math import exp, floor
+from math import exp
 from random import Random
 
 import numpy as np
 import pytest
 
 from sim.golden.argmax import argmax
-from sim.golden.sampler import random_number, sample, temperature_scale, top_candidates
-from tests.sim.slow_model import EXP
+from sim.golden.sampler import (
+    probabilities,
+    random_number,
+    sample,
+    temperature_scale,
+    top_candidates,
+)
+from tests.sim import slow_sampler as slow
 
 LOW, HIGH = -(1 << 31), (1 << 31) - 1
 WARM = {"multiplier": 47274, "shift": 23}  # temperature 1
-
-
-def slow_mix(h):
-    h = h ^ (h >> 16)
-    h = (h * 0x85EBCA6B) % 2**32
-    h = h ^ (h >> 13)
-    h = (h * 0xC2B2AE35) % 2**32
-    return h ^ (h >> 16)
-
-
-def slow_probabilities(values, multiplier, shift):
-    result = []
-    for value in values:
-        z = floor(Fraction((values[0] - value) * multiplier, 2**shift) + Fraction(1, 2))
-        octave = z // 256
-        p = floor(Fraction(EXP[z % 256], 2**octave) + Fraction(1, 2)) if octave < 15 else 0
-        result.append(p)
-    return result
-
-
-def slow_sample(logits, *, top_k, multiplier, shift, seed, position):
-    """The recipe, a number at a time."""
-    order = sorted(range(len(logits)), key=lambda i: (-logits[i], i))[:top_k]
-    probs = slow_probabilities([logits[i] for i in order], multiplier, shift)
-    r = slow_mix(seed ^ slow_mix((position + 0x9E3779B9) % 2**32))
-    threshold = r * sum(probs) // 2**32
-    below = 0
-    for i, p in zip(order, probs, strict=True):
-        below += p
-        if below > threshold:
-            return i
-    raise AssertionError("the threshold is not below the sum")
 
 
 def rows(rng):
@@ -57,35 +30,61 @@ def rows(rng):
     yield [rng.randrange(LOW, HIGH)]
 
 
+def settings(rng):
+    return {
+        "top_k": rng.choice((1, 2, 7, 32)),
+        "multiplier": rng.choice((0, 1, 65535, 47274, rng.randrange(1 << 16))),
+        "shift": rng.choice((0, 31, 23, rng.randrange(16, 31))),
+        "position": rng.choice((0, (1 << 32) - 1, rng.getrandbits(12))),
+    }
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_sample_equals_slow_sample(seed):
     rng = Random(seed)
     for row in rows(rng):
-        settings = {
-            "top_k": rng.choice((1, 2, 7, 32)),
-            "multiplier": rng.choice((0, 1, 65535, rng.randrange(1 << 16))),
-            "shift": rng.choice((0, 31, rng.randrange(16, 31))),
-            "seed": rng.getrandbits(32),
-            "position": rng.choice((0, (1 << 32) - 1, rng.getrandbits(12))),
-        }
-        assert sample(np.array(row), **settings) == slow_sample(row, **settings), settings
+        for _ in range(5):
+            drawn = settings(rng)
+            for number in (rng.getrandbits(32), slow.edge_seed(rng, row, **drawn)):
+                token = slow.sample(row, seed=number, **drawn)
+                assert sample(np.array(row), seed=number, **drawn) == token, (number, drawn)
+
+
+def test_the_choice_changes_where_the_threshold_reaches_a_sum():
+    row = np.array([5, 9, 9])
+    for threshold, token in ((0, 1), (16382, 1), (16383, 2), (32765, 2)):
+        number = slow.number_at(threshold, 2 * 16383)
+        assert number * 2 * 16383 >> 32 == threshold
+        seed = slow.seed_of(number, 7)
+        assert sample(row, top_k=2, seed=seed, position=7, **WARM) == token
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_probabilities_equal_slow_probabilities(seed):
+    rng = Random(seed)
+    for row in rows(rng):
+        values = sorted(row, reverse=True)
+        scale = {name: settings(rng)[name] for name in ("multiplier", "shift")}
+        probs = probabilities(np.array(values), **scale)
+        assert probs.tolist() == slow.probabilities(values, **scale), scale
 
 
 def test_random_number_is_the_published_mix_of_seed_and_position():
     # Of nothing, MurmurHash3 is the mix of its seed: three of its published test values.
-    assert [slow_mix(x) for x in (0, 1, 0xFFFFFFFF)] == [0, 0x514E28B7, 0x81F16F39]
+    assert [slow.mix(x) for x in (0, 1, 0xFFFFFFFF)] == [0, 0x514E28B7, 0x81F16F39]
     rng = Random(1)
     for _ in range(200):
         seed, position = rng.getrandbits(32), rng.getrandbits(32)
-        expected = slow_mix(seed ^ slow_mix((position + 0x9E3779B9) % 2**32))
-        assert random_number(seed, position) == expected
+        number = random_number(seed, position)
+        assert number == slow.number_of(seed, position)
+        assert slow.seed_of(number, position) == seed
 
 
 @pytest.mark.parametrize("count", [1, 2, 16])
 def test_top_candidates_are_sorted_and_ties_go_to_the_lowest_index(count):
     rng = Random(count)
     for row in rows(rng):
-        order = sorted(range(len(row)), key=lambda i: (-row[i], i))[:count]
+        order = slow.order_of(row, count)
         values, indices = top_candidates(np.array(row), count)
         assert indices.tolist() == order
         assert values.tolist() == [row[i] for i in order]
@@ -121,7 +120,7 @@ def test_frequencies_match_the_probabilities(along, temperature):
         )
         counts[rank[token]] += 1
     # 15 degrees of freedom: more than 37.7 is one chance in a thousand.
-    assert chi_square(counts, slow_probabilities(values.tolist(), multiplier, shift)) < 37.7
+    assert chi_square(counts, slow.probabilities(values.tolist(), multiplier, shift)) < 37.7
     exact = [exp((int(v) - int(values[0])) / 65536 / temperature) for v in values]
     assert chi_square(counts, exact) < 37.7
 
@@ -133,7 +132,7 @@ def test_probabilities_are_those_of_the_temperature(temperature):
     assert 16 <= shift <= 30
     for nats in (0, 0.01, 0.5, 1, 3, 6):
         depth = round(nats * temperature * 65536)
-        p = slow_probabilities([depth, 0], multiplier, shift)[1] / 16384
+        p = slow.probabilities([depth, 0], multiplier, shift)[1] / 16384
         assert abs(p - exp(-depth / 65536 / temperature)) < 0.0014 * exp(-nats) + 2**-14
 
 

@@ -1,0 +1,135 @@
+"""The units that work on one attention operator, joined: what `bench_attention_unit` drives."""
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from hw.activation_memory import ActivationMemory, Block
+from hw.attention import Attention
+from hw.drain import Drain
+from hw.jobs import Dest
+from hw.kv_reader import KvReader
+from hw.matmul import Matmul
+from hw.operator_word import operator_layout
+from hw.scores import Scores
+from hw.value_exponents import ValueExponents
+from hw.weight_streamer import descriptor_layout
+
+__all__ = ["AttentionUnit"]
+
+
+class AttentionUnit(wiring.Component):
+    """An attention operator from its word to its results, without memory and block quantiser."""
+
+    def __init__(self, config):
+        self.config = config
+        self.matmul = Matmul(config)
+        self.drain = Drain(config)
+        super().__init__({
+            "start": In(1),
+            "word": In(operator_layout("attention")),
+            "first_pos": In(range(config.max_context)),
+            "rows": In(range(config.max_rows + 1)),
+            "page_index": Out(range(max(2, config.max_pages))),
+            "page": In(32),
+            "o_descriptor": Out(stream.Signature(descriptor_layout())),
+            "i_words": In(stream.Signature(self.matmul.word)),
+            "write_en": In(1),
+            "write_block": In(10),
+            "write_row": In(range(config.max_rows)),
+            "write": In(Block),
+            "o_act": Out(stream.Signature(self.drain.o_act.payload.shape())),
+            "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self.config
+        m.submodules.matmul = matmul = self.matmul
+        m.submodules.drain = drain = self.drain
+        m.submodules.attention = attention = Attention(cfg)
+        m.submodules.reader = reader = KvReader(cfg)
+        m.submodules.exponents = exponents = ValueExponents(cfg)
+        m.submodules.scores = scores = Scores(cfg)
+        m.submodules.acts = acts = ActivationMemory(blocks=cfg.act_blocks, max_rows=cfg.max_rows)
+        connect(m, attention.o_job, matmul.i_job)
+        connect(m, reader.o_descriptor, flipped(self.o_descriptor))
+
+        words = self.i_words
+        for taker in (matmul.i_words, exponents.i_words):
+            m.d.comb += [taker.valid.eq(words.valid), taker.payload.eq(words.payload)]
+        m.d.comb += words.ready.eq(matmul.i_words.ready | exponents.i_words.ready)
+
+        act = drain.o_act
+        is_score = act.p.meta.dest == Dest.SCORES
+        m.d.comb += [
+            scores.i_score.valid.eq(act.valid & is_score),
+            scores.i_score.p.meta.eq(act.p.meta),
+            self.o_act.valid.eq(act.valid & ~is_score),
+            self.o_act.payload.eq(act.payload),
+            act.ready.eq(self.o_act.ready | is_score),
+        ]
+        for lane in range(cfg.lanes):
+            m.d.comb += scores.i_score.p.data[lane].eq(act.p.data[lane])
+
+        m.d.comb += [
+            attention.start.eq(self.start),
+            attention.word.eq(self.word),
+            attention.first_pos.eq(self.first_pos),
+            attention.rows.eq(self.rows),
+            attention.exponents_busy.eq(exponents.busy),
+            attention.scores_busy.eq(scores.busy),
+            attention.scores_collecting.eq(scores.collecting),
+            attention.results_busy.eq(matmul.busy | drain.busy),
+            self.busy.eq(attention.busy | reader.busy),
+            reader.start.eq(self.start),
+            reader.pos_blocks.eq(attention.pos_blocks),
+            reader.first_block.eq(attention.first_block),
+            reader.kv_heads.eq(self.word.kv_heads),
+            reader.chunks.eq(attention.chunks),
+            reader.head_blocks.eq(self.word.head_blocks),
+            reader.kv_offset.eq(self.word.kv_offset),
+            reader.head_stride.eq(self.word.head_stride),
+            self.page_index.eq(reader.page_index),
+            reader.page.eq(self.page),
+            exponents.start.eq(attention.exponents_start),
+            exponents.pos_blocks.eq(attention.pos_blocks),
+            exponents.first_block.eq(attention.first_block),
+            exponents.head_blocks.eq(self.word.head_blocks),
+            exponents.first_pos.eq(self.first_pos),
+            exponents.rows.eq(self.rows),
+            exponents.read_block.eq(matmul.value_block),
+            exponents.read_pos_block.eq(matmul.prob_block),
+            matmul.value_exp.eq(exponents.read),
+            exponents.feed_block.eq(matmul.value_block),
+            exponents.feed_row.eq(matmul.value_max_row),
+            matmul.value_max.eq(exponents.feed_max),
+            exponents.drain_en.eq(drain.value_max_en),
+            exponents.drain_block.eq(drain.value_max_block),
+            exponents.drain_row.eq(drain.value_max_row),
+            drain.value_max.eq(exponents.drain_max),
+            scores.start.eq(attention.scores_start),
+            scores.first_pos.eq(attention.visited_pos),
+            scores.window.eq(attention.window),
+            scores.heads.eq(attention.chunk_heads),
+            scores.head_rows.eq(self.rows),
+            scores.pos_blocks.eq(attention.visited_blocks),
+            scores.prob_row.eq(matmul.prob_row),
+            scores.prob_block.eq(matmul.prob_block),
+            matmul.prob.eq(scores.prob),
+            scores.scale_en.eq(drain.scale_en),
+            scores.scale_row.eq(drain.scale_row),
+            drain.scale.eq(scores.scale),
+            acts.write_en.eq(self.write_en),
+            acts.write_block.eq(self.write_block),
+            acts.write_row.eq(self.write_row),
+            acts.write.eq(self.write),
+            acts.read_block.eq(matmul.act_block),
+            acts.read_row.eq(matmul.act_row),
+            matmul.act.eq(acts.read),
+        ]
+        for name in ("strip_valid", "strip", "strip_bank", "sum"):
+            m.d.comb += getattr(drain, name).eq(getattr(matmul, name))
+        for name in ("strip_done", "sum_en", "sum_addr"):
+            m.d.comb += getattr(matmul, name).eq(getattr(drain, name))
+        return m
