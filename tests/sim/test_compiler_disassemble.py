@@ -26,7 +26,7 @@ strips0=4 shift2_0=24 strips1=2 shift2_1=24 strips2=2 shift2_2=24 head_stride=42
 ; layer 0 o
 """
 LAST = """\
-00001440    17  linear     addr=0x19e40 words=396 dest=logits blocks=2 one_row=1 strips0=3 \
+00001440    17  linear     addr=0x19e40 words=396 dest=logits blocks=2 emit_rows=1 strips0=3 \
 shift2_0=21 valid=80 emit_only ; logits
 00001480    18  end        ; end
 """

@@ -5,10 +5,11 @@ import pytest
 
 from hw.spec import layout
 from hw.spec.config import ArchConfig
-from hw.spec.csr import RING_ENTRY_BYTES
+from hw.spec.requests import EVENT_BYTES, EVENT_KINDS, Event
 from sim.compiler.compile import compile_model
-from sim.compiler.host_image import HostImage, RingEntry
+from sim.compiler.host_image import HostImage
 from sim.compiler.kv_page import HeadCache, pack_head, unpack_head
+from sim.compiler.memory_map import EVENTS, REQUESTS
 from sim.golden.transformer import Transformer
 from tests.sim.layout_reader import read_head
 from tests.sim.random_model import random_model, small_shape
@@ -124,9 +125,15 @@ def test_head_must_be_there(host, place, message):
         host.read_head(*place)
 
 
+def words(host, addr, count):
+    start = addr - BASE
+    return host.memory[start : start + 4 * count].view("<u4").tolist()
+
+
 def test_prompt_is_one_word_a_token(host):
-    host.write_prompt([1, 79, 0])
-    start = host.map.prompt_addr - BASE
+    addr = host.write_prompt(3, [1, 79, 0])
+    assert addr == host.map.prompt_addr(3)
+    start = addr - BASE
     raw = host.memory[start : start + 16].tobytes()
     assert raw == b"\1\0\0\0\x4f\0\0\0\0\0\0\0\0\0\0\0"
 
@@ -142,45 +149,64 @@ def test_prompt_is_one_word_a_token(host):
 )
 def test_prompt_must_fit(host, tokens, message):
     with pytest.raises(ValueError, match=message):
-        host.write_prompt(tokens)
+        host.write_prompt(0, tokens)
 
 
-def test_longest_prompt_leaves_the_page_table_alone(host):
-    host.write_page_table()
-    host.write_prompt([79] * 64)
-    start = host.map.page_table_addr - BASE
-    addresses = host.memory[start : start + 8].view("<u4")
-    assert list(addresses) == [host.map.page_addr(0), host.map.page_addr(1)]
+def test_every_place_has_its_own_prompt_and_page_table(host):
+    for place in range(REQUESTS):
+        host.write_prompt(place, [place + 1] * 64)
+        host.write_page_table(place, [place % 2, 1 - place % 2])
+    for place in range(REQUESTS):
+        assert words(host, host.map.prompt_addr(place), 64) == [place + 1] * 64
+        assert words(host, host.map.page_table_addr(place), 2) == [place % 2, 1 - place % 2]
 
 
-def test_page_table_holds_addresses(host):
-    assert host.write_page_table([1, 0]) == 2
-    start = host.map.page_table_addr - BASE
-    addresses = host.memory[start : start + 8].view("<u4")
-    assert list(addresses) == [host.map.page_addr(1), host.map.page_addr(0)]
+def test_page_table_holds_numbers(host):
+    addr = host.write_page_table(1, [1, 0])
+    assert addr == host.map.page_table_addr(1)
+    assert words(host, addr, 2) == [1, 0]
 
 
-def test_page_table_must_have_room(host):
-    with pytest.raises(ValueError, match="the page table has room for 2 pages, not 3"):
-        host.write_page_table([0, 1, 0])
+@pytest.mark.parametrize(
+    ("pages", "message"),
+    [
+        ([0, 1, 0], "the page table has room for 2 pages, not 3"),
+        ([2], "page must be 0 to 1, not 2"),
+        ([-1], "page must be 0 to 1, not -1"),
+    ],
+)
+def test_page_table_must_fit(host, pages, message):
+    with pytest.raises(ValueError, match=message):
+        host.write_page_table(0, pages)
 
 
-def test_ring_is_read_round_its_end(host):
-    start = host.map.ring_addr - BASE
-    for index in (62, 63, 64):
-        at = start + index % host.map.ring_len * RING_ENTRY_BYTES
-        entry = (index + 7, index, (1 << 33) + index)
-        for field, offset, size in zip(entry, (0, 4, 8), (4, 4, 8), strict=True):
-            raw = np.frombuffer(field.to_bytes(size, "little"), np.uint8)
-            host.memory[at + offset : at + offset + size] = raw
-    assert host.map.ring_len == 64
-    entries = [RingEntry(i + 7, i, (1 << 33) + i) for i in (62, 63, 64)]
-    assert host.read_ring(62, 65) == entries
+def test_requests_lie_in_their_ring_round_its_end(host):
+    fields = {
+        "prompt_addr": 0x11, "prompt_len": 2, "max_tokens": 3, "eos_token": 0xFFFFFFFF,
+        "start_pos": 5, "page_table_addr": 0x22, "page_count": 7, "shared_pages": 8,
+    }  # fmt: skip
+    for number in range(REQUESTS + 2):
+        addr = host.write_request(number, request_id=100 + number, **fields)
+        assert addr == host.map.request_ring_addr + number % REQUESTS * 64
+        expected = [100 + number, 0x11, 2, 3, 0xFFFFFFFF, 5, 0x22, 8 << 16 | 7]
+        assert words(host, addr, 16) == expected + [0] * 8
+    assert words(host, host.map.request_ring_addr, 1) == [100 + REQUESTS]
 
 
-def test_ring_must_still_hold_the_entries(host):
-    with pytest.raises(ValueError, match="the ring holds 64 entries, not 65"):
-        host.read_ring(0, 65)
+def test_events_are_read_round_the_end_of_their_ring(host):
+    numbers = range(EVENTS - 1, EVENTS + 2)
+    for number in numbers:
+        at = host.map.event_ring_addr - BASE + number % EVENTS * EVENT_BYTES
+        words = [number, 7, 9, EVENT_KINDS["failed"] | 11 << 8, number, 1, 77, 0]
+        host.memory[at : at + EVENT_BYTES] = np.array(words, "<u4").view(np.uint8)
+    assert host.read_events(numbers[0], numbers[-1] + 1) == [
+        Event(number, 7, 9, "failed", 11, (1 << 32) + number, 77) for number in numbers
+    ]
+
+
+def test_ring_must_still_hold_the_events(host):
+    with pytest.raises(ValueError, match=f"the ring holds {EVENTS} events, not {EVENTS + 1}"):
+        host.read_events(0, EVENTS + 1)
 
 
 def test_memory_must_be_the_compiled_models(host):

@@ -13,7 +13,7 @@ from hw.spec.presets import PRESETS
 from hw.spec.tables import ACTIVATIONS
 from sim.compiler.compile import compile_model
 from sim.compiler.error import CompileError
-from sim.compiler.memory_map import REGION_BYTES, MemoryMap
+from sim.compiler.memory_map import EVENTS, REGION_BYTES, REQUESTS, MemoryMap
 from sim.compiler.program import allocate
 from sim.golden.record import Recorder
 from sim.golden.transformer import Transformer
@@ -71,9 +71,10 @@ def test_names_are_those_of_the_golden_model(family):
 def test_only_final_norm_and_head_are_left_out_of_passes_without_token(compiled):
     emit_only = [n for n in compiled.names if fields(compiled, n)["emit_only"]]
     assert emit_only == ["final norm", "logits"]
-    assert fields(compiled, "final norm")["last_row"] == 1
-    assert fields(compiled, "layer 1 ffn norm")["last_row"] == 0
-    assert fields(compiled, "logits")["one_row"] == 1
+    assert fields(compiled, "final norm")["emit_rows"] == 1
+    assert fields(compiled, "layer 1 ffn norm")["emit_rows"] == 0
+    assert fields(compiled, "logits")["emit_rows"] == 1
+    assert fields(compiled, "layer 1 down")["emit_rows"] == 0
     assert fields(compiled, "logits")["valid"] == 80
 
 
@@ -204,17 +205,26 @@ def test_regions_follow_each_other(model, name, context):
     assert m.page_count == -(-context // PRESETS[name].page_len)
     assert m.page_bytes >= layout.page_bytes(PRESETS[name], 1, 2, 2)
     assert m.page_addr(m.page_count - 1) + m.page_bytes == m.kv_limit
-    assert m.prompt_addr + 4 * context <= m.page_table_addr
-    assert m.page_table_addr + 4 * m.page_count <= m.ring_addr
-    assert m.ring_addr + 16 * m.ring_len <= m.host_limit
-    assert m.ring_len >= context
-    assert m.ring_len & (m.ring_len - 1) == 0
+    assert m.page_count == m.sequence_pages
+    assert m.request_ring_addr >= m.host_base
+    assert m.request_ring_addr + 64 * REQUESTS <= m.event_ring_addr
+    assert m.event_ring_addr + 32 * EVENTS <= m.prompt_addr(0)
+    for place in range(REQUESTS):
+        end = m.prompt_addr(place + 1) if place < REQUESTS - 1 else m.host_limit
+        assert m.prompt_addr(place) + 4 * context <= m.page_table_addr(place)
+        assert m.page_table_addr(place) + 4 * m.sequence_pages <= end
+        assert m.prompt_addr(place) % 64 == m.page_table_addr(place) % 64 == 0
+    for length in (REQUESTS, EVENTS):
+        assert length & (length - 1) == 0
+    for place in (-1, REQUESTS):
+        with pytest.raises(ValueError, match=f"place must be 0 to {REQUESTS - 1}, not {place}"):
+            m.prompt_addr(place)
 
 
 def test_registers_are_registers_of_the_chip(compiled):
     registers = compiled.memory_map.registers()
     assert set(registers) <= set(REGISTERS)
-    assert {"program_addr", "image_limit", "kv_limit", "host_limit", "ring_len"} <= set(registers)
+    assert {"program_addr", "image_limit", "host_limit", "event_ring_len"} <= set(registers)
 
 
 def test_image_base_moves_everything(model, compiled):
@@ -359,7 +369,8 @@ def test_memory_must_end_within_32_bit_addresses(model):
 
 def test_memory_may_end_with_the_last_address():
     sizes = {"image_bytes": 4096, "page_bytes": 4096, "page_count": 1, "context": 1}
-    base = (1 << 32) - 3 * 4096
+    sizes |= {"sequence_pages": 1, "vocab": 2}
+    base = (1 << 32) - 6 * 4096
     assert MemoryMap(image_base=base, **sizes).host_limit == 1 << 32
     with pytest.raises(CompileError, match="must end"):
         MemoryMap(image_base=base + 4096, **sizes)
