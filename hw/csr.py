@@ -225,6 +225,7 @@ class Csr(wiring.Component):
             "config2": config.max_context | config.page_len << 16,
             "config3": config.act_blocks | config.max_head_dim << 16,
             "config4": config.max_seqs | config.kv_pages << 16,
+            "config5": config.list_len,
         }
         values = {name: Const(word, 32) for name, word in words.items()}
         values |= self._read_only

@@ -4,8 +4,18 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, enum
 
 from .spec.formats import MULTIPLIER_WIDTH
+from .spec.sampling import RANDOM_WIDTH, TEMPERATURE_MULTIPLIER_WIDTH, TEMPERATURE_SHIFT_WIDTH
 
-__all__ = ["Dest", "RowScale", "matmul_job", "result_label", "row_place", "segment_layout"]
+__all__ = [
+    "Dest",
+    "RowScale",
+    "draw_layout",
+    "matmul_job",
+    "result_label",
+    "row_place",
+    "sampling_layout",
+    "segment_layout",
+]
 
 
 class Dest(enum.Enum, shape=3):
@@ -48,6 +58,26 @@ def segment_layout(config):
         "rows": range(config.max_rows + 1),
         "first_pos": range(config.max_context),
         "emit": 1,
+    })
+
+
+def sampling_layout(config):
+    """Return the layout of how a request's tokens are drawn: fields of `spec.requests.REQUEST`."""
+    return data.StructLayout({
+        "top_k": range(config.list_len + 1),
+        "report_count": range(config.list_len + 1),
+        "multiplier": unsigned(TEMPERATURE_MULTIPLIER_WIDTH),
+        "shift": unsigned(TEMPERATURE_SHIFT_WIDTH),
+        "seed": unsigned(RANDOM_WIDTH),
+        "candidates_addr": 32,
+    })
+
+
+def draw_layout(config):
+    """Return the layout of how one token is drawn, ``position`` being its own."""
+    return data.StructLayout({
+        "sampling": sampling_layout(config),
+        "position": range(config.max_context + 1),
     })
 
 

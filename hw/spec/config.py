@@ -46,6 +46,9 @@ class ArchConfig:
         Sequences at once: from 1, at most ``max_rows``.
     kv_pages : int
         Pages of the KV region that are told apart. From 2.
+    list_len : int
+        Candidates kept for each row: a token is drawn from so many of its largest logits at most. A
+        power of two from 8 to 64.
     stream_depth : int
         Beats of the weight prefetch FIFO: a power of two.
     tiles : int
@@ -64,6 +67,7 @@ class ArchConfig:
     max_head_dim: int = 128
     max_seqs: int = 2
     kv_pages: int = 256
+    list_len: int = 8
     stream_depth: int = 512
     tiles: int = 1
 
@@ -94,6 +98,11 @@ class ArchConfig:
             "page_len",
             lambda n: _is_power_of_two(n) and n >= max(32, self.align_bytes),
             f"a power of two from {max(32, self.align_bytes)}",
+        )
+        check(
+            "list_len",
+            lambda n: _is_power_of_two(n) and 8 <= n <= 64,
+            "a power of two from 8 to 64",
         )
         check("stream_depth", lambda n: _is_power_of_two(n) and n >= 16, "a power of two from 16")
         check("tiles", lambda n: n == 1, "1 (several tiles are not built yet)")

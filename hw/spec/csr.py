@@ -37,6 +37,7 @@ REGISTERS = {
     "config2": Register(0x010, "ro", "max_context | page_len << 16"),
     "config3": Register(0x014, "ro", "act_blocks | max_head_dim << 16"),
     "config4": Register(0x018, "ro", "max_seqs | kv_pages << 16"),
+    "config5": Register(0x01C, "ro", "list_len"),
     "control": Register(0x040, "wo", "CONTROL bits, each acts when written as 1"),
     "status": Register(0x044, "ro", "STATUS bits"),
     "error_cause": Register(0x048, "ro", "why the chip stopped: ERRORS; kept until the next start"),

@@ -8,12 +8,12 @@ PRESETS = {
     "tiny": ArchConfig(
         rows=4, cols=4, lanes=4, port_bytes=4, max_rows=8, max_dim=128, act_blocks=32,
         max_context=256, page_len=32, max_head_dim=64, stream_depth=64,
-        max_seqs=4, kv_pages=64,
+        max_seqs=4, kv_pages=64, list_len=8,
     ),
     "small": ArchConfig(
         rows=16, cols=16, lanes=16, port_bytes=16, max_rows=64, max_dim=2048, act_blocks=384,
         max_context=1024, page_len=64, max_head_dim=256, stream_depth=512,
-        max_seqs=16, kv_pages=1024,
+        max_seqs=16, kv_pages=1024, list_len=32,
     ),
 }  # fmt: skip
 

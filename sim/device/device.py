@@ -293,6 +293,12 @@ class Device(Registers):
             "page_table_addr": self.host.write_page_table(place, pages),
             "page_count": len(pages),
             "shared_pages": 0,
+            "top_k": 1,
+            "report_count": 0,
+            "multiplier": 0,
+            "shift": 0,
+            "seed": 0,
+            "candidates_addr": 0,
         }
         await self._push(values["prompt_addr"], len(prompt) * TOKEN_BYTES)
         await self._push(values["page_table_addr"], len(pages) * TOKEN_BYTES)

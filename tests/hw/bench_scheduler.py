@@ -80,6 +80,12 @@ class Surroundings:
             "page_table_addr": TABLES + 0x400 * index,
             "page_count": 1,
             "shared_pages": 0,
+            "top_k": 1,
+            "report_count": 0,
+            "multiplier": 0,
+            "shift": 0,
+            "seed": 0,
+            "candidates_addr": 0,
         }
         pages = changes.pop("pages", [index])
         prompt = changes.pop("prompt", None)

@@ -21,6 +21,9 @@ REFUSED = {
     "page_len must be a power of two from 64, not 32": {"port_bytes": 64, "page_len": 32},
     "max_context must be a positive multiple of page_len (64), not 100": {"max_context": 100},
     "max_context must be 255 pages of 64 positions at most, not 16384": {"max_context": 256 * 64},
+    "list_len must be a power of two from 8 to 64, not 4": {"list_len": 4},
+    "list_len must be a power of two from 8 to 64, not 24": {"list_len": 24},
+    "list_len must be a power of two from 8 to 64, not 128": {"list_len": 128},
     "stream_depth must be a power of two from 16, not 48": {"stream_depth": 48},
     "tiles must be 1 (several tiles are not built yet), not 2": {"tiles": 2},
 }
