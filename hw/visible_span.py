@@ -20,7 +20,7 @@ class VisibleSpan(wiring.Component):
     Members
     -------
     first_pos, rows : In
-        Position of row 0; rows at the positions from there on.
+        Position of the segment's first row; rows at the positions from there on.
     window, group : In
         Fields of the operator word.
     pos_blocks : Out
@@ -29,7 +29,7 @@ class VisibleSpan(wiring.Component):
         The first of them that is visited: that of the first position which a row sees, or before it
         where alignment asks for it.
     visited_blocks, visited_pos : Out
-        Blocks that are visited; position of row 0, counted from the first of them.
+        Blocks that are visited; position of the first row, counted from the first of them.
     seen : Out
         Positions that a row sees at most, its own included.
     together : Out(1)
@@ -37,7 +37,7 @@ class VisibleSpan(wiring.Component):
 
     Timing
     ------
-    Outputs follow their inputs by two cycles.
+    Outputs count once the inputs have held for two cycles.
     """
 
     def __init__(self, config):
@@ -62,7 +62,7 @@ class VisibleSpan(wiring.Component):
         block_bits = exact_log2(BLOCK_LEN)
         span = max(BLOCK_LEN, cfg.align_bytes)
         unlimited = (self.window == 0) | (self.window > cfg.max_context)
-        first_seen = Signal.like(self.first_pos)  # by row 0: the first of all that are seen
+        first_seen = Signal.like(self.first_pos)  # by the first row: the first of all that are seen
         end = Signal.like(self.pos_blocks)
         first = Signal.like(self.first_block)
         m.d.comb += first.eq((first_seen >> exact_log2(span)) * (span // BLOCK_LEN))

@@ -1,41 +1,56 @@
 """Bench for `hw.kv_reader`."""
 
+import random
+
 import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
+from hw.jobs import segment_layout
 from hw.kv_reader import KvReader
+from hw.operator_word import operator_layout
 from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN
 from sim.compiler.kv_page import HeadCache
 from tests.hw.kv_memory import KvMemory
 from tests.hw.read_port import serves
-from tests.support.bench import STALLS, collects, obeys_rules, params, start, watchdog
+from tests.hw.segments import random_segments, visited_span
+from tests.support.bench import STALLS, collects, obeys_rules, pack, params, start, watchdog
 
 CONFIG = ArchConfig(**params()["config"])
 DUT = KvReader(CONFIG)
 DESCRIPTOR = DUT.o_descriptor.payload.shape()
+WORD, SEGMENT = operator_layout("attention"), segment_layout(CONFIG)
 SPANS = CONFIG.max_context // BLOCK_LEN
 PAGE_SPANS = CONFIG.page_len // BLOCK_LEN
 #: Blocks of positions: both ends, and around the first page's.
 POS_BLOCKS = sorted({1, PAGE_SPANS, min(PAGE_SPANS + 1, SPANS), SPANS})
 #: Blocks between two of which addresses are aligned.
 STEP = max(1, CONFIG.align_bytes // BLOCK_LEN)
+LAST_SLOT = CONFIG.max_seqs - 1
 
 
-def joined(memory, head):
-    """Return the cache of a head at all positions."""
-    parts = [memory.head(page, head) for page in range(CONFIG.max_pages)]
+def spans(segments, word):
+    """Yield each segment with (blocks up to its last row, first that is visited, chunks)."""
+    for segment in segments:
+        span = visited_span(CONFIG, segment, window=word["window"], group=word["group"])
+        chunks = 1 if span["together"] else word["group"]
+        yield segment, (span["pos_blocks"], span["first_block"], chunks)
+
+
+def joined(memory, slot, head):
+    """Return the cache of a sequence's head at all positions."""
+    parts = [memory.head(slot, page, head) for page in range(CONFIG.max_pages)]
     fields = ("k", "k_exponents", "v", "v_exponents")
     return HeadCache(**{name: np.concatenate([getattr(x, name) for x in parts]) for name in fields})
 
 
-def expected_bytes(memory, pos_blocks, first_block, chunks):
-    """Return what `Attention` takes, word after word."""
+def expected_bytes(memory, slot, pos_blocks, first_block, chunks):
+    """Return what `Attention` takes for a segment, word after word."""
     cols, out = CONFIG.cols, []
     used, start = pos_blocks * BLOCK_LEN, first_block * BLOCK_LEN
     for head in range(memory.kv_heads):
-        cache = joined(memory, head)
+        cache = joined(memory, slot, head)
         for block in range(memory.blocks):
             out.append(cache.v_exponents[:used, block])
         for _ in range(chunks):
@@ -59,41 +74,52 @@ def descriptor_count(memory, pos_blocks, first_block, chunks):
 
 async def prepare(dut, rng, cycles, **sizes):
     memory = KvMemory(CONFIG, rng, **sizes)
+    memory.segments = {}
     await start(dut)
     cocotb.start_soon(watchdog(dut, cycles))
     cocotb.start_soon(obeys_rules(dut, "o_descriptor"))
-    cocotb.start_soon(serves(dut, 32, "page", memory.pages, addr="page_index"))
+    cocotb.start_soon(serves(dut, 32, "page", memory.pages, addr=("page_slot", "page_index")))
+    cocotb.start_soon(serves(dut, SEGMENT, "segment", memory.segments, addr="segment_index"))
     return memory
 
 
-async def begin(dut, memory, pos_blocks, chunks, first_block=0):
-    dut.pos_blocks.value = pos_blocks
-    dut.first_block.value = SPANS - 1  # what counts is there a cycle later
-    dut.kv_heads.value = memory.kv_heads
-    dut.chunks.value = chunks
-    dut.head_blocks.value = memory.blocks
-    dut.kv_offset.value = memory.kv_offset
-    dut.head_stride.value = memory.head_stride
+async def begin(dut, memory, segments, word):
+    memory.segments.clear()
+    memory.segments |= dict(enumerate(segments))
+    fields = {
+        "kv_heads": memory.kv_heads,
+        "head_blocks": memory.blocks,
+        "kv_offset": memory.kv_offset,
+        "head_stride": memory.head_stride,
+    }
+    dut.word.value = pack(WORD, word | fields)
+    dut.segments.value = len(segments)
     dut.start.value = 1
     await RisingEdge(dut.clk)
     dut.start.value = 0
-    dut.first_block.value = first_block
 
 
-async def visits(dut, memory, pos_blocks, chunks, stall="never", first_block=0):
+async def visits(dut, memory, segments, *, group=1, window=0, stall="never"):
     """Run once, compare all the words that the descriptors name, and return how many."""
-    await begin(dut, memory, pos_blocks, chunks, first_block)
-    count = descriptor_count(memory, pos_blocks, first_block, chunks)
+    word = {"group": group, "window": window}
+    await begin(dut, memory, segments, word)
+    count = sum(descriptor_count(memory, *span) for _, span in spans(segments, word))
     descriptors = await collects(dut, "o_descriptor", DESCRIPTOR, count, stall=STALLS[stall])
     await ReadOnly()
     assert not dut.busy.value
     assert not dut.o_descriptor__valid.value
     assert all(item["addr"] % CONFIG.align_bytes == 0 for item in descriptors)
     parts = [memory.read(item["addr"], item["words"] * CONFIG.cols) for item in descriptors]
-    expected = expected_bytes(memory, pos_blocks, first_block, chunks)
-    np.testing.assert_array_equal(np.concatenate(parts), expected)
+    expected = [
+        expected_bytes(memory, segment["slot"], *span) for segment, span in spans(segments, word)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), np.concatenate(expected))
     await RisingEdge(dut.clk)
     return sum(item["words"] for item in descriptors)
+
+
+def segment_of(first_pos, rows=1, slot=LAST_SLOT):
+    return {"slot": slot, "row0": 0, "rows": rows, "first_pos": first_pos, "emit": 0}
 
 
 @cocotb.test()
@@ -101,9 +127,28 @@ async def visits(dut, memory, pos_blocks, chunks, stall="never", first_block=0):
 async def descriptors_name_the_words_that_attention_takes(dut, stall):
     rng = np.random.default_rng(11)
     blocks = CONFIG.max_head_dim // BLOCK_LEN
-    memory = await prepare(dut, rng, 40_000, blocks=blocks, kv_heads=3)
+    memory = await prepare(dut, rng, 60_000, blocks=blocks, kv_heads=3)
+    most = CONFIG.max_rows
     for pos_blocks in POS_BLOCKS:
-        await visits(dut, memory, pos_blocks, 2, stall)
+        last = BLOCK_LEN * pos_blocks
+        await visits(dut, memory, [segment_of(last - 1)], stall=stall)
+        # Two heads fit together, or do not.
+        await visits(dut, memory, [segment_of(last - most // 2, most // 2)], group=2, stall=stall)
+        await visits(dut, memory, [segment_of(last - most, most)], group=2, stall=stall)
+
+
+@cocotb.test()
+@cocotb.parametrize(stall=list(STALLS), seed=range(3))
+async def each_sequence_is_read_from_its_own_pages(dut, stall, seed):
+    print(f"seed {seed}")
+    memory = await prepare(dut, np.random.default_rng(seed), 60_000, blocks=2, kv_heads=2)
+    rng = random.Random(seed)
+    most, seqs = CONFIG.max_rows, CONFIG.max_seqs
+    for rows in (None, None, [1] * seqs, [1] * (seqs - 1) + [most - seqs + 1]):
+        segments = random_segments(rng, CONFIG, rows=rows)
+        window = rng.choice((0, 1, rng.randrange(1, CONFIG.max_context), (1 << 32) - 1))
+        group = rng.choice((1, 2, 3))
+        await visits(dut, memory, segments, group=group, window=window, stall=stall)
 
 
 @cocotb.test()
@@ -113,9 +158,11 @@ async def keys_and_values_begin_at_the_first_block(dut, stall):
     rng = np.random.default_rng(14)
     memory = await prepare(dut, rng, 60_000, blocks=2, kv_heads=2)
     for pos_blocks in POS_BLOCKS:
+        segment = segment_of(BLOCK_LEN * pos_blocks - 1)
         for first_block in range(0, pos_blocks, STEP):
-            await visits(dut, memory, pos_blocks, 2, stall, first_block)
-        await visits(dut, memory, pos_blocks, 1, stall)
+            window = BLOCK_LEN * (pos_blocks - first_block)
+            await visits(dut, memory, [segment], window=window, stall=stall)
+        await visits(dut, memory, [segment], stall=stall)
 
 
 @cocotb.test()
@@ -124,25 +171,29 @@ async def words_of_blocks_before_the_first_are_not_fetched(dut):
     memory = await prepare(dut, rng, 40_000, blocks=1, kv_heads=1)
     block = BLOCK_LEN * (BLOCK_LEN + 1 + BLOCK_LEN) // CONFIG.cols  # K with exponents, V
     exponents = SPANS * BLOCK_LEN // CONFIG.cols
+    segment = segment_of(CONFIG.max_context - 1)
     for first_block in range(0, SPANS, STEP):
-        words = await visits(dut, memory, SPANS, 1, first_block=first_block)
+        window = CONFIG.max_context - BLOCK_LEN * first_block
+        words = await visits(dut, memory, [segment], window=window)
         assert words == exponents + (SPANS - first_block) * block
 
 
 @cocotb.test()
 @cocotb.parametrize(sizes=[(255, 1, 1), (2, 255, 1), (2, 1, 15), (1, 1, 1)])
 async def limits_of_heads_chunks_and_blocks(dut, sizes):
-    kv_heads, chunks, blocks = sizes
+    kv_heads, group, blocks = sizes
     rng = np.random.default_rng(12)
     memory = await prepare(dut, rng, 40_000, blocks=blocks, kv_heads=kv_heads)
-    await visits(dut, memory, 1, chunks)
+    await visits(dut, memory, [segment_of(0)], group=group)
 
 
 @cocotb.test()
-async def a_descriptor_every_three_cycles(dut):
+@cocotb.parametrize(count=[1, CONFIG.max_seqs])
+async def a_descriptor_every_three_cycles_and_eight_before_a_segment(dut, count):
     rng = np.random.default_rng(13)
     memory = await prepare(dut, rng, 10_000, blocks=1, kv_heads=2)
-    count = descriptor_count(memory, SPANS, 0, 2)
+    segments = [segment_of(CONFIG.max_context - 1, slot=slot) for slot in range(count)]
+    each = descriptor_count(memory, SPANS, 0, 1)
     dut.o_descriptor__ready.value = 1
     busy, at = [], []
 
@@ -155,11 +206,13 @@ async def a_descriptor_every_three_cycles(dut):
             await RisingEdge(dut.clk)
 
     cocotb.start_soon(watches())
-    await begin(dut, memory, SPANS, 2)
-    for _ in range(3 * count + 10):
+    await begin(dut, memory, segments, {"group": 1, "window": 0})
+    period = 8 + 3 * (each - 1)  # of a segment: from the last descriptor before it to its own last
+    for _ in range(count * period + 10):
         await RisingEdge(dut.clk)
     started = busy.index(1)
-    assert at == [started + 3 * (number + 1) for number in range(count)]
-    assert busy == [0] * started + [1] * (3 * count + 1) + [0] * (
-        len(busy) - started - 3 * count - 1
-    )
+    assert at == [
+        started + number * period + 8 + 3 * n for number in range(count) for n in range(each)
+    ]
+    last = started + count * period
+    assert busy == [int(started <= now <= last) for now in range(len(busy))]

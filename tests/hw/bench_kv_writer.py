@@ -27,7 +27,6 @@ BLOCK = kv_block_layout(CONFIG)
 COMMAND = DUT.o_write.payload.shape()
 BEAT = DUT.o_wdata.payload.shape()
 LAST_ROW = CONFIG.max_rows - 1
-SLOT = CONFIG.max_seqs - 1
 CROSSING = CONFIG.page_len - CONFIG.max_rows // 2  # rows on both sides of a page's end
 FIRST_POS = [0, CONFIG.max_context - CONFIG.max_rows]
 FIRST_POS += [CROSSING] if CONFIG.max_pages > 1 else []
@@ -70,7 +69,7 @@ def port_use(blocks, first_pos, item):
 
 async def appends(dut, memory, first_pos, items, i_stall="never", o_stall="never"):
     """Let the unit append blocks, and compare the whole memory with the slow way."""
-    memory.places |= {row: place(first_pos + row) for row in range(CONFIG.max_rows)}
+    memory.places |= places(first_pos)
     dut.kv_offset.value = memory.kv_offset
     dut.head_stride.value = memory.head_stride
     dut.head_blocks.value = memory.blocks
@@ -87,7 +86,7 @@ async def appends(dut, memory, first_pos, items, i_stall="never", o_stall="never
     before = memory.bytes.copy()
     for item in items:
         memory.append(
-            first_pos + item["row"], item["head"], item["index"],
+            *memory.places[item["row"]].values(), item["head"], item["index"],
             is_value=item["is_value"], q=item["block"]["q"], exp=item["block"]["exp"],
         )  # fmt: skip
     expected, memory.bytes = memory.bytes, before
@@ -97,20 +96,22 @@ async def appends(dut, memory, first_pos, items, i_stall="never", o_stall="never
     await RisingEdge(dut.clk)
 
 
-def place(position):
-    """Rows belong to the last slot: its pages are those of the memory."""
-    return {"slot": SLOT, "position": position % CONFIG.max_context}
+def places(first_pos):
+    """Return slot and position of each row: neighbours are of different sequences."""
+    return {
+        row: {"slot": (row + 1) % CONFIG.max_seqs, "position": first_pos + row}
+        for row in range(CONFIG.max_rows)
+    }
 
 
 async def prepare(dut, rng, cycles, **sizes):
     memory = KvMemory(CONFIG, rng, **sizes)
-    memory.places = {row: place(row) for row in range(CONFIG.max_rows)}
-    pages = {(SLOT, index): page for index, page in memory.pages.items()}
+    memory.places = places(0)
     await start(dut)
     cocotb.start_soon(watchdog(dut, cycles))
     cocotb.start_soon(obeys_rules(dut, "o_write"))
     cocotb.start_soon(obeys_rules(dut, "o_wdata"))
-    cocotb.start_soon(serves(dut, 32, "page", pages, addr=("page_slot", "page_index")))
+    cocotb.start_soon(serves(dut, 32, "page", memory.pages, addr=("page_slot", "page_index")))
     cocotb.start_soon(serves(dut, row_place(CONFIG), "place", memory.places, addr="row"))
     return memory
 

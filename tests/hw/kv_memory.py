@@ -1,4 +1,4 @@
-"""The KV cache of one sequence, as bytes in pages that lie anywhere."""
+"""The KV cache of several sequences, as bytes in pages that lie anywhere."""
 
 import numpy as np
 
@@ -10,6 +10,8 @@ __all__ = ["KvMemory"]
 
 class KvMemory:
     """Pages of random bytes in random order, and where everything lies in them.
+
+    ``pages`` is the page table: the address of a page, by (slot, page).
 
     Parameters
     ----------
@@ -28,32 +30,36 @@ class KvMemory:
         self.kv_offset = layer * kv_heads * self.head_stride
         size = layout.page_bytes(config, blocks, kv_heads, layers)
         self.base = 0x9000_0000 + config.align_bytes
-        self.bytes = rng.integers(0, 256, (config.max_pages + 1) * size, dtype=np.uint8)
-        order = rng.permutation(config.max_pages + 1)[: config.max_pages]
-        self.pages = {page: self.base + int(order[page]) * size for page in range(len(order))}
+        keys = [(slot, page) for slot in range(config.max_seqs) for page in range(config.max_pages)]
+        self.bytes = rng.integers(0, 256, (len(keys) + 1) * size, dtype=np.uint8)
+        order = rng.permutation(len(keys) + 1)[: len(keys)]
+        self.pages = {
+            key: self.base + int(number) * size for key, number in zip(keys, order, strict=True)
+        }
 
-    def _place(self, page, head):
-        start = self.pages[page] - self.base + self.kv_offset + head * self.head_stride
+    def _place(self, slot, page, head):
+        start = self.pages[slot, page] - self.base + self.kv_offset + head * self.head_stride
         return slice(start, start + self.head_stride)
 
-    def head(self, page, head):
+    def head(self, slot, page, head):
         """Return the `HeadCache` of a head in a page."""
-        return unpack_head(self.config, self.blocks, self.bytes[self._place(page, head)].copy())
+        place = self._place(slot, page, head)
+        return unpack_head(self.config, self.blocks, self.bytes[place].copy())
 
-    def store(self, page, head, cache):
+    def store(self, slot, page, head, cache):
         """Write a `HeadCache`."""
-        self.bytes[self._place(page, head)] = pack_head(self.config, cache)
+        self.bytes[self._place(slot, page, head)] = pack_head(self.config, cache)
 
-    def append(self, pos, head, index, *, is_value, q, exp):
+    def append(self, slot, pos, head, index, *, is_value, q, exp):
         """Store one block as `hw.spec.layout` says, the slow way."""
         page, row = divmod(pos, self.config.page_len)
-        cache = self.head(page, head)
+        cache = self.head(slot, page, head)
         elements, exponents = (
             (cache.v, cache.v_exponents) if is_value else (cache.k, cache.k_exponents)
         )
         elements[row, 32 * index : 32 * index + 32] = q
         exponents[row, index] = exp
-        self.store(page, head, cache)
+        self.store(slot, page, head, cache)
 
     def write(self, commands, beats):
         """Write what a unit asked the memory controller for."""

@@ -10,7 +10,7 @@ from tests.support.runner import run_bench
 
 @pytest.mark.parametrize("chip", CHIPS)
 def test_kv_reader(chip):
-    config = CHIPS[chip]
+    config = CHIPS[chip] | {"max_seqs": 3}
     run_bench(
         KvReader(ArchConfig(**config)),
         "tests.hw.bench_kv_reader",
