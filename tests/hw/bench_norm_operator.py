@@ -33,19 +33,23 @@ DUT = NormOperator(CONFIG)
 UNIT = Unit(DUT, "i_entry", "o_norm")
 WORD = operator_layout("norm")
 HEAD_WORD = operator_layout("head_norm")
+MAX_EMITS = CONFIG.max_seqs
 MAX_BLOCKS = CONFIG.max_dim // BLOCK_LEN
 HEAD_BLOCKS = CONFIG.max_head_dim // BLOCK_LEN
 HEADS = DUT.heads
 JOB, HEAD_RESULT = HEADS.job.payload.shape(), HEADS.norm.payload.shape()
 
 
-def operator(rng, *, blocks, rows, last_row=0, small=False):
-    """Return (word, rows, gains, residual, results) of one operator."""
+def operator(rng, *, blocks, rows, emits=None, small=False):
+    """Return (word, rows, gains, residual, emitting, results) of one operator.
+
+    With ``emits`` so many rows, which chance picks, become the first ones; they are ``emitting``.
+    """
     word = {
         "opcode": OPERATORS["norm"].opcode,
         "blocks": blocks,
         "shift": 15 if small else rng.choice((0, 15, 17, 63)),
-        "last_row": last_row,
+        "emit_rows": int(emits is not None),
         "epsilon": rng.choice((0, 1, (1 << 48) - 1, rng.getrandbits(30))),
         "dst": rng.randrange(1024),
     }
@@ -58,20 +62,21 @@ def operator(rng, *, blocks, rows, last_row=0, small=False):
         else numbers(rng, RESIDUAL_WIDTH, dim)
         for _ in range(rows)
     ]
+    emitting = rng.sample(range(rows), emits or 0)
     results = []
-    for row in range(rows)[-1 if last_row else 0 :]:
+    for dst_row, row in enumerate(range(rows) if emits is None else emitting):
         norm = rms_norm(np.array([residual[row]]), np.array(gain), word["shift"], word["epsilon"])
         pieces = cut(norm[0].tolist(), LANES)
         results += [
             {
                 "data": data,
-                "row": 0 if last_row else row,
+                "row": dst_row,
                 "beat": beat,
                 "last": int(beat == len(pieces) - 1),
             }
             for beat, data in enumerate(pieces)
         ]
-    return word, rows, cut(gain, LANES), residual, results
+    return word, rows, cut(gain, LANES), residual, emitting, results
 
 
 def head_rows(rng, word, gains, rows):
@@ -92,12 +97,12 @@ def head_rows(rng, word, gains, rows):
 
 
 async def begin(dut, cycles=20_000):
-    """Return the dicts that residual and heads, and the ORMs of each, are served from."""
+    """Return the dicts that residual, heads, the ORMs of each, and rows that emit come from."""
     await start(dut)
     cocotb.start_soon(watchdog(dut, cycles))
     for name in ("o_norm", "heads__norm"):
         cocotb.start_soon(obeys_rules(dut, name))
-    words, orms, head_words, head_orms = {}, {}, {}, {}
+    words, orms, head_words, head_orms, emit_rows = {}, {}, {}, {}, {}
     place = ("residual_row", "residual_beat")
     for served in (
         serves(dut, DUT.residual.shape(), "residual", words, addr=place, enable="residual_en"),
@@ -111,13 +116,17 @@ async def begin(dut, cycles=20_000):
             enable="heads__read_en",
         ),
         serves(dut, HEADS.orm.shape(), "heads__orm", head_orms, addr="heads__orm_row"),
+        serves(dut, DUT.emit_row.shape(), "emit_row", emit_rows, addr="emit_index"),
     ):
         cocotb.start_soon(served)
-    return words, orms, head_words, head_orms
+    return words, orms, head_words, head_orms, emit_rows
 
 
-async def begin_operator(dut, memories, word, rows, residual):
-    words, orms, *_ = memories
+async def begin_operator(dut, memories, word, rows, residual, emitting=()):
+    words, orms, _, _, emit_rows = memories
+    emit_rows.clear()
+    emit_rows |= dict(enumerate(emitting))
+    dut.emits.value = len(emitting)
     for row, vector in enumerate(residual):
         words |= {(row, beat): data for beat, data in enumerate(cut(vector, LANES))}
         orms[row] = int(or_magnitude(vector))
@@ -143,18 +152,20 @@ async def until_done(dut):
 async def rows_equal_golden(dut, i_stall, o_stall):
     rng = seeded()
     memories = await begin(dut)
+    most, least = CONFIG.max_rows, {"blocks": 1, "rows": 1}
     operators = [
-        operator(rng, blocks=1, rows=1),
-        operator(rng, blocks=MAX_BLOCKS, rows=CONFIG.max_rows),
-        operator(rng, blocks=MAX_BLOCKS, rows=CONFIG.max_rows, last_row=1),
-        operator(rng, blocks=1, rows=1, last_row=1),
+        operator(rng, **least),
+        operator(rng, blocks=MAX_BLOCKS, rows=most),
+        *(operator(rng, blocks=MAX_BLOCKS, rows=most, emits=n) for n in range(1, MAX_EMITS + 1)),
+        operator(rng, **least, emits=1),
         operator(rng, blocks=2, rows=3),
+        operator(rng, blocks=1, rows=3, emits=2),
     ]
     # The gains of all come in one stream, and no operator takes one too many.
-    gains = [entry for _, _, gain, _, _ in operators for entry in gain]
+    gains = [entry for _, _, gain, *_ in operators for entry in gain]
     sender = cocotb.start_soon(sends(dut, "i_entry", UNIT.i_shape, gains, stall=STALLS[i_stall]))
-    for word, rows, _, residual, results in operators:
-        await begin_operator(dut, memories, word, rows, residual)
+    for word, rows, _, residual, emitting, results in operators:
+        await begin_operator(dut, memories, word, rows, residual, emitting)
         await expects(dut, "o_norm", UNIT.o_shape, results, stall=STALLS[o_stall])
         await until_done(dut)
     await sender
@@ -166,7 +177,7 @@ async def heads_equal_golden_between_operators(dut, i_stall, o_stall):
     """Rows of heads have gains of their own, which no norm of the residual touches."""
     rng = seeded()
     memories = await begin(dut)
-    _, _, head_words, head_orms = memories
+    _, _, head_words, head_orms, _ = memories
     stall = STALLS[o_stall]
     for blocks in (HEAD_BLOCKS, 1):
         head_word, gains = head_operator(rng, blocks)
@@ -178,7 +189,7 @@ async def heads_equal_golden_between_operators(dut, i_stall, o_stall):
         await sends(dut, "i_entry", UNIT.i_shape, entries, stall=STALLS[i_stall])
         await until_done(dut)
         for rows in (CONFIG.max_rows, 1):
-            word, count, gain, residual, results = operator(rng, blocks=MAX_BLOCKS, rows=2)
+            word, count, gain, residual, _, results = operator(rng, blocks=MAX_BLOCKS, rows=2)
             sender = cocotb.start_soon(sends(dut, "i_entry", UNIT.i_shape, gain))
             await begin_operator(dut, memories, word, count, residual)
             await expects(dut, "o_norm", UNIT.o_shape, results, stall=stall)
@@ -212,16 +223,18 @@ async def rows_of_heads_leave_the_residual_alone(dut):
 
 
 @cocotb.test()
-@cocotb.parametrize(blocks=[1, MAX_BLOCKS])
-async def rows_take_as_long_as_documented(dut, blocks):
-    rows = CONFIG.max_rows
+@cocotb.parametrize(blocks=[1, MAX_BLOCKS], emits=[None, MAX_EMITS])
+async def rows_take_as_long_as_documented(dut, blocks, emits):
     memories = await begin(dut)
-    word, rows, gain, residual, _ = operator(seeded(), blocks=blocks, rows=rows, small=True)
+    word, rows, gain, residual, emitting, results = operator(
+        seeded(), blocks=blocks, rows=CONFIG.max_rows, emits=emits, small=True
+    )
     beats = len(gain)
     dut.o_norm__ready.value = 1
-    timing = cocotb.start_soon(measures(dut, "i_entry", "o_norm", rows * beats))
+    timing = cocotb.start_soon(measures(dut, "i_entry", "o_norm", len(results)))
     cocotb.start_soon(sends(dut, "i_entry", UNIT.i_shape, gain))
-    await begin_operator(dut, memories, word, rows, residual)
+    await begin_operator(dut, memories, word, rows, residual, emitting)
     latency, cycles = await timing
     assert latency == beats + DUT.norm.first_cycles + beats
-    assert cycles == (rows - 1) * max(2 * beats, beats + DUT.norm.search_cycles) + beats
+    between = max(2 * beats, beats + DUT.norm.search_cycles)
+    assert cycles == (len(results) // beats - 1) * between + beats

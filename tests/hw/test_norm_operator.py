@@ -16,6 +16,7 @@ def test_emitted_verilog_equals_golden(lanes, max_dim, max_head_dim):
         "lanes": lanes,
         "port_bytes": lanes,
         "max_rows": 4,
+        "max_seqs": 3,
         "max_dim": max_dim,
         "max_head_dim": max_head_dim,
     }
