@@ -184,12 +184,15 @@ def test_requests_lie_in_their_ring_round_its_end(host):
     fields = {
         "prompt_addr": 0x11, "prompt_len": 2, "max_tokens": 3, "eos_token": 0xFFFFFFFF,
         "start_pos": 5, "page_table_addr": 0x22, "page_count": 7, "shared_pages": 8,
+        "top_k": 9, "report_count": 10, "multiplier": 11, "shift": 12, "seed": 13,
+        "candidates_addr": 14,
     }  # fmt: skip
     for number in range(REQUESTS + 2):
         addr = host.write_request(number, request_id=100 + number, **fields)
         assert addr == host.map.request_ring_addr + number % REQUESTS * 64
         expected = [100 + number, 0x11, 2, 3, 0xFFFFFFFF, 5, 0x22, 8 << 16 | 7]
-        assert words(host, addr, 16) == expected + [0] * 8
+        expected += [11 << 16 | 10 << 8 | 9, 12, 13, 14]
+        assert words(host, addr, 16) == expected + [0] * 4
     assert words(host, host.map.request_ring_addr, 1) == [100 + REQUESTS]
 
 
