@@ -11,7 +11,7 @@ from hw.spec.csr import CONTROL, IRQ, REGISTERS
 from hw.spec.presets import preset
 from sim.compiler.compile import compile_model
 from sim.compiler.host_image import HostImage
-from sim.device.request import NO_EOS
+from sim.device.request import DEFAULTS
 from sim.run.chip import build_bare, build_chip
 from sim.run.console import Console
 from sim.run.model import load_model
@@ -37,18 +37,15 @@ def bare(chip, compiled, folder):
     image = folder / "image.bin"
     host = HostImage(compiled, compiled.write_image(image))
     pages = range(compiled.memory_map.sequence_pages)
-    host.write_request(
-        0,
-        request_id=0,
-        prompt_addr=host.write_prompt(0, PROMPT),
-        prompt_len=len(PROMPT),
-        max_tokens=TOKENS,
-        eos_token=NO_EOS,
-        start_pos=0,
-        page_table_addr=host.write_page_table(0, pages),
-        page_count=len(pages),
-        shared_pages=0,
-    )
+    fields = {
+        "request_id": 0,
+        "prompt_addr": host.write_prompt(0, PROMPT),
+        "prompt_len": len(PROMPT),
+        "max_tokens": TOKENS,
+        "page_table_addr": host.write_page_table(0, pages),
+        "page_count": len(pages),
+    }
+    host.write_request(0, **DEFAULTS | fields)
     (folder / "registers").write_text(registers(compiled))
     command = [
         chip.executable,

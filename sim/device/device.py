@@ -9,7 +9,7 @@ from sim.compiler.memory_map import EVENTS, REQUESTS, TOKEN_BYTES
 from sim.device.error import DeviceError, RequestFailed
 from sim.device.pages import PageAllocator
 from sim.device.registers import Registers
-from sim.device.request import NO_EOS, Prefix, place_request
+from sim.device.request import DEFAULTS, NO_EOS, Prefix, place_request
 
 __all__ = ["WATCHDOG_CYCLES", "Device"]
 
@@ -283,22 +283,12 @@ class Device(Registers):
 
     async def _submit(self, prompt, pages, owned, **fields):
         place, request_id = self._places[0], self._next_id
-        values = {
+        values = DEFAULTS | {
             "request_id": request_id,
             "prompt_addr": self.host.write_prompt(place, prompt),
             "prompt_len": len(prompt),
-            "max_tokens": 1,
-            "eos_token": NO_EOS,
-            "start_pos": 0,
             "page_table_addr": self.host.write_page_table(place, pages),
             "page_count": len(pages),
-            "shared_pages": 0,
-            "top_k": 1,
-            "report_count": 0,
-            "multiplier": 0,
-            "shift": 0,
-            "seed": 0,
-            "candidates_addr": 0,
         }
         await self._push(values["prompt_addr"], len(prompt) * TOKEN_BYTES)
         await self._push(values["page_table_addr"], len(pages) * TOKEN_BYTES)

@@ -2,9 +2,23 @@
 
 from dataclasses import dataclass
 
-__all__ = ["NO_EOS", "Placed", "Prefix", "check_request", "place_request"]
+__all__ = ["DEFAULTS", "NO_EOS", "Placed", "Prefix", "check_request", "place_request"]
 
 NO_EOS = 0xFFFFFFFF  #: ``eos_token`` that no token equals
+
+#: Fields of a request for one token, the likeliest: all but its id, its prompt and its pages.
+DEFAULTS = {
+    "max_tokens": 1,
+    "eos_token": NO_EOS,
+    "start_pos": 0,
+    "shared_pages": 0,
+    "top_k": 1,
+    "report_count": 0,
+    "multiplier": 0,
+    "shift": 0,
+    "seed": 0,
+    "candidates_addr": 0,
+}
 
 
 @dataclass(frozen=True)
