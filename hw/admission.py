@@ -8,7 +8,8 @@ from amaranth.utils import exact_log2
 from .fetcher import fetch_layout
 from .page_owners import PageOwners
 from .spec.csr import ERRORS
-from .spec.requests import REQUEST
+from .spec.requests import CANDIDATE_BYTES, REQUEST
+from .spec.sampling import TEMPERATURE_SHIFT_WIDTH
 
 __all__ = ["REQUEST_WORDS", "Admission", "request_layout"]
 
@@ -41,7 +42,7 @@ class Admission(wiring.Component):
         Registers: first byte of the KV region, bytes of a page, pages of the region; positions of a
         sequence.
     host_base, host_limit : In(32)
-        Registers: where prompts and page tables must lie.
+        Registers: where prompts, page tables and candidates must lie.
     o_fetch, i_word : to `Fetcher`.
     table_en, table_slot, table_index, table_page : Out
         Write the page table: address of a page.
@@ -51,6 +52,10 @@ class Admission(wiring.Component):
         It is not admitted, and why; no page is claimed.
     busy : Out(1)
         High with the strobes already.
+
+    Timing
+    ------
+    A page is claimed in four cycles. Giving back takes five for each page, and two more.
     """
 
     #: Registers that this unit looks at.
@@ -112,9 +117,11 @@ class Admission(wiring.Component):
             read.addr.eq(write.addr),
         ]
 
-        def outside_host(addr, words):
-            end = addr + (words << 2)
-            return addr[:2].any() | (addr < self.host_base) | (end > self.host_limit)
+        def outside_host(addr, count, entry_bytes=4):
+            offset_bits = exact_log2(entry_bytes)
+            end = addr + (count << offset_bits)
+            misplaced = addr[:offset_bits].any()
+            return misplaced | (addr < self.host_base) | (end > self.host_limit)
 
         def refuse(cause, detail, then="IDLE"):
             m.d.sync += [
@@ -178,11 +185,24 @@ class Admission(wiring.Component):
                     refuse("page_miss", end[:32] - 1)
             with m.State("CHECK_PLACES"):
                 # Elsewhere the memory controller would stop the chip.
-                m.next = "ASK_TABLE"
+                m.next = "CHECK_SAMPLING"
                 with m.If(outside_host(request.prompt_addr, request.prompt_len)):
                     refuse("bad_request", request.prompt_addr)
                 with m.Elif(outside_host(request.page_table_addr, request.page_count)):
                     refuse("bad_request", request.page_table_addr)
+            with m.State("CHECK_SAMPLING"):
+                m.next = "ASK_TABLE"
+                with m.If((request.top_k == 0) | (request.top_k > cfg.list_len)):
+                    refuse("bad_request", request.top_k)
+                with m.Elif(request.report_count > cfg.list_len):
+                    refuse("bad_request", request.report_count)
+                with m.Elif(request.shift >> TEMPERATURE_SHIFT_WIDTH != 0):
+                    refuse("bad_request", request.shift)
+                with m.Elif(
+                    (request.report_count != 0)
+                    & outside_host(request.candidates_addr, request.report_count, CANDIDATE_BYTES)
+                ):
+                    refuse("bad_request", request.candidates_addr)
 
             # Its page table.
             with m.State("ASK_TABLE"):

@@ -9,7 +9,6 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from .activation_memory import ActivationMemory
-from .argmax import ArgMax
 from .attention import Attention
 from .burst_cutter import command_layout
 from .drain import Drain
@@ -35,6 +34,7 @@ from .spec.csr import ERRORS
 from .spec.formats import BLOCK_LEN
 from .spec.isa import OPERATORS
 from .table_reader import TableReader
+from .token_choice import TokenChoice
 from .value_exponents import ValueExponents
 from .weight_streamer import WeightStreamer
 
@@ -138,7 +138,7 @@ class Core(wiring.Component):
         units.exponents = exponents = ValueExponents(cfg)
         units.scores = scores = Scores(cfg)
         units.attention = attention = Attention(cfg)
-        units.argmax = argmax = ArgMax(**sizes)
+        units.choice = choice = TokenChoice(cfg)
 
         word = sequencer.word
         views = {name: operator_layout(name)(word.as_value()) for name in OPERATORS}
@@ -307,17 +307,26 @@ class Core(wiring.Component):
             results.rope_row.eq(row_tables.table_row),
             results.rope_addr.eq(row_tables.table_addr),
             results.rope.eq(row_tables.table_entry),
-            argmax.i_logits.valid.eq(logits.valid),
-            logits.ready.eq(argmax.i_logits.ready),
-            argmax.i_logits.p.data.eq(logits.p.data),
-            argmax.i_logits.p.row.eq(label.index),
-            argmax.i_logits.p.index.eq(
+        ]
+
+        # Tokens.
+        m.d.comb += [
+            choice.i_logits.valid.eq(logits.valid),
+            logits.ready.eq(choice.i_logits.ready),
+            choice.i_logits.p.data.eq(logits.p.data),
+            choice.i_logits.p.row.eq(label.index),
+            choice.i_logits.p.index.eq(
                 (label.strip << exact_log2(BLOCK_LEN)) + (label.beat << exact_log2(cfg.lanes))
             ),
-            argmax.i_logits.p.first.eq((label.strip == 0) & (label.beat == 0)),
-            argmax.i_logits.p.valid_count.eq(views["linear"].valid),
-            argmax.result_row.eq(scheduler.choice_index),
-            scheduler.choice.eq(argmax.result_index),
+            choice.i_logits.p.first.eq((label.strip == 0) & (label.beat == 0)),
+            choice.i_logits.p.valid_count.eq(views["linear"].valid),
+            choice.start.eq(scheduler.choose),
+            choice.emits.eq(scheduler.emits),
+            scheduler.choosing.eq(choice.busy),
+            scheduler.draw_index.eq(choice.draw_index),
+            choice.draw.eq(scheduler.draw),
+            choice.choice_index.eq(scheduler.choice_index),
+            scheduler.choice.eq(choice.choice),
         ]
 
         # KV cache.
@@ -369,10 +378,13 @@ class Core(wiring.Component):
             scores.pos_blocks.eq(attention.visited_blocks),
         ]
 
-        # Writes: events only when no keys and values are on their way.
+        # Writes: one source at a time is busy. Keys and values, then candidates, then events.
         with m.If(kv_writer.busy):
             connect_stream(m, kv_writer.o_write, self.o_write)
             connect_stream(m, kv_writer.o_wdata, self.o_wdata)
+        with m.Elif(choice.busy):
+            connect_stream(m, choice.o_write, self.o_write)
+            connect_stream(m, choice.o_wdata, self.o_wdata)
         with m.Else():
             connect_stream(m, events.o_write, self.o_write)
             connect_stream(m, events.o_wdata, self.o_wdata)
@@ -392,7 +404,7 @@ class Core(wiring.Component):
                 | attention.busy
                 | kv_writer.busy
                 | residual.busy
-                | argmax.busy
+                | choice.collecting
             ),
         ]
         self._errors(m, scheduler, sequencer, row_tables)

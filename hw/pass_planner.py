@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .fetcher import fetch_layout
+from .jobs import sampling_layout
 from .pass_rows import pass_writes
 from .spec.csr import ERRORS
 
@@ -22,6 +23,7 @@ def run_layout(config):
         "token": 32,  # to be fed once no prompt is left
         "max_tokens": 32,  # still to be written
         "eos_token": 32,
+        "sampling": sampling_layout(config),
     })
 
 
@@ -100,6 +102,7 @@ class PassPlanner(wiring.Component):
             rows.number.eq(count),
             rows.new_token.eq(Mux(prompts, self.i_word.payload, run.token)),
             rows.count.eq(chunk),
+            rows.sampling.eq(run.sampling),
             rows.emit.eq(chunk >= run.left),
         ]
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from .jobs import row_place, segment_layout
+from .jobs import draw_layout, row_place, sampling_layout, segment_layout
 
 __all__ = ["PassRows", "pass_reads", "pass_writes"]
 
@@ -28,6 +28,8 @@ def pass_reads(config):
         "stream_segment": Out(segment_layout(config)),
         "emit_index": In(slot),
         "emit_row": Out(row),
+        "draw_index": In(slot),
+        "draw": Out(draw_layout(config)),
     }
 
 
@@ -44,6 +46,7 @@ def pass_writes(config):
         "join": In(1),
         "count": In(rows),
         "emit": In(1),
+        "sampling": In(sampling_layout(config)),
     }
 
 
@@ -62,9 +65,10 @@ class PassRows(wiring.Component):
         Sequence of the segment that is made, and position of its first row.
     put, number, new_token : In
         Store row ``number`` of this segment.
-    join, count, emit : In
+    join, count, emit, sampling : In
         Add the segment's ``count`` rows, all of which were put, to the pass; with ``emit`` the last
-        of them is to give a token. Rows that were put and do not join are forgotten.
+        of them is to give a token, drawn as ``sampling`` says. Rows that were put and do not join
+        are forgotten.
     rows, emits : Out
         Rows of the pass, and how many of them are to give a token.
     segments : Out
@@ -78,6 +82,8 @@ class PassRows(wiring.Component):
         such ports.
     emit_index, emit_row : In, Out
         Row that gives the ``emit_index``-th token.
+    draw_index, draw : In, Out(draw_layout)
+        How the ``draw_index``-th token is drawn.
 
     Timing
     ------
@@ -124,6 +130,7 @@ class PassRows(wiring.Component):
             (self.done_index, self.done_segment),
         )
         emitting = store("emit_rows", range(cfg.max_rows), seqs, (self.emit_index, self.emit_row))
+        draw = store("draws", draw_layout(cfg), seqs, (self.draw_index, self.draw))
         m.d.comb += [
             row.eq(self.rows + self.number),
             place.en.eq(self.put),
@@ -143,6 +150,10 @@ class PassRows(wiring.Component):
             emitting.en.eq(self.join & self.emit),
             emitting.addr.eq(self.emits),
             emitting.data.eq(self.rows + self.count - 1),
+            draw.en.eq(self.join & self.emit),
+            draw.addr.eq(self.emits),
+            draw.data.sampling.eq(self.sampling),
+            draw.data.position.eq(self.first_pos + self.count),
         ]
         with m.If(self.clear):
             m.d.sync += [self.rows.eq(0), self.segments.eq(0), self.emits.eq(0)]

@@ -51,8 +51,12 @@ class Scheduler(wiring.Component):
     pass_done : In(1)
         The program's end.
     rows, emits, segments, row, place, token, ... : read ports of the pass, see `PassRows`
+    choose : Out(1)
+        The logits of the pass are there: choose its tokens.
+    choosing : In(1)
+        They are not chosen yet; it counts from the cycle after ``choose`` on.
     choice_index, choice : Out, In(32)
-        Token chosen for a row that emits, one cycle later, from ``pass_done`` on.
+        Token chosen for a row that emits, one cycle later, once ``choosing`` is low.
     o_event : Out(stream of event_layout)
         What is to be written into the ring of events at ``event_addr``.
     event_addr : Out(32)
@@ -108,6 +112,8 @@ class Scheduler(wiring.Component):
             "pass_start": Out(1),
             "pass_done": In(1),
             **pass_reads(config),
+            "choose": Out(1),
+            "choosing": In(1),
             "choice_index": Out(slot),
             "choice": In(32),
             "o_event": Out(stream.Signature(event_layout())),
@@ -279,6 +285,7 @@ class Scheduler(wiring.Component):
                         run.token.eq(0),
                         run.max_tokens.eq(request.max_tokens),
                         run.eos_token.eq(request.eos_token),
+                        *(run.sampling[name].eq(request[name]) for name, _ in run.sampling.shape()),
                     ]
                     m.next = "ADMITTED"
             with m.State("ADMITTED"):
@@ -315,6 +322,10 @@ class Scheduler(wiring.Component):
                         m.next = "PASS"
             with m.State("PASS"):
                 with m.If(self.pass_done):
+                    m.d.comb += self.choose.eq(1)
+                    m.next = "CHOICE"
+            with m.State("CHOICE"):
+                with m.If(~self.choosing):
                     m.next = "SEGMENT"
 
             # What the pass has done for each of its sequences.

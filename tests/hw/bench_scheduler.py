@@ -6,7 +6,7 @@ import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.event_writer import event_layout
-from hw.jobs import segment_layout
+from hw.jobs import draw_layout, sampling_layout, segment_layout
 from hw.scheduler import Scheduler
 from hw.spec.config import ArchConfig
 from hw.spec.csr import ERRORS
@@ -29,6 +29,8 @@ FETCH = Scheduler(CONFIG).o_fetch.payload.shape()
 TOP = (1 << 32) - 1
 KV_BASE, PAGE_BYTES = 0x4000_0000, 0x1000
 REQUESTS, PROMPTS, TABLES, EVENTS = 0x1_0000, 0x10_0000, 0x20_0000, 0x30_0000
+CANDIDATES = 0x30_8000
+SAMPLING = [name for name, _ in sampling_layout(CONFIG)]
 HOST_LIMIT = 0x31_0000
 RING, VOCAB = 32, 500
 CONTEXT = CONFIG.max_context - 5
@@ -80,13 +82,8 @@ class Surroundings:
             "page_table_addr": TABLES + 0x400 * index,
             "page_count": 1,
             "shared_pages": 0,
-            "top_k": 1,
-            "report_count": 0,
-            "multiplier": 0,
-            "shift": 0,
-            "seed": 0,
-            "candidates_addr": 0,
         }
+        request |= self.sampling()
         pages = changes.pop("pages", [index])
         prompt = changes.pop("prompt", None)
         request |= {"page_count": len(pages)} | changes
@@ -99,6 +96,19 @@ class Surroundings:
         self.write(request["page_table_addr"], pages)
         self.requests.append((request, pages, prompt))
         return request
+
+    def sampling(self):
+        """Return how tokens are drawn: any of what is allowed."""
+        rng, most = self.rng, CONFIG.list_len
+        count = rng.choice((0, most, rng.randrange(most + 1)))
+        return {
+            "top_k": rng.choice((1, most, rng.randrange(1, most + 1))),
+            "report_count": count,
+            "multiplier": rng.getrandbits(16),
+            "shift": rng.randrange(32),
+            "seed": rng.getrandbits(32),
+            "candidates_addr": CANDIDATES + 8 * rng.randrange(100) if count else TOP,
+        }
 
     def write(self, addr, words):
         self.memory |= {addr + 4 * n: word for n, word in enumerate(words)}
@@ -203,15 +213,34 @@ class Surroundings:
                 await ReadOnly()
                 assert int(dut.emit_row.value) == segment["row0"] + segment["rows"] - 1
                 await RisingEdge(dut.clk)
+            for index, segment in enumerate(emitting):
+                dut.draw_index.value = index
+                await RisingEdge(dut.clk)
+                await ReadOnly()
+                got = unpack(draw_layout(CONFIG), dut.draw.value)
+                run = self.model.slots[segment["slot"]]
+                assert got["sampling"] == {name: run[name] for name in SAMPLING}
+                assert got["position"] == segment["first_pos"] + segment["rows"]
+                await RisingEdge(dut.clk)
             await self.rests()
             choices = [self.choose(self.model.slots[segment["slot"]]) for segment in emitting]
             self.passes.append((rows, segments))
             if answers:
                 answers.cancel()
-            answers = cocotb.start_soon(self.answers(choices))
+            dut.choice.value = TOP
             dut.pass_done.value = 1
+            await ReadOnly()
+            assert dut.choose.value
             await RisingEdge(dut.clk)
             dut.pass_done.value = 0
+            dut.choosing.value = 1
+            for _ in range(next(self.idle) if choices else 0):
+                await ReadOnly()
+                assert not dut.choose.value
+                assert not dut.o_event__valid.value
+                await RisingEdge(dut.clk)
+            answers = cocotb.start_soon(self.answers(choices))
+            dut.choosing.value = 0
             self.model.finish(segments, choices)
 
     async def answers(self, choices):
@@ -320,6 +349,13 @@ async def many_requests_share_passes_as_slow_code_says(dut, stall, seed):
             for field in ("prompt_addr", "page_table_addr")
             for addr in (0, REQUESTS - 8, PROMPTS + 1, PROMPTS + 2, HOST_LIMIT - 4, TOP - 3)
         ),
+        *(({"top_k": k}, "bad_request", k) for k in (0, CONFIG.list_len + 1, 255)),
+        *(({"report_count": n}, "bad_request", n) for n in (CONFIG.list_len + 1, 255)),
+        *(({"shift": shift}, "bad_request", shift) for shift in (32, 255)),
+        *(
+            ({"candidates_addr": addr, "report_count": 2}, "bad_request", addr)
+            for addr in (0, REQUESTS - 8, CANDIDATES + 4, HOST_LIMIT - 8, TOP - 7)
+        ),
         ({"pages": [CONFIG.kv_pages]}, "bad_page", CONFIG.kv_pages),
         ({"pages": [TOP]}, "bad_page", TOP),
         ({"pages": [3, 3]}, "bad_page", 3),
@@ -350,11 +386,15 @@ async def a_bad_request_ends_alone(dut, changes):
 
 
 @cocotb.test()
-async def prompts_and_tables_reach_the_end_of_their_region(dut):
+async def what_a_request_names_may_reach_the_end_of_its_region(dut):
     around = Surroundings(dut, random.Random(7), "never", requests_written=3)
     around.add(prompt_addr=HOST_LIMIT - 8, prompt_len=2)
     around.add(page_table_addr=HOST_LIMIT - 16, pages=[8, 9])
-    around.add(page_table_addr=REQUESTS + 3 * REQUEST_BYTES)
+    around.add(
+        page_table_addr=REQUESTS + 3 * REQUEST_BYTES,
+        report_count=CONFIG.list_len,
+        candidates_addr=HOST_LIMIT - 8 * CONFIG.list_len,
+    )
     await around.begin()
     await around.ends()
     assert [e["kind"] for e in around.events if e["kind"] != "token"] == ["end"] * 3

@@ -64,8 +64,11 @@ class SlowScheduler:
                         writers += 1
         return writers, readers
 
-    def admit(self, request, pages, prompt):
-        """Take a request; ``pages`` and ``prompt`` are what lies in memory."""
+    def admit(self, request, pages, prompt, slot=None):
+        """Take a request into a slot, by default the first that is free.
+
+        ``pages`` and ``prompt`` are what lies in memory.
+        """
         config = self.config
         run = request | {
             "position": request["start_pos"],
@@ -75,7 +78,7 @@ class SlowScheduler:
             "written": 0,
             "token": 0,
         }
-        slot = self.slots.index(None)
+        slot = self.slots.index(None) if slot is None else slot
         self.slots[slot] = run
         end = request["start_pos"] + request["prompt_len"]
 
@@ -96,6 +99,16 @@ class SlowScheduler:
             addr = request[f"{what}_addr"]
             if addr % 4 or addr < self.host_base or addr + 4 * words > self.host_limit:
                 return refuse("bad_request", addr)
+        top_k, count, shift = (request[name] for name in ("top_k", "report_count", "shift"))
+        if not 1 <= top_k <= config.list_len:
+            return refuse("bad_request", top_k)
+        if count > config.list_len:
+            return refuse("bad_request", count)
+        if shift > 31:
+            return refuse("bad_request", shift)
+        addr = request["candidates_addr"]
+        if count and (addr % 8 or addr < self.host_base or addr + 8 * count > self.host_limit):
+            return refuse("bad_request", addr)
         for index, page in enumerate(pages):
             writers, readers = self.users(page)
             shared = index < request["shared_pages"]
