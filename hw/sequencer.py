@@ -182,6 +182,10 @@ class Sequencer(wiring.Component):
         def outside(value, least, most):
             return (value < least) | (value > most)
 
+        def no_rows(word):
+            """Rows that emit are asked for in passes that have none."""
+            return word.emit_rows & (word.emit_only == 0)
+
         with m.Switch(header.opcode):
             with m.Case(_CODE["embed"]):
                 word = views["embed"]
@@ -195,6 +199,7 @@ class Sequencer(wiring.Component):
                     outside(word.blocks, 1, max_blocks)
                     | (word.dst + word.blocks > cfg.act_blocks)
                     | (word.words == 0)
+                    | no_rows(word)
                 )
             with m.Case(_CODE["linear"]):
                 word = views["linear"]
@@ -204,6 +209,7 @@ class Sequencer(wiring.Component):
                     | (word.src + word.blocks > cfg.act_blocks)
                     | (word.strips0 == 0)
                     | (word.words == 0)
+                    | no_rows(word)
                     | (word.dest > max(DESTINATIONS.values()))
                     | (is_qkv & outside(word.head_blocks, 1, head_blocks))
                     | (is_qkv & ((word.strips1 == 0) | (word.strips2 == 0)))

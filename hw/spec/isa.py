@@ -66,7 +66,8 @@ class Operator:
 #: added to the residual. ``activation``: a number of `tables.ACTIVATIONS`; ``table_shift``: bits of
 #: a gate below the index of its table. ``head_norm``: q and k pass through the norm whose gains the
 #: last ``head_norm`` operator loaded. ``window``: positions that a row sees, its own included, or 0
-#: for all. ``emit_rows``: of all rows only those that give a token, which become the first rows.
+#: for all. ``emit_rows``: of all rows only those that give a token, which become the first rows;
+#: only together with ``emit_only``.
 OPERATORS = {
     "embed": Operator(1, (("shift", 6), ("blocks", 10), ("valid", 32), ("positions", 1))),
     "rope": Operator(2, (("spare", 6), ("blocks", 10))),

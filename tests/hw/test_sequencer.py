@@ -10,6 +10,7 @@ FIELDS = {
     "lanes": 4,
     "port_bytes": 4,
     "max_rows": 8,
+    "max_seqs": 5,
     "max_dim": 96,
     "act_blocks": 12,
     "max_head_dim": 64,
