@@ -58,19 +58,24 @@ def embedded(data, blocks, shift, add=0):
     return out
 
 
-async def prepare(dut, tokens=None, cycles=40_000):
+async def prepare(dut, rng, tokens, cycles=40_000):
+    """Serve a token, and a position of its own, for each row; return the positions."""
     await start(dut)
     cocotb.start_soon(watchdog(dut, cycles))
     for name in ("o_descriptor", "o_residual"):
         cocotb.start_soon(obeys_rules(dut, name))
-    if tokens is not None:
-        cocotb.start_soon(serves(dut, 32, "token", dict(enumerate(tokens)), addr="token_row"))
+    positions = rng.permutation(CONFIG.max_context)[: CONFIG.max_rows].tolist()
+    # Of both ends, and neighbours that do not follow each other.
+    positions[:3] = CONFIG.max_context - 2, 0, CONFIG.max_context - 1
+    cocotb.start_soon(serves(dut, 32, "token", dict(enumerate(tokens)), addr="row"))
+    shape = DUT.position.shape()
+    cocotb.start_soon(serves(dut, shape, "position", dict(enumerate(positions)), addr="row"))
+    return positions
 
 
-async def begin(dut, *, word, rows, first_pos=0, is_rope=False):
+async def begin(dut, *, word, rows, is_rope=False):
     dut.word.value = int.from_bytes(word, "little")
     dut.rows.value = rows
-    dut.first_pos.value = first_pos
     dut.is_rope.value = int(is_rope)
     dut.start.value = 1
     await ReadOnly()
@@ -116,7 +121,7 @@ async def embedding_equals_golden(dut, i_stall, o_stall):
     rng = np.random.default_rng(91)
     tokens = rng.integers(0, VOCABULARY, CONFIG.max_rows).tolist()
     tokens[0], tokens[-1] = VOCABULARY - 1, 0
-    await prepare(dut, tokens)
+    await prepare(dut, rng, tokens)
     for blocks, rows in ((1, 1), (CONFIG.max_dim // BLOCK_LEN, CONFIG.max_rows), (2, 3)):
         shift = int(rng.integers(0, 24))
         word, words = embed_word(blocks, shift)
@@ -139,24 +144,21 @@ async def embedding_equals_golden(dut, i_stall, o_stall):
 @cocotb.test()
 @cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
 async def embedding_of_positions_is_added(dut, i_stall, o_stall):
-    """After one of tokens; from the first position, and up to the last that the table has."""
+    """After one of tokens; of any position, up to the last that the table has."""
     rng = np.random.default_rng(95)
     tokens = rng.integers(0, VOCABULARY, CONFIG.max_rows).tolist()
-    await prepare(dut, tokens)
+    places_of_rows = await prepare(dut, rng, tokens)
     stall = STALLS[o_stall]
-    most, last = CONFIG.max_rows, CONFIG.max_context - CONFIG.max_rows
-    cases = ((1, 1, 0), (CONFIG.max_dim // BLOCK_LEN, most, last), (2, 3, 5))
-    for blocks, rows, first_pos in cases:
+    for blocks, rows in ((1, 1), (CONFIG.max_dim // BLOCK_LEN, CONFIG.max_rows), (2, 3)):
         for positions in (0, 1):
             shift = int(rng.integers(0, 24))
-            valid = first_pos + rows if positions else VOCABULARY
+            valid = max(places_of_rows[:rows]) + 1 if positions else VOCABULARY
             word, words = embed_word(blocks, shift, valid, positions=positions)
             data = rows_of_entries(rng, rows, words)
             entries = data.reshape(-1, CONFIG.entry_bytes).tolist()
-            indices = range(first_pos, first_pos + rows) if positions else tokens[:rows]
-            wanted = places(indices, words)
+            wanted = places((places_of_rows if positions else tokens)[:rows], words)
             results = embedded(data, blocks, shift, positions)
-            await begin(dut, word=word, rows=rows, first_pos=first_pos)
+            await begin(dut, word=word, rows=rows)
             tasks = [
                 cocotb.start_soon(sends(dut, "i_entry", ENTRY, entries, stall=STALLS[i_stall])),
                 cocotb.start_soon(expects(dut, "o_descriptor", DESCRIPTOR, wanted, stall=stall)),
@@ -170,7 +172,7 @@ async def embedding_of_positions_is_added(dut, i_stall, o_stall):
 @cocotb.test()
 async def busy_lasts_until_the_last_beat_is_written(dut):
     rng = np.random.default_rng(94)
-    await prepare(dut, [1] * CONFIG.max_rows)
+    await prepare(dut, rng, [1] * CONFIG.max_rows)
     word, words = embed_word(1)
     entries = rows_of_entries(rng, 1, words).reshape(-1, CONFIG.entry_bytes).tolist()
     dut.o_descriptor__ready.value = 1
@@ -202,21 +204,20 @@ async def records_table(dut, seen):
 @cocotb.test()
 @cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
 async def rope_rows_go_into_the_table(dut, i_stall, o_stall):
-    """From the first position, and up to the last; tokens do not matter."""
+    """Of any position, up to the last; tokens do not matter."""
     rng = np.random.default_rng(92)
-    await prepare(dut, [VOCABULARY] * CONFIG.max_rows)
+    positions = await prepare(dut, rng, [VOCABULARY] * CONFIG.max_rows)
     most = CONFIG.max_head_dim // BLOCK_LEN
-    last = CONFIG.max_context - CONFIG.max_rows
     seen = {}
     cocotb.start_soon(records_table(dut, seen))
-    for blocks, rows, first_pos in ((1, 1, 0), (most, CONFIG.max_rows, last), (most, 2, 5)):
+    for blocks, rows in ((1, 1), (most, CONFIG.max_rows), (most, 2)):
         seen.clear()
         word, words = rope_word(blocks)
         data = rows_of_entries(rng, rows, words)
         entries = data.reshape(-1, CONFIG.entry_bytes).tolist()
-        await begin(dut, word=word, rows=rows, first_pos=first_pos, is_rope=True)
+        await begin(dut, word=word, rows=rows, is_rope=True)
         sender = cocotb.start_soon(sends(dut, "i_entry", ENTRY, entries, stall=STALLS[i_stall]))
-        wanted = places(range(first_pos, first_pos + rows), words)
+        wanted = places(positions[:rows], words)
         await expects(dut, "o_descriptor", DESCRIPTOR, wanted, stall=STALLS[o_stall])
         await sender
         await until_idle(dut)
@@ -233,7 +234,7 @@ async def a_bad_token_is_told_and_nothing_fetched_for_it(dut, token, row):
     tokens = [7] * CONFIG.max_rows
     tokens[row] = token
     word, words = embed_word(1)
-    await prepare(dut, tokens)
+    await prepare(dut, np.random.default_rng(96), tokens)
     told = []
     cocotb.start_soon(watches_refusals(dut, told))
     await begin(dut, word=word, rows=3)
@@ -245,14 +246,13 @@ async def a_bad_token_is_told_and_nothing_fetched_for_it(dut, token, row):
 @cocotb.parametrize(row=[0, 2])
 async def a_position_past_the_table_is_told_and_nothing_fetched_for_it(dut, row):
     """Tokens do not matter, whatever they are."""
-    first_pos = CONFIG.max_context - 3
-    word, words = embed_word(1, valid=first_pos + row, positions=1)
-    await prepare(dut, [(1 << 32) - 1] * CONFIG.max_rows)
+    positions = await prepare(dut, np.random.default_rng(97), [(1 << 32) - 1] * CONFIG.max_rows)
+    word, words = embed_word(1, valid=positions[row], positions=1)
     told = []
     cocotb.start_soon(watches_refusals(dut, told))
-    await begin(dut, word=word, rows=3, first_pos=first_pos)
-    await is_refused(dut, places(range(first_pos, first_pos + row), words))
-    assert told == [("position", first_pos + row)]
+    await begin(dut, word=word, rows=3)
+    await is_refused(dut, places(positions[:row], words))
+    assert told == [("position", positions[row])]
 
 
 async def watches_refusals(dut, told):
@@ -278,7 +278,7 @@ async def is_refused(dut, before):
 
 @cocotb.test()
 async def a_descriptor_every_three_cycles(dut):
-    await prepare(dut, [1] * CONFIG.max_rows)
+    await prepare(dut, np.random.default_rng(98), [1] * CONFIG.max_rows)
     at = []
     word, _ = embed_word(1)
     dut.o_descriptor__ready.value = 1
@@ -295,7 +295,7 @@ async def a_descriptor_every_three_cycles(dut):
 @cocotb.parametrize(is_rope=[False, True])
 async def entries_move_as_documented(dut, is_rope):
     rng = np.random.default_rng(93)
-    await prepare(dut, [1] * CONFIG.max_rows)
+    await prepare(dut, rng, [1] * CONFIG.max_rows)
     blocks = CONFIG.max_head_dim // BLOCK_LEN
     word, words = rope_word(blocks) if is_rope else embed_word(blocks)
     data = rows_of_entries(rng, 2, words)
