@@ -115,6 +115,7 @@ async def constants_tell_what_was_built(dut):
         "config1": ((CONFIG.max_rows, 16), (CONFIG.max_dim, 16)),
         "config2": ((CONFIG.max_context, 16), (CONFIG.page_len, 16)),
         "config3": ((CONFIG.act_blocks, 16), (CONFIG.max_head_dim, 16)),
+        "config4": ((CONFIG.max_seqs, 16), (CONFIG.kv_pages, 16)),
     }
     for name, parts in fields.items():
         word = await host.read(name)
@@ -186,25 +187,52 @@ async def control_bits_are_strobes_of_one_cycle(dut):
     seen = {}
     for name in CONTROL:
         cocotb.start_soon(counts(dut, name, seen))
-    await host.write("control", 1 << CONTROL["start"])
-    assert seen == {"start": 1, "stop": 0}
-    await host.write("control", 1 << CONTROL["stop"])
-    assert seen == {"start": 1, "stop": 1}
+    expected = dict.fromkeys(CONTROL, 0)
+    for name, bit in CONTROL.items():
+        await host.write("control", 1 << bit)
+        expected[name] += 1
+        assert seen == expected
     await host.write("control", 0)
     await host.write("control", b"\xff\xff\xff", lane=1)
-    assert seen == {"start": 1, "stop": 1}
+    assert seen == expected
+    await host.write("control", sum(1 << bit for bit in CONTROL.values()))
+    assert seen == dict.fromkeys(CONTROL, 2)
     assert await host.read("control") == 0
 
 
 @cocotb.test()
-async def status_shows_its_inputs(dut):
+async def a_request_may_be_withdrawn_while_busy(dut):
+    """It is the one that ``cancel_id`` names when the strobe comes."""
+    host = await begin(dut)
+    dut.busy.value = 1
+    withdrawn = []
+
+    async def watches():
+        while True:
+            await ReadOnly()
+            if int(dut.cancel.value):
+                withdrawn.append(int(dut.cancel_id.value))
+            await RisingEdge(dut.clk)
+
+    cocotb.start_soon(watches())
+    for request in (7, 0, 0xFFFFFFFF):
+        await host.write("cancel_id", request)
+        await host.write("control", 1 << CONTROL["cancel"])
+    assert withdrawn == [7, 0, 0xFFFFFFFF]
+    assert await host.read("irq_status") == 0
+
+
+@cocotb.test()
+async def read_only_registers_show_their_inputs(dut):
     host = await begin(dut)
     for bits in range(1 << len(STATUS)):
         for name, bit in STATUS.items():
             getattr(dut, name).value = bits >> bit & 1
         assert await host.read("status") == bits
-    dut.ring_head.value = 0x89ABCDEF
-    assert await host.read("ring_head") == 0x89ABCDEF
+    for index, name in enumerate(("requests_taken", "events_written")):
+        getattr(dut, name).value = 0x89ABCDEF + index
+    for index, name in enumerate(("requests_taken", "events_written")):
+        assert await host.read(name) == 0x89ABCDEF + index
 
 
 async def error_of(host):
@@ -292,17 +320,17 @@ async def event_that_meets_its_clearing_is_kept(dut):
     cocotb.start_soon(watch_responses())
     met = 0
     for delay in range(12):
-        writer = cocotb.start_soon(host.write("irq_status", 1 << IRQ["token"]))
+        writer = cocotb.start_soon(host.write("irq_status", 1 << IRQ["event"]))
         await ClockCycles(dut.clk, delay + 1)
         event = cycle()
-        await strobe(dut, token_event=1)
+        await strobe(dut, event_event=1)
         await writer
         await ClockCycles(dut.clk, 2)
         # A write acts in the cycle before its response shows.
         acted = answered[-1] - 1
         met += event == acted
-        assert await host.read("irq_status") == (event >= acted) << IRQ["token"], delay
-        await host.write("irq_status", 1 << IRQ["token"])
+        assert await host.read("irq_status") == (event >= acted) << IRQ["event"], delay
+        await host.write("irq_status", 1 << IRQ["event"])
         assert await host.read("irq_status") == 0
     assert met == 1
 
@@ -345,8 +373,8 @@ async def reads_and_writes_go_on_side_by_side(dut):
 
     async def writes():
         for value in range(100):
-            await host.write("ring_addr", value)
-            assert int(dut.ring_addr.value) == value
+            await host.write("events_read", value)
+            assert int(dut.events_read.value) == value
 
     tasks = [cocotb.start_soon(reads()), cocotb.start_soon(writes())]
     for task in tasks:
