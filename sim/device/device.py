@@ -149,6 +149,11 @@ class Device(Registers):
         self._check_place()
         return await self._submit(prompt, pages, (), **fields)
 
+    @property
+    def outstanding(self):
+        """Ids of the requests whose last event has not come."""
+        return list(self._outstanding)
+
     def pages_of(self, request_id):
         """Return the page table of a request that is outstanding: numbers of pages."""
         return self._outstanding[request_id].pages

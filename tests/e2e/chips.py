@@ -29,8 +29,10 @@ def model():
 
 
 @cache
-def compiled(name):
-    return compile_model(model(), CONFIGS[name], context=min(128, CONFIGS[name].max_context))
+def compiled(name, page_count=None):
+    config = CONFIGS[name]
+    context = min(128, config.max_context)
+    return compile_model(model(), config, context=context, page_count=page_count)
 
 
 @cache
@@ -43,18 +45,26 @@ def prompt_of(length):
     return tuple((7 * i + 3) % 90 for i in range(length))
 
 
-def run(name, folder, prompt, count, *, max_prefill=0, eos_token=None, timing=None, **options):
-    """Run a request; return (session, golden run, last event)."""
+def run(name, folder, prompt, count, *, eos_token=None, **options):
+    """Run a request; return (session, golden run, last event). Options as for `serve`."""
     request = Request(prompt=prompt, max_tokens=count, eos_token=eos_token)
+    session, (golden,), end = serve(name, folder, [request], **options)
+    return session, golden, end
+
+
+def serve(name, folder, requests, *, timing=None, page_count=None, **options):
+    """Run requests; return (session, golden runs, last event). Options as for `Session`."""
     session = Session(
         chip(name),
-        compiled(name),
-        request,
+        compiled(name, page_count),
+        requests,
         folder,
-        max_prefill=max_prefill,
         timing=MemoryTiming(timing or {}),
-        max_cycles=2_000_000,
+        max_cycles=4_000_000,
         **options,
     )
     events = list(session.events())
-    return session, run_golden(model(), prompt, count, eos_token=eos_token), events[-1]
+    golden = [
+        run_golden(model(), one.prompt, one.max_tokens, eos_token=one.eos_token) for one in requests
+    ]
+    return session, golden, events[-1]
