@@ -126,7 +126,7 @@ class FakeChip:
     def _event(self, request, kind, **values):
         registers = self.registers
         written = registers["events_written"]
-        assert written - registers["events_read"] < registers["event_ring_len"]
+        assert 0 <= written - registers["events_read"] < registers["event_ring_len"]
         values |= {"request_id": request["request_id"], "kind": EVENT_KINDS[kind]}
         values |= {"cycle": (1 << 33) + written}
         at = registers["event_ring_addr"] + written % registers["event_ring_len"] * EVENT_BYTES
