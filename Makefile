@@ -3,6 +3,9 @@ MODEL  ?=
 PROMPT ?=
 TOKENS ?=
 PRESET ?= small
+TEMPERATURE ?=
+TOPK   ?=
+SEED   ?=
 CALIB  ?=
 TEXT   ?=
 
@@ -31,10 +34,11 @@ help:        ## show this list
 
 setup: $(VENV)/stamp  ## make the virtual environment that every other target uses
 
-sim: $(VENV)/stamp $(PACKAGED)  ## write text on the simulated chip; PROMPT= TOKENS= PRESET= MODEL= CALIB=
+sim: $(VENV)/stamp $(PACKAGED)  ## write text on the simulated chip; PROMPT= TOKENS= TEMPERATURE= TOPK= SEED= PRESET= MODEL= CALIB=
 	@$(PY) -m scripts.sim --preset '$(PRESET)' $(if $(PROMPT),--prompt "$$PROMPT") \
 		$(if $(TOKENS),--tokens '$(TOKENS)') $(if $(MODEL),--model '$(MODEL)') \
-		$(if $(CALIB),--calibration '$(CALIB)')
+		$(if $(TEMPERATURE),--temperature '$(TEMPERATURE)') $(if $(TOPK),--top-k '$(TOPK)') \
+		$(if $(SEED),--seed '$(SEED)') $(if $(CALIB),--calibration '$(CALIB)')
 
 eval: $(VENV)/stamp $(PACKAGED)  ## perplexity of the integers and of float32; MODEL= TEXT= TOKENS= CALIB=
 	@$(PY) -m scripts.eval $(if $(MODEL),--model '$(MODEL)') $(if $(TEXT),--text '$(TEXT)') \

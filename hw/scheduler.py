@@ -51,10 +51,8 @@ class Scheduler(wiring.Component):
     pass_done : In(1)
         The program's end.
     rows, emits, segments, row, place, token, ... : read ports of the pass, see `PassRows`
-    choose : Out(1)
-        The logits of the pass are there: choose its tokens.
-    choosing : In(1)
-        They are not chosen yet; it counts from the cycle after ``choose`` on.
+    choose, choosing : Out(1), In(1)
+        The pass is done: choose its tokens. They are not chosen yet, from the next cycle on.
     choice_index, choice : Out, In(32)
         Token chosen for a row that emits, one cycle later, once ``choosing`` is low.
     o_event : Out(stream of event_layout)

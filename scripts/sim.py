@@ -59,6 +59,13 @@ def _parser():
         "--max-prefill", type=int, default=0, metavar="ROWS",
         help="rows of a pass over the prompt at most (default: what the chip has)",
     )  # fmt: skip
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, help="of the choice of tokens (0: the likeliest)"
+    )
+    parser.add_argument(
+        "--top-k", type=int, help="tokens to draw from (default: as many as the chip keeps)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
     parser.add_argument("--ignore-eos", action="store_true", help="go on after the end of text")
     for name in TIMING:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="of the memory")
@@ -124,6 +131,9 @@ class _Job:
             prompt=tuple(encode(options.prompt)),
             max_tokens=options.tokens,
             eos_token=None if options.ignore_eos else self.model.eos_token,
+            temperature=options.temperature,
+            top_k=options.top_k,
+            seed=options.seed,
         )
         check_request(
             self.request.prompt,
@@ -131,6 +141,7 @@ class _Job:
             vocab=self.compiled.shape.vocab,
             context=memory_map.context,
         )
+        self.golden_options = self.request.golden_options(self.config)
 
     @staticmethod
     def _quantising(count):
@@ -159,7 +170,7 @@ class _Job:
                 self.model,
                 self.request.prompt,
                 self.request.max_tokens,
-                eos_token=self.request.eos_token,
+                **self.golden_options,
                 check_tokens=self.check_tokens,
                 on_token=golden_tokens.append,
             )

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 from .formats import BLOCK_LEN
 
-__all__ = ["MAX_FETCH", "ArchConfig"]
+__all__ = ["MAX_FETCH", "MAX_LIST_LEN", "ArchConfig"]
 
 
 #: 32-bit words that the chip fetches at once, at most: a chunk of a prompt, a page table.
 MAX_FETCH = 255
+
+#: Candidates that a chip keeps for each row, at most.
+MAX_LIST_LEN = 64
 
 
 def _is_power_of_two(value):
@@ -101,8 +104,8 @@ class ArchConfig:
         )
         check(
             "list_len",
-            lambda n: _is_power_of_two(n) and 8 <= n <= 64,
-            "a power of two from 8 to 64",
+            lambda n: _is_power_of_two(n) and 8 <= n <= MAX_LIST_LEN,
+            f"a power of two from 8 to {MAX_LIST_LEN}",
         )
         check("stream_depth", lambda n: _is_power_of_two(n) and n >= 16, "a power of two from 16")
         check("tiles", lambda n: n == 1, "1 (several tiles are not built yet)")

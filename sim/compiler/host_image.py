@@ -6,7 +6,14 @@ import numpy as np
 
 from hw.spec import layout
 from hw.spec.formats import BLOCK_LEN
-from hw.spec.requests import EVENT_BYTES, REQUEST_BYTES, decode_event, encode_request
+from hw.spec.requests import (
+    CANDIDATE_BYTES,
+    EVENT_BYTES,
+    REQUEST_BYTES,
+    decode_candidates,
+    decode_event,
+    encode_request,
+)
 from sim.compiler.kv_page import HeadCache, pack_head, unpack_head
 from sim.compiler.memory_map import EVENTS, REQUESTS, TOKEN_BYTES
 
@@ -83,6 +90,12 @@ class HostImage:
         ring = self.map.offset(self.map.event_ring_addr)
         places = (ring + number % EVENTS * EVENT_BYTES for number in range(start, stop))
         return [decode_event(self.memory[at : at + EVENT_BYTES].tobytes()) for at in places]
+
+    def read_candidates(self, place, count):
+        """Return the ``count`` candidates of a place, or as many as there are: (token, logit)."""
+        start = self.map.offset(self.map.candidates_addr(place))
+        raw = self.memory[start : start + count * CANDIDATE_BYTES]
+        return decode_candidates(raw.tobytes())
 
     def read_head(self, page, layer, head):
         """Return the `HeadCache` of one page, layer and KV head."""

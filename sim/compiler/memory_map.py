@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from hw.spec.requests import EVENT_BYTES, REQUEST_BYTES
+from hw.spec.config import MAX_LIST_LEN
+from hw.spec.requests import CANDIDATE_BYTES, EVENT_BYTES, REQUEST_BYTES
 from sim.compiler.error import CompileError
 
 __all__ = [
@@ -33,7 +34,7 @@ class MemoryMap:
     """Addresses of the three regions: image, KV cache, host. All in bytes.
 
     The host region holds the rings of requests and of events, then for each of `REQUESTS` places a
-    prompt and a page table.
+    prompt, a page table, and candidates.
 
     Parameters
     ----------
@@ -115,8 +116,12 @@ class MemoryMap:
         return round_up(self.context * TOKEN_BYTES, ALIGN_BYTES)
 
     @property
+    def _table_bytes(self):
+        return round_up(self.sequence_pages * TOKEN_BYTES, ALIGN_BYTES)
+
+    @property
     def _place_bytes(self):
-        return self._prompt_bytes + round_up(self.sequence_pages * TOKEN_BYTES, ALIGN_BYTES)
+        return self._prompt_bytes + self._table_bytes + MAX_LIST_LEN * CANDIDATE_BYTES
 
     def prompt_addr(self, place):
         """Return the address of a place's prompt, which has room for ``context`` tokens."""
@@ -127,6 +132,10 @@ class MemoryMap:
     def page_table_addr(self, place):
         """Return the address of a place's page table of ``sequence_pages`` entries."""
         return self.prompt_addr(place) + self._prompt_bytes
+
+    def candidates_addr(self, place):
+        """Return the address of a place's candidates: room for as many as any chip keeps."""
+        return self.page_table_addr(place) + self._table_bytes
 
     @property
     def host_limit(self):

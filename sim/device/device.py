@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from hw.spec.csr import CONTROL, IRQ, STATUS
-from hw.spec.requests import EVENT_BYTES, REQUEST_BYTES
+from hw.spec.requests import CANDIDATE_BYTES, EVENT_BYTES, REQUEST_BYTES
 from sim.compiler.host_image import HostImage
 from sim.compiler.memory_map import EVENTS, REQUESTS, TOKEN_BYTES
 from sim.device.error import DeviceError, RequestFailed
 from sim.device.pages import PageAllocator
 from sim.device.registers import Registers
-from sim.device.request import DEFAULTS, NO_EOS, Prefix, place_request
+from sim.device.request import DEFAULTS, NO_EOS, Prefix, place_request, sampling_fields
 
 __all__ = ["WATCHDOG_CYCLES", "Device"]
 
@@ -60,6 +60,7 @@ class Device(Registers):
         self._outstanding = {}  # by request id
         self._places = list(range(REQUESTS))  # that are free
         self._queue = []  # requests in the ring since the last start, or for the next
+        self._candidates = {}  # by place: id of the last request that reported, and what
         self._withdrawn = []  # requests to cancel; the chip knows of the first
         self._running = False
         self._max_prefill = 0
@@ -88,6 +89,7 @@ class Device(Registers):
         start_pos=0,
         shared_pages=0,
         prefix=None,
+        **sampling,
     ):
         """Hand a request to the chip, or to the next `start`; return its id.
 
@@ -109,15 +111,19 @@ class Device(Registers):
             and how many of the first pages are only read.
         prefix : Prefix
             What the prompt begins with: only what follows its pages is computed.
+        temperature, top_k, seed, report
+            How tokens are drawn, see `sampling_of` (by default always the likeliest), and how many
+            `candidates` the chip reports with each.
 
         Raises
         ------
         ValueError
-            See `place_request`.
+            See `place_request` and `sampling_of`.
         DeviceError
             Too many requests are outstanding, or too few pages free.
         """
         self._check_place()
+        fields = sampling_fields(self.compiled.config, **sampling)
         placed = place_request(
             self.compiled,
             prompt,
@@ -139,6 +145,7 @@ class Device(Registers):
             eos_token=NO_EOS if eos_token is None else eos_token,
             start_pos=placed.start_pos,
             shared_pages=placed.shared_pages,
+            **fields,
         )
 
     async def submit_unchecked(self, prompt, pages, **fields):
@@ -153,6 +160,17 @@ class Device(Registers):
     def outstanding(self):
         """Ids of the requests whose last event has not come."""
         return list(self._outstanding)
+
+    def candidates(self, request_id):
+        """Return the largest logits of a request's last token, as a list of (token, logit).
+
+        They were read with its last event: if it goes on, the next token's may have been half
+        there. They are kept until another needs their place. ValueError if there are none.
+        """
+        for reporter, found in self._candidates.values():
+            if reporter == request_id:
+                return found
+        raise ValueError(f"request {request_id} has reported no candidates")
 
     def pages_of(self, request_id):
         """Return the page table of a request that is outstanding: numbers of pages."""
@@ -294,6 +312,7 @@ class Device(Registers):
             "prompt_len": len(prompt),
             "page_table_addr": self.host.write_page_table(place, pages),
             "page_count": len(pages),
+            "candidates_addr": self.compiled.memory_map.candidates_addr(place),
         }
         await self._push(values["prompt_addr"], len(prompt) * TOKEN_BYTES)
         await self._push(values["page_table_addr"], len(pages) * TOKEN_BYTES)
@@ -341,7 +360,13 @@ class Device(Registers):
             await self._begin()
 
     async def _note(self, event):
-        if event.kind == "token" or event.request_id not in self._outstanding:
+        request = self._outstanding.get(event.request_id)
+        count = request.fields["report_count"] if request else 0
+        if count and event.kind in ("token", "end"):
+            await self._pull(request.fields["candidates_addr"], count * CANDIDATE_BYTES)
+            found = self.host.read_candidates(request.place, count)
+            self._candidates[request.place] = event.request_id, found
+        if event.kind == "token" or not request:
             return
         self._forget(event.request_id)
         if event.request_id in self._withdrawn:

@@ -1,8 +1,18 @@
 """Requests as a host makes them: what is checked before the chip sees them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-__all__ = ["DEFAULTS", "NO_EOS", "Placed", "Prefix", "check_request", "place_request"]
+from sim.golden.sampling import sampling_of
+
+__all__ = [
+    "DEFAULTS",
+    "NO_EOS",
+    "Placed",
+    "Prefix",
+    "check_request",
+    "place_request",
+    "sampling_fields",
+]
 
 NO_EOS = 0xFFFFFFFF  #: ``eos_token`` that no token equals
 
@@ -53,6 +63,18 @@ class Placed:
     shared: tuple
     shared_pages: int
     own_count: int
+
+
+def sampling_fields(config, *, temperature=0.0, top_k=None, seed=0, report=0):
+    """Return the fields of a request that say how its tokens are drawn. For a chip of ``config``.
+
+    Parameters and errors as for `sampling_of`, and ``report``, the candidates to report.
+    """
+    most = config.list_len
+    if not 0 <= report <= most:
+        raise ValueError(f"report must be 0 to {most} (what the chip keeps), not {report!r}")
+    sampling = sampling_of(temperature=temperature, top_k=top_k, seed=seed, most=most)
+    return asdict(sampling) | {"report_count": report}
 
 
 def check_request(prompt, max_tokens, *, vocab, context, start_pos=0):

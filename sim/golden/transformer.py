@@ -8,7 +8,6 @@ import numpy as np
 from hw.spec.formats import HEAD_WIDTH
 
 from .activation import activate
-from .argmax import argmax
 from .attention import attend
 from .block_quantise import block_quantise
 from .embedding import embed
@@ -18,6 +17,7 @@ from .requantise import requantise
 from .residual import add_residual
 from .rmsnorm import rms_norm
 from .rope import rope
+from .sampling import GREEDY
 
 __all__ = ["Transformer"]
 
@@ -136,12 +136,22 @@ class Transformer:
             self.step(tokens[first : first + chunk], cache, recorder=recorder, emit="none")
         return self.step(tokens[last:], cache, recorder=recorder)
 
-    def generate(self, prompt, count, *, cache=None, chunk=None, eos_token=None, recorder=None):
-        """Yield at most ``count`` tokens, greedily chosen; ``eos_token`` is the last one."""
+    def generate(
+        self,
+        prompt,
+        count,
+        *,
+        cache=None,
+        chunk=None,
+        eos_token=None,
+        sampling=GREEDY,
+        recorder=None,
+    ):
+        """Yield at most ``count`` tokens, drawn by `Sampling`; ``eos_token`` is the last one."""
         cache = cache or self.new_cache()
         logits = self.prefill(prompt, cache, chunk=chunk, recorder=recorder)
         for index in range(count):
-            token = int(argmax(logits[0]))
+            token = sampling.draw(logits[0], cache.length)
             yield token
             if token == eos_token or index == count - 1:
                 return

@@ -4,7 +4,13 @@ from dataclasses import dataclass, replace
 
 from sim.compiler.host_image import HostImage
 from sim.run.chip import build_chip
-from sim.run.compare import Comparison, compare_cache, compare_tokens, compare_trace
+from sim.run.compare import (
+    Comparison,
+    compare_cache,
+    compare_candidates,
+    compare_tokens,
+    compare_trace,
+)
 from sim.run.golden_run import GoldenRun
 from sim.run.session import RunFailed
 
@@ -45,6 +51,9 @@ def check_run(session, golden, kept=()):
     tokens = cache = Comparison()
     for result, run in zip(session.results, golden, strict=True):
         tokens += compare_tokens(run, result.tokens, ended=result.kind == "end")
+        if result.candidates is not None:
+            count = len(result.tokens)
+            tokens += compare_candidates(run, result.candidates, count=count)
     writers = _last_writers(session)
     host = HostImage(session.compiled, session.memory)
     for result, run in pairs:

@@ -16,7 +16,14 @@ from sim.run.expectation import (
 from sim.run.passes import split
 from sim.run.trace import read_trace
 
-__all__ = ["Comparison", "Mismatch", "compare_cache", "compare_tokens", "compare_trace"]
+__all__ = [
+    "Comparison",
+    "Mismatch",
+    "compare_cache",
+    "compare_candidates",
+    "compare_tokens",
+    "compare_trace",
+]
 
 
 @dataclass(frozen=True)
@@ -233,7 +240,7 @@ def _compare_records(compiled, expected, shown, places):
 
 
 def _compare_choices(compiled, golden, shown, emitting):
-    """Compare the place of the largest logit shown of each row with golden's token."""
+    """Compare the token that the logits shown of each row give with golden's."""
     total = Comparison()
     segments = [s for (_, kind), found in shown.items() if kind == PROBES["logits"] for s in found]
     lanes, vocab = compiled.config.lanes, compiled.shape.vocab
@@ -251,11 +258,12 @@ def _compare_choices(compiled, golden, shown, emitting):
         if chosen.any():
             logits = np.zeros((int(index[chosen].max()) + 1, lanes), dtype=values.dtype)
             logits[index[chosen]] = values[chosen]
-            got = int(np.argmax(logits.reshape(-1)[:vocab]))
+            draw = golden[place.request].sampling.draw
+            got = draw(logits.reshape(-1)[:vocab], place.position + 1)
             cycle = int(segments[-1].cycle[-1])
         first = None
         if got != token:
-            what = "argmax of the logits"
+            what = "token drawn from the logits"
             first = Mismatch("logits", what, token, got, cycle=cycle, **_where(row, emitting))
         total += Comparison(1, int(got != token), first)
     return total
@@ -294,6 +302,18 @@ def compare_tokens(golden, tokens, *, ended=True):
         if one != got:
             return Comparison(len(tokens), 1, Mismatch("events", f"token {index}", one, got))
     return Comparison(len(tokens))
+
+
+def compare_candidates(golden, candidates, *, count):
+    """Compare what the chip reported with token number ``count`` (from 1) with its `GoldenRun`."""
+    want = golden.candidates[count - 1]
+    for rank in range(max(len(want), len(candidates))):
+        one = want[rank] if rank < len(want) else "no candidate"
+        got = candidates[rank] if rank < len(candidates) else None
+        if one != got:
+            what = f"candidate {rank} of token {count - 1}"
+            return Comparison(len(want), 1, Mismatch("candidates", what, one, got))
+    return Comparison(len(want))
 
 
 def compare_cache(host, golden, pages, *, length=None, left_out=()):

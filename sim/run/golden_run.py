@@ -1,10 +1,12 @@
 """What the golden model says about a request, alone: every output of every position."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from sim.golden.kv_cache import KvCache
+from sim.golden.sampler import top_candidates
+from sim.golden.sampling import GREEDY, Sampling
 from sim.golden.transformer import Transformer
 
 __all__ = ["CHUNK", "GoldenRun", "Rows", "run_golden"]
@@ -42,6 +44,10 @@ class GoldenRun:
         Results clipped, by operation.
     start_pos : int
         Position of the first row that the chip computes: what is before it is shared.
+    sampling : Sampling
+        How its tokens are drawn.
+    candidates : list
+        For each token the list of (token, logit) that is reported with it, if any are.
     """
 
     tokens: list
@@ -50,6 +56,8 @@ class GoldenRun:
     cache: KvCache
     saturations: dict
     start_pos: int = 0
+    sampling: Sampling = GREEDY
+    candidates: list = field(default_factory=list)
 
     @property
     def length(self):
@@ -66,7 +74,17 @@ class GoldenRun:
         return self.tokens[index] if 0 <= index < len(self.tokens) else None
 
 
-def run_golden(model, prompt, max_tokens, *, eos_token=None, check_tokens=None, on_token=None):
+def run_golden(
+    model,
+    prompt,
+    max_tokens,
+    *,
+    eos_token=None,
+    sampling=GREEDY,
+    report=0,
+    check_tokens=None,
+    on_token=None,
+):
     """Run a request on the golden model.
 
     Parameters
@@ -79,6 +97,10 @@ def run_golden(model, prompt, max_tokens, *, eos_token=None, check_tokens=None, 
         Tokens to write at most.
     eos_token : int
         Token that ends the sequence.
+    sampling : Sampling
+        How tokens are drawn.
+    report : int
+        Candidates to report with each token.
     check_tokens : int
         Record only the passes up to this token; by default all.
     on_token : callable
@@ -86,11 +108,14 @@ def run_golden(model, prompt, max_tokens, *, eos_token=None, check_tokens=None, 
     """
     transformer = Transformer(model)
     cache = transformer.new_cache()
-    parts, tokens = {}, []
+    parts, tokens, candidates = {}, [], []
     end = 0  # position behind the last row of the pass
 
     def record(name, kind, start, values, exponents=None):
         nonlocal end
+        if kind == "logits" and report:
+            logits, ids = top_candidates(values[-1], report)
+            candidates.append([*zip(ids.tolist(), logits.tolist(), strict=True)])
         if check_tokens is not None and len(tokens) >= check_tokens:
             return
         if name == "embed":
@@ -99,13 +124,27 @@ def run_golden(model, prompt, max_tokens, *, eos_token=None, check_tokens=None, 
         parts.setdefault((name, kind), []).append((end - len(values), values, exponents))
 
     for token in transformer.generate(
-        prompt, max_tokens, cache=cache, chunk=CHUNK, eos_token=eos_token, recorder=record
+        prompt,
+        max_tokens,
+        cache=cache,
+        chunk=CHUNK,
+        eos_token=eos_token,
+        sampling=sampling,
+        recorder=record,
     ):
         tokens.append(token)
         if on_token:
             on_token(token)
     rows = {key: _joined(found) for key, found in parts.items()}
-    return GoldenRun(tokens, len(prompt), rows, cache, dict(transformer.saturations))
+    return GoldenRun(
+        tokens,
+        len(prompt),
+        rows,
+        cache,
+        dict(transformer.saturations),
+        sampling=sampling,
+        candidates=candidates,
+    )
 
 
 def _joined(parts):

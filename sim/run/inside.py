@@ -49,7 +49,7 @@ class _Client:
         self._device, self._tell, self._requests = device, tell, requests
         self._max_prefill = max_prefill
         self._waiting = sorted(range(len(requests)), key=lambda n: requests[n]["arrives"])
-        self._indices, self._left, self._seen = {}, {}, 0
+        self._reports, self._left, self._seen = {}, {}, 0
         self._prefixes = {}
 
     async def keep(self, prefixes):
@@ -83,12 +83,14 @@ class _Client:
             request["max_tokens"],
             eos_token=request["eos_token"],
             prefix=self._prefixes.get(begins),
+            **request["sampling"],
         )
         fields = self._device.fields_of(number)
         pages = self._device.pages_of(number)
         self._tell(
             "submitted", request=number, index=index, pages=pages, start_pos=fields["start_pos"]
         )
+        self._reports[number] = request["report"] > 0
         self._left[number] = request["cancel_after"]
         if request["cancel_after"] == 0:
             await self._device.cancel(number)
@@ -98,6 +100,8 @@ class _Client:
         shown = {"request": number, "at": event.cycle}
         if event.kind in ("token", "end"):
             shown |= {"token": event.token, "position": event.position}
+            if event.kind == "end" and self._reports[number]:
+                shown["candidates"] = self._device.candidates(number)
         elif event.kind == "failed":
             failed = RequestFailed(event)
             shown |= {"cause": failed.cause, "detail": failed.detail, "text": str(failed)}

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim import verilate
-from sim.device.request import check_request
+from sim.device.request import check_request, sampling_fields
+from sim.golden.sampling import Sampling
 from sim.harness import harness
 
 __all__ = ["MemoryTiming", "Request", "Result", "RunFailed", "Session", "without_data"]
@@ -37,6 +38,8 @@ class Request:
         that begin with the same; only whole pages are.
     cancel_after : int
         Tokens after which the host withdraws the request; by default it does not.
+    temperature, top_k, seed, report
+        As for `sim.device.device.Device.submit`.
     """
 
     prompt: tuple
@@ -45,6 +48,20 @@ class Request:
     arrives: int = 0
     prefix: int = 0
     cancel_after: int | None = None
+    temperature: float = 0.0
+    top_k: int | None = None
+    seed: int = 0
+    report: int = 0
+
+    def sampling(self):
+        """Return the options of `Device.submit` that say how tokens are drawn."""
+        return {name: getattr(self, name) for name in ("temperature", "top_k", "seed", "report")}
+
+    def golden_options(self, config):
+        """Return the options of `run_golden` that make it write what a chip of ``config`` does."""
+        fields = sampling_fields(config, **self.sampling())
+        report = fields.pop("report_count")
+        return {"eos_token": self.eos_token, "sampling": Sampling(**fields), "report": report}
 
 
 @dataclass
@@ -61,6 +78,8 @@ class Result:
         Position of the first row that was computed for it.
     tokens, cycles : list of int
         What it wrote, and when.
+    candidates : list
+        What it reported with its last token: (token, logit); None if it did not.
     kind : str
         Of its last event; None before that.
     text : str
@@ -72,6 +91,7 @@ class Result:
     start_pos: int = 0
     tokens: list = dataclasses.field(default_factory=list)
     cycles: list = dataclasses.field(default_factory=list)
+    candidates: list | None = None
     kind: str | None = None
     text: str | None = None
 
@@ -154,6 +174,7 @@ class Session:
                 vocab=compiled.shape.vocab,
                 context=compiled.memory_map.context,
             )
+            sampling_fields(compiled.config, **request.sampling())
         self._options = {
             "max_prefill": max_prefill,
             "timing": timing,
@@ -201,7 +222,7 @@ class Session:
         compiled = self.folder / "compiled.pkl"
         compiled.write_bytes(pickle.dumps(without_data(self.compiled)))
         requests = [
-            dataclasses.asdict(request) | {"prefix": length}
+            dataclasses.asdict(request) | {"prefix": length, "sampling": request.sampling()}
             for request, length in zip(self.requests, self._prefix_lens, strict=True)
         ]
         run = {
@@ -268,6 +289,8 @@ class Session:
             if kind in ("token", "end"):
                 result.tokens.append(event["token"])
                 result.cycles.append(event["at"])
+            if "candidates" in event:
+                result.candidates = [tuple(pair) for pair in event["candidates"]]
             if kind != "token":
                 result.kind, result.text = kind, event.get("text")
 

@@ -65,6 +65,7 @@ def serve(name, folder, requests, *, timing=None, page_count=None, **options):
     )
     events = list(session.events())
     golden = [
-        run_golden(model(), one.prompt, one.max_tokens, eos_token=one.eos_token) for one in requests
+        run_golden(model(), one.prompt, one.max_tokens, **one.golden_options(CONFIGS[name]))
+        for one in requests
     ]
     return session, golden, events[-1]

@@ -13,12 +13,22 @@ from hw.spec.csr import (
     STATUS,
     VERSION_VALUE,
 )
-from hw.spec.requests import EVENT, EVENT_BYTES, EVENT_KINDS, REQUEST, REQUEST_BYTES
+from hw.spec.requests import (
+    CANDIDATE_BYTES,
+    EVENT,
+    EVENT_BYTES,
+    EVENT_KINDS,
+    NO_CANDIDATE,
+    REQUEST,
+    REQUEST_BYTES,
+)
 from sim.device.registers import config_words
+from sim.golden.sampling import Sampling
 from sim.run.golden_run import run_golden
 
 __all__ = ["FakeChip"]
 
+SAMPLING = ("top_k", "multiplier", "shift", "seed")
 NAMES = {register.offset: name for name, register in REGISTERS.items()}
 
 
@@ -114,9 +124,15 @@ class FakeChip:
         past = [token for page in request["pages"] for token in self.held.get(page, [])][:start]
         assert len(past) == start, "the pages hold less than start_pos"
         prompt = past + request["prompt"]
-        tokens = run_golden(
-            self.model, prompt, request["max_tokens"], eos_token=request["eos_token"]
-        ).tokens
+        run = run_golden(
+            self.model,
+            prompt,
+            request["max_tokens"],
+            eos_token=request["eos_token"],
+            sampling=Sampling(*(request[name] for name in SAMPLING)),
+            report=request["report_count"],
+        )
+        tokens, request["candidates"] = run.tokens, run.candidates
         fed = prompt + tokens[:-1]
         for index, page in enumerate(request["pages"]):
             if index >= request["shared_pages"]:
@@ -135,6 +151,13 @@ class FakeChip:
         self.inside[at : at + EVENT_BYTES] = raw
         registers["events_written"] += 1
         registers["irq_status"] |= 1 << IRQ["event"]
+
+    def _report(self, request, candidates):
+        most = request["report_count"]
+        words = np.full((most, 2), (NO_CANDIDATE, 0), "<i8")
+        words[: len(candidates)] = candidates
+        at = self.compiled.memory_map.offset(request["candidates_addr"])
+        self.inside[at : at + most * CANDIDATE_BYTES] = words.astype("<u4").view(np.uint8).ravel()
 
     def _ends(self, status):
         self.registers["irq_status"] |= 1 << IRQ["done"]
@@ -163,6 +186,8 @@ class FakeChip:
                 last = done == len(tokens) - 1
                 position = request["start_pos"] + request["prompt_len"] + done
                 kind = "end" if last else "token"
+                if request["report_count"]:
+                    self._report(request, request["candidates"][done])
                 self._event(request, kind, token=tokens[done], position=position)
                 request["done"] += 1
                 if not last:

@@ -8,7 +8,7 @@ from hw.spec.presets import preset
 from sim.compiler.compile import compile_model
 from sim.compiler.host_image import HostImage
 from sim.compiler.kv_page import HeadCache
-from sim.run.compare import compare_cache, compare_tokens, compare_trace
+from sim.run.compare import compare_cache, compare_candidates, compare_tokens, compare_trace
 from sim.run.expectation import PassOutput, expected_records, payload_widths
 from sim.run.golden_run import GoldenRun, run_golden
 from sim.run.passes import split
@@ -294,7 +294,7 @@ def test_recorded_passes_only_are_compared(run, tmp_path):
     assert part[0].tokens == golden[0].tokens
 
 
-def test_argmax_of_passes_that_are_not_recorded_is_compared(run, tmp_path):
+def test_choice_in_passes_that_are_not_recorded_is_compared(run, tmp_path):
     compiled, _, records = run
     model = random_model(small_shape(vocab=90), 3)
     part = run_golden(model, PROMPT, COUNT, check_tokens=1)
@@ -306,7 +306,7 @@ def test_argmax_of_passes_that_are_not_recorded_is_compared(run, tmp_path):
     wrong = changed(records, at, payload=large)
     result = compare_trace(compiled, {0: part}, write(tmp_path / "trace", wrong))
     assert result.mismatches == 1
-    assert result.first.what == "argmax of the logits"
+    assert result.first.what == "token drawn from the logits"
     assert result.first.position == len(PROMPT) + COUNT - 2
     assert result.first.got == records[at][3] * lanes + 1
 
@@ -334,6 +334,22 @@ def test_tokens_are_compared():
         assert first.expected == "no token"
     tokens[1] ^= 1
     assert compare_tokens(golden, tokens[:-1], ended=False).first.got == tokens[1]
+
+
+def test_candidates_are_compared():
+    golden = run_golden(random_model(small_shape(), 3), PROMPT, COUNT, report=4)
+    assert [found[0][0] for found in golden.candidates] == golden.tokens
+    found = golden.candidates[-1]
+    same = compare_candidates(golden, found, count=COUNT)
+    assert (same.mismatches, same.values) == (0, 4)
+    assert compare_candidates(golden, found, count=COUNT - 1).mismatches
+    token, logit = found[2]
+    for wrong in ((token ^ 1, logit), (token, logit - 1)):
+        first = compare_candidates(golden, [*found[:2], wrong, found[3]], count=COUNT).first
+        assert (first.what, first.got) == (f"candidate 2 of token {COUNT - 1}", wrong)
+    assert compare_candidates(golden, found[:3], count=COUNT).first.got is None
+    more = compare_candidates(golden, [*found, (0, 0)], count=COUNT)
+    assert more.first.expected == "no candidate"
 
 
 def test_cache_is_compared(run):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hw.spec import layout
-from hw.spec.config import ArchConfig
-from hw.spec.requests import EVENT_BYTES, EVENT_KINDS, Event
+from hw.spec.config import MAX_LIST_LEN, ArchConfig
+from hw.spec.requests import CANDIDATE_BYTES, EVENT_BYTES, EVENT_KINDS, NO_CANDIDATE, Event
 from sim.compiler.compile import compile_model
 from sim.compiler.host_image import HostImage
 from sim.compiler.kv_page import HeadCache, pack_head, unpack_head
@@ -194,6 +194,32 @@ def test_requests_lie_in_their_ring_round_its_end(host):
         expected += [11 << 16 | 10 << 8 | 9, 12, 13, 14]
         assert words(host, addr, 16) == expected + [0] * 4
     assert words(host, host.map.request_ring_addr, 1) == [100 + REQUESTS]
+
+
+def test_candidates_are_read_from_their_place(host):
+    listed = [(7, 1 << 30), (0, -(1 << 31)), (0xFFFFFFFE, -1), (NO_CANDIDATE, 0)]
+    for place in (0, REQUESTS - 1):
+        start = host.map.candidates_addr(place) - BASE
+        rows = np.array(listed, "<i8") + (place, 0)
+        rows[3] = listed[3]
+        host.memory[start : start + 32] = rows.astype("<u4").view(np.uint8).ravel()
+    assert host.read_candidates(0, 4) == listed[:3]
+    assert host.read_candidates(0, 2) == listed[:2]
+    assert host.read_candidates(REQUESTS - 1, 1) == [(7 + REQUESTS - 1, 1 << 30)]
+
+
+def test_pieces_of_places_do_not_overlap(host):
+    pieces = [(host.map.event_ring_addr, EVENTS * EVENT_BYTES)]
+    for place in range(REQUESTS):
+        pieces += [
+            (host.map.prompt_addr(place), 4 * host.map.context),
+            (host.map.page_table_addr(place), 4 * host.map.sequence_pages),
+            (host.map.candidates_addr(place), MAX_LIST_LEN * CANDIDATE_BYTES),
+        ]
+    ends = [addr + size for addr, size in pieces]
+    assert all(end <= addr for end, (addr, _) in zip(ends, pieces[1:], strict=False))
+    assert ends[-1] <= host.map.host_limit
+    assert not any(addr % CANDIDATE_BYTES for addr, _ in pieces)
 
 
 def test_events_are_read_round_the_end_of_their_ring(host):

@@ -370,7 +370,7 @@ def test_memory_must_end_within_32_bit_addresses(model):
 def test_memory_may_end_with_the_last_address():
     sizes = {"image_bytes": 4096, "page_bytes": 4096, "page_count": 1, "context": 1}
     sizes |= {"sequence_pages": 1, "vocab": 2}
-    base = (1 << 32) - 6 * 4096
+    base = (1 << 32) - 10 * 4096
     assert MemoryMap(image_base=base, **sizes).host_limit == 1 << 32
     with pytest.raises(CompileError, match="must end"):
         MemoryMap(image_base=base + 4096, **sizes)

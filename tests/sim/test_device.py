@@ -11,6 +11,7 @@ from sim.compiler.compile import compile_model
 from sim.compiler.memory_map import EVENTS, REQUESTS
 from sim.device.device import WATCHDOG_CYCLES, Device
 from sim.device.error import CAUSES, ChipError, DeviceError, RequestFailed
+from sim.golden.sampling import sampling_of
 from sim.run.golden_run import run_golden
 from tests.sim.fake_chip import FakeChip
 from tests.sim.random_model import random_model, small_shape
@@ -210,6 +211,72 @@ def test_too_few_free_pages_are_refused(device):
 def test_end_of_sequence_is_passed_on(device):
     eos = golden(device, 1)[0]
     assert run(device, lambda: device.generate(PROMPT, 7, eos_token=eos)) == [eos]
+
+
+def test_tokens_are_drawn_as_the_request_says(device):
+    options = [{"temperature": 8.0, "seed": 5}, {"temperature": 8.0, "seed": 6, "top_k": 3}, {}]
+
+    async def work():
+        for one in options:
+            await device.submit(PROMPT, 9, **one)
+        await device.start()
+        return await collect(device)
+
+    tokens, _ = run(device, work)
+    samplings = [sampling_of(**one, most=device.compiled.config.list_len) for one in options]
+    expected = [golden(device, 9, sampling=sampling) for sampling in samplings]
+    assert [tokens[number] for number in range(3)] == expected
+    assert len({tuple(one) for one in expected}) == 3
+
+
+def test_candidates_of_the_last_token_are_kept(device):
+    prompts = [prompt_of(length) for length in (4, 5, 6)]
+
+    async def work():
+        for count, prompt in enumerate(prompts):
+            await device.submit(prompt, 3, report=4 * count)
+        await device.start()
+        seen = []
+
+        async def on_event(event):
+            if event.request_id == 2:
+                seen.append(device.candidates(2))
+
+        await collect(device, on_event)
+        with pytest.raises(ValueError, match="request 0 has reported no candidates"):
+            device.candidates(0)
+        found = [device.candidates(1), device.candidates(2)]
+        for _ in range(REQUESTS):
+            await device.submit(PROMPT, 1, pages=[0], report=1)
+        await device.start()
+        await collect(device)
+        with pytest.raises(ValueError, match="request 1 has reported no candidates"):
+            device.candidates(1)
+        return seen, found
+
+    seen, found = run(device, work)
+    expected = [
+        run_golden(device.transport.model, prompt, 3, report=4 * count).candidates
+        for count, prompt in enumerate(prompts)
+    ]
+    assert found == [expected[1][-1], expected[2][-1]]
+    assert seen == expected[2]
+    assert [len(one) for one in found] == [4, 8]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"top_k": 9}, "top_k must be 1 to 8 (what the chip keeps), not 9"),
+        ({"report": 9}, "report must be 0 to 8 (what the chip keeps), not 9"),
+        ({"report": -1}, "report must be 0 to 8 (what the chip keeps), not -1"),
+        ({"temperature": 200}, "temperature must be 1/128 to 128, not 200"),
+    ],
+)
+def test_sampling_that_makes_no_sense_is_refused(device, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        asyncio.run(device.submit(PROMPT, 1, **options))
+    assert not device.outstanding
 
 
 def test_prefix_is_computed_once_and_shared(device):
