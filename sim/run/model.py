@@ -24,7 +24,7 @@ __all__ = [
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 CALIBRATION = MODELS / "texts" / "calibration.txt"
-CALIBRATION_TOKENS = 2048
+CALIBRATION_TOKENS = 4096
 WINDOW_TOKENS = 256
 LARGE_WEIGHTS = 1 << 25  # a model that takes more than a moment to quantise
 #: Models inside Python packages: name to (package to import, package to install).
