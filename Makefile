@@ -40,7 +40,7 @@ sim: $(VENV)/stamp $(PACKAGED)  ## write text on the simulated chip; PROMPT= TOK
 		$(if $(TEMPERATURE),--temperature '$(TEMPERATURE)') $(if $(TOPK),--top-k '$(TOPK)') \
 		$(if $(SEED),--seed '$(SEED)') $(if $(CALIB),--calibration '$(CALIB)')
 
-eval: $(VENV)/stamp $(PACKAGED)  ## perplexity of the integers and of float32; MODEL= TEXT= TOKENS= CALIB=
+eval: $(VENV)/stamp $(PACKAGED)  ## perplexity of the integers and of float32, and plots; MODEL= TEXT= TOKENS= CALIB=
 	@$(PY) -m scripts.eval $(if $(MODEL),--model '$(MODEL)') $(if $(TEXT),--text '$(TEXT)') \
 		$(if $(TOKENS),--tokens '$(TOKENS)') $(if $(CALIB),--calibration '$(CALIB)')
 

@@ -1,6 +1,7 @@
-"""Make the texts on which models are measured, out of Debian packages of public-domain texts.
+"""Make the texts for measurements and calibration, out of Debian packages of public-domain texts.
 
-Writes ``prose.txt`` and ``technical.txt``; the other two are written with the default model.
+Writes ``prose.txt``, ``technical.txt`` and ``manual.txt``; the others are written with the default
+model.
 """
 
 import argparse
@@ -20,7 +21,8 @@ AUSTEN, SQLITE = "r-cran-janeaustenr", "sqlite3-doc"
 HEADING = re.compile(r"\s*(chapter|volume) [ivxlc\d]+|the end$|finis$|a note on the text", re.I)
 SHORTEST_CHAPTER = 2000  # characters; shorter pieces are title pages and notes
 HELD_OUT_EVERY, HELD_OUT_FIRST = 20, 10  # chapters 10, 30, ... of each book, counted from 0
-PAGES = ("about", "whentouse", "howtocorrupt", "atomiccommit")
+TECHNICAL_PAGES = ("about", "whentouse", "howtocorrupt", "atomiccommit")
+MANUAL_PAGES = ("wal", "isolation", "quirks")  # for calibration
 SHORTEST_PARAGRAPH = 200  # characters; shorter ones are captions and code
 
 
@@ -140,24 +142,27 @@ def held_out_prose():
     return [chapter for book in held for chapter in book[1:]]
 
 
-def technical_prose():
-    """Paragraphs of SQLite's manual."""
+def manual_prose(folder, pages):
+    """Paragraphs of pages of SQLite's manual."""
     paragraphs = []
-    with debian_package(SQLITE) as folder:
-        for page in PAGES:
-            reader = _Paragraphs()
-            reader.feed((folder / f"usr/share/doc/sqlite3/{page}.html").read_text("utf-8"))
-            reader.close()
-            paragraphs += reader.paragraphs
+    for page in pages:
+        reader = _Paragraphs()
+        reader.feed((folder / f"usr/share/doc/sqlite3/{page}.html").read_text("utf-8"))
+        reader.close()
+        paragraphs += reader.paragraphs
     return paragraphs
 
 
 def main():
-    """Write both texts."""
+    """Write the texts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", type=Path, default=TEXTS)
     folder = parser.parse_args().texts
-    for name, paragraphs in (("prose", held_out_prose()), ("technical", technical_prose())):
+    texts = {"prose": held_out_prose()}
+    with debian_package(SQLITE) as manual:
+        texts["technical"] = manual_prose(manual, TECHNICAL_PAGES)
+        texts["manual"] = manual_prose(manual, MANUAL_PAGES)
+    for name, paragraphs in texts.items():
         (folder / f"{name}.txt").write_text("\n".join(paragraphs) + "\n", encoding="utf-8")
 
 

@@ -54,8 +54,8 @@ class FloatModel:
         With ``statistics``, adds for every layer n: ``n.attention_input``, ``n.o_input``,
         ``n.ffn_input`` and ``n.down_input`` for each channel; ``n.q`` and ``n.k`` (before and
         after rope; with QK-norm all behind the norm, and ``n.q_raw`` and ``n.k_raw`` before it),
-        ``n.v``, ``n.gate``, ``n.up`` (if gated) and ``n.glu``, the input of down; and the
-        ``residual``.
+        ``n.v``, ``n.gate``, ``n.up`` (if gated) and ``n.glu``, the input of down; ``head_input``
+        for each channel; and the ``residual``.
 
         Raises
         ------
@@ -81,7 +81,9 @@ class FloatModel:
             seen(f"{index}.down_input", a, per_channel=True)
             x = x + self._linear(a, f"{index}.down")
             seen("residual", x)
-        return self._norm(x, "final_norm")
+        h = self._norm(x, "final_norm")
+        seen("head_input", h, per_channel=True)
+        return h
 
     def _embed(self, tokens, seen):
         x = self.tensors["embedding"][np.asarray(tokens)] * np.float32(self.config.embedding_scale)

@@ -56,11 +56,13 @@ def fraction_bits(largest, width, limit=MAX_FRACTION):
     return min(limit, width - 2 - ceil_log2(largest)) if largest > 0 else limit
 
 
-def quantise_rows(weight):
-    """Return INT8 rows and the scale of each."""
+def quantise_rows(weight, feedback=None):
+    """Return INT8 rows and the scale of each, rounded by an `ErrorFeedback` or each by itself."""
     scale = np.abs(weight).max(axis=1) / WEIGHT_LIMIT
-    rows = np.rint(weight / np.where(scale > 0, scale, 1)[:, None])
-    return np.clip(rows, -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8), scale
+    rows = weight / np.where(scale > 0, scale, 1)[:, None]
+    if feedback is not None:
+        return feedback.round(rows), scale
+    return np.clip(np.rint(rows), -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8), scale
 
 
 def row_multipliers(ratios, what):
@@ -80,12 +82,12 @@ def row_multipliers(ratios, what):
     return np.rint(ratios * 2.0**shift).astype(np.uint16), shift
 
 
-def quantised_linear(weight, bias, what, *, extra=1.0, **formats):
+def quantised_linear(weight, bias, what, *, feedback=None, extra=1.0, **formats):
     """Return the `Linear` of a matrix and its bias (or None), both multiplied with ``extra``.
 
-    ``formats`` and errors as for `scaled_linear`.
+    ``feedback`` as for `quantise_rows`, ``formats`` and errors as for `scaled_linear`.
     """
-    rows, scale = quantise_rows(weight)
+    rows, scale = quantise_rows(weight, feedback)
     bias = None if bias is None else bias * extra
     return scaled_linear(rows, scale * extra, bias, what, **formats)
 

@@ -17,6 +17,7 @@ from hw.spec.formats import (
 from hw.spec.tables import ACTIVATION_STEP_BITS
 from sim.golden.model import Layer, ModelShape, QuantisedModel
 
+from .error_feedback import ErrorFeedback
 from .float_model import FloatModel
 from .fold import fold
 from .integers import (
@@ -43,7 +44,7 @@ MAX_RESIDUAL_FRACTION = 16
 RESIDUAL_HEADROOM = 4  # bits over the largest residual of the calibration
 
 
-def quantise(config, tensors, calibration_tokens, *, smooth=True, context=None):
+def quantise(config, tensors, calibration_tokens, *, smooth=True, feedback=True, context=None):
     """Quantise a decoder.
 
     Parameters
@@ -55,6 +56,8 @@ def quantise(config, tensors, calibration_tokens, *, smooth=True, context=None):
         Text on which ranges are measured, each sequence from position 0.
     smooth : bool
         Move the spread of the activations into the weights first (SmoothQuant, alpha 0.5).
+    feedback : bool
+        Round weights with `ErrorFeedback`; otherwise each by itself.
     context : int
         Positions of the tables, at most the model's own; by default all.
 
@@ -77,8 +80,8 @@ def quantise(config, tensors, calibration_tokens, *, smooth=True, context=None):
     if smooth:
         statistics = _measure(config, tensors, windows)
         tensors = smooth_tensors(config, tensors, statistics)
-    statistics = _measure(config, tensors, windows)
-    return _Quantiser(config, tensors, statistics).model(context or config.context)
+    statistics = _measure(config, tensors, windows, products=feedback)
+    return _Quantiser(config, tensors, statistics, feedback).model(context or config.context)
 
 
 def _windows(config, tokens):
@@ -94,8 +97,8 @@ def _windows(config, tokens):
     return sequences
 
 
-def _measure(config, tensors, windows):
-    statistics = Statistics()
+def _measure(config, tensors, windows, products=False):
+    statistics = Statistics(products)
     model = FloatModel(config, tensors)
     for tokens in windows:
         model.hidden(tokens, statistics)
@@ -105,10 +108,11 @@ def _measure(config, tensors, windows):
 class _Quantiser:
     """One model on its way: configuration, (smoothed) tensors and what they do on text."""
 
-    def __init__(self, config, tensors, statistics):
+    def __init__(self, config, tensors, statistics, feedback):
         self.config = config
         self.tensors = tensors
         self.statistics = statistics
+        self.feedback = feedback
         self.dim = padded(config.dim)
         self.ffn = padded(config.ffn)
         self.head_dim = padded(config.head_dim)
@@ -134,7 +138,11 @@ class _Quantiser:
 
     def model(self, context):
         config = self.config
-        embedding, scale, multiplier, shift = self._table("embedding", config.embedding_scale)
+        head_feedback = self._feedback("head_input", self.dim)
+        # Tied rows are rounded for the head, where an error is in every token and not in one.
+        embedding, scale, multiplier, shift = self._table(
+            "embedding", config.embedding_scale, feedback=head_feedback if config.tied else None
+        )
         tables = {
             "embedding": embedding,
             "embedding_multiplier": multiplier,
@@ -151,8 +159,8 @@ class _Quantiser:
         if config.tied:
             rows, head_scale = embedding, scale
         else:
-            rows, head_scale = quantise_rows(self._float("head.weight"))
-            rows = pad(rows, config.vocab, self.dim)
+            weight = pad(self._float("head.weight"), config.vocab, self.dim)
+            rows, head_scale = quantise_rows(weight, head_feedback)
         head = scaled_linear(
             rows,
             head_scale,
@@ -190,11 +198,23 @@ class _Quantiser:
     def _bias(self, name):
         return self._float(f"{name}.bias") if f"{name}.bias" in self.tensors else None
 
-    def _table(self, name, extra=1.0, rows=None):
+    def _table(self, name, extra=1.0, rows=None, feedback=None):
         """Return INT8 rows added to the residual, their scales, and multipliers and shift."""
-        table, scale = quantise_rows(self._float(name)[:rows])
+        weight = self._float(name)[:rows]
+        table, scale = quantise_rows(pad(weight, len(weight), self.dim), feedback)
         multiplier, shift = row_multipliers(scale * extra * 2.0**self.residual_fraction, name)
-        return pad(table, len(table), self.dim), scale, multiplier, shift
+        return table, scale, multiplier, shift
+
+    def _feedback(self, name, length, heads=1):
+        """Return the rounding for an input padded to ``length``, each head by itself, or None."""
+        if not self.feedback:
+            return None
+        products = self.statistics.mean_products(name)
+        channel = np.arange(len(products)).reshape(heads, -1)
+        channel += np.arange(heads)[:, None] * (length // heads - channel.shape[1])
+        padded_products = np.zeros((length, length))
+        padded_products[np.ix_(channel.ravel(), channel.ravel())] = products
+        return ErrorFeedback(padded_products)
 
     def _norm(self, name):
         return quantised_norm(
@@ -250,10 +270,11 @@ class _Quantiser:
     def _layer(self, index):
         return Layer(**self._attention(f"{index}."), **self._ffn(f"{index}."))
 
-    def _from_norm(self, matrix, name, in_fraction, out_fraction, extra=1.0):
+    def _from_norm(self, matrix, name, feedback, in_fraction, out_fraction, extra=1.0):
         return quantised_linear(
             *matrix,
             name,
+            feedback=feedback,
             in_width=NORM_WIDTH,
             in_fraction=in_fraction,
             out_width=HEAD_WIDTH,
@@ -261,10 +282,11 @@ class _Quantiser:
             extra=extra,
         )
 
-    def _to_residual(self, matrix, name, in_width, in_fraction):
+    def _to_residual(self, matrix, name, feedback, in_width, in_fraction):
         return quantised_linear(
             *matrix,
             name,
+            feedback=feedback,
             in_width=in_width,
             in_fraction=in_fraction,
             out_width=RESIDUAL_WIDTH,
@@ -274,6 +296,7 @@ class _Quantiser:
     def _attention(self, prefix):
         config = self.config
         norm, h_fraction = self._norm(prefix + "attention_norm")
+        feedback = self._feedback(prefix + "attention_input", self.dim)
         fields, fraction = {"attention_norm": norm}, {}
         # The scores come out in base 2 and scaled.
         extra = {"q": log2(euler) * config.score_scale, "k": 1.0}
@@ -285,6 +308,7 @@ class _Quantiser:
             fields[name] = self._from_norm(
                 self._projection(prefix + name, interleave=True),
                 prefix + name,
+                feedback,
                 h_fraction,
                 fraction[name],
                 factor,
@@ -304,23 +328,29 @@ class _Quantiser:
             raise ValueError(f"{prefix}q and k are too large: {largest[0]:g}, {largest[1]:g}")
 
         v_fraction = fraction_bits(self._largest(prefix + "v"), HEAD_WIDTH)
-        v = self._from_norm(self._projection(prefix + "v"), prefix + "v", h_fraction, v_fraction)
+        v = self._from_norm(
+            self._projection(prefix + "v"), prefix + "v", feedback, h_fraction, v_fraction
+        )
         o_heads = self._float(prefix + "o.weight").reshape(config.dim, -1, config.head_dim)
         o_heads = pad(o_heads, self.dim, config.heads, self.head_dim).reshape(self.dim, -1)
         bias = self._bias(prefix + "o")
         bias = None if bias is None else pad(bias, self.dim)
-        o = self._to_residual((o_heads, bias), prefix + "o", HEAD_WIDTH, v_fraction)
+        feedback = self._feedback(prefix + "o_input", o_heads.shape[1], config.heads)
+        o = self._to_residual((o_heads, bias), prefix + "o", feedback, HEAD_WIDTH, v_fraction)
         window = config.windows[int(prefix[:-1])]
         return fields | {"v": v, "score_shift": score_shift, "window": window, "o": o}
 
     def _ffn(self, prefix):
         config = self.config
         norm, h_fraction = self._norm(prefix + "ffn_norm")
+        feedback = self._feedback(prefix + "ffn_input", self.dim)
         fraction, linears = {}, {"up": None}
         for name in ("gate", "up") if config.gated else ("gate",):
             fraction[name] = fraction_bits(self._largest(prefix + name), HEAD_WIDTH)
             matrix = self._matrix(prefix + name, self.ffn, self.dim)
-            linears[name] = self._from_norm(matrix, prefix + name, h_fraction, fraction[name])
+            linears[name] = self._from_norm(
+                matrix, prefix + name, feedback, h_fraction, fraction[name]
+            )
         table_shift = fraction["gate"] - ACTIVATION_STEP_BITS[config.activation]
         if table_shift < 0:
             limit = HEAD_WIDTH - 2 - ACTIVATION_STEP_BITS[config.activation]
@@ -333,11 +363,12 @@ class _Quantiser:
             self._largest(prefix + "glu"), FFN_WIDTH, min(MAX_FRACTION, product)
         )
         down = self._matrix(prefix + "down", self.dim, self.ffn)
+        feedback = self._feedback(prefix + "down_input", self.ffn)
         return {
             "ffn_norm": norm,
             **linears,
             "activation": config.activation,
             "table_shift": table_shift,
             "glu_shift": product - a_fraction,
-            "down": self._to_residual(down, prefix + "down", FFN_WIDTH, a_fraction),
+            "down": self._to_residual(down, prefix + "down", feedback, FFN_WIDTH, a_fraction),
         }

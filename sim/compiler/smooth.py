@@ -12,11 +12,15 @@ SMALLEST = 1e-5  # channels are taken for no smaller than this, relative to the 
 def smooth_tensors(config, tensors, statistics):
     """Return tensors, float64, of the same function whose linear inputs are more even.
 
+    What counts of an input is its root mean square: a block of 32 shares an exponent anew for each
+    token, so a channel that is large once costs little.
+
     Parameters
     ----------
     config : DecoderConfig
         Of RMS norms: see `fold`. Where no ``up`` takes part in the input of ``down``, nothing can
-        be divided by what ``down`` is multiplied with, and both stay as they are.
+        be divided by what ``down`` is multiplied with, and both stay as they are; and so does a
+        head that is the embedding.
     tensors : dict of arrays
     statistics : Statistics
         Of `FloatModel.hidden` with these tensors.
@@ -29,32 +33,35 @@ def smooth_tensors(config, tensors, statistics):
         if f"{linear}.bias" in result:
             result[f"{linear}.bias"] = result[f"{linear}.bias"] / t
 
+    def smooth_behind(norm, kind, linears):
+        weights = [f"{name}.weight" for name in linears]
+        t = _factors(statistics.mean_square(kind), _columns([result[name] for name in weights]))
+        result[f"{norm}.gain"] = result[f"{norm}.gain"] / t
+        for name in weights:
+            result[name] = result[name] * t
+
     for index in range(config.layers):
         q, k, v, o, gate, up, down = (f"{index}.{name}" for name in LINEARS)
-        for norm, kind, linears in (
-            ("attention_norm", "attention_input", (q, k, v)),
-            ("ffn_norm", "ffn_input", (gate, up) if config.gated else (gate,)),
-        ):
-            weights = [f"{name}.weight" for name in linears]
-            seen = statistics[f"{index}.{kind}"]
-            t = _factors(seen, _columns([result[name] for name in weights]))
-            result[f"{index}.{norm}.gain"] = result[f"{index}.{norm}.gain"] / t
-            for name in weights:
-                result[name] = result[name] * t
+        smooth_behind(f"{index}.attention_norm", f"{index}.attention_input", (q, k, v))
+        behind = (gate, up) if config.gated else (gate,)
+        smooth_behind(f"{index}.ffn_norm", f"{index}.ffn_input", behind)
 
         if config.gated:
             weight = f"{down}.weight"
-            t = _factors(statistics[f"{index}.down_input"], _columns([result[weight]]))
+            seen = statistics.mean_square(f"{index}.down_input")
+            t = _factors(seen, _columns([result[weight]]))
             result[weight] = result[weight] * t
             divide_outputs(up, t)
 
         # All query heads of a group read the same v: one factor for each channel of a KV head.
         group = (config.kv_heads, config.heads // config.kv_heads, config.head_dim)
         weight = f"{o}.weight"
-        seen = statistics[f"{index}.o_input"].reshape(group).max(axis=1)
+        seen = statistics.mean_square(f"{index}.o_input").reshape(group).mean(axis=1)
         t = _factors(seen, _columns([result[weight]]).reshape(group).max(axis=1))
         result[weight] = result[weight] * np.broadcast_to(t[:, None], group).reshape(-1)
         divide_outputs(v, t.reshape(-1))
+    if not config.tied:
+        smooth_behind("final_norm", "head_input", ("head",))
     return result
 
 
@@ -63,8 +70,9 @@ def _columns(weights):
     return np.max([np.abs(weight).max(axis=0) for weight in weights], axis=0)
 
 
-def _factors(inputs, weights):
+def _factors(squares, weights):
     """Return what to multiply weights with, and divide inputs by: geometric mean 1."""
+    inputs = np.sqrt(squares)
     inputs = np.maximum(inputs, SMALLEST * (inputs.max() or 1.0))
     weights = np.maximum(weights, SMALLEST * (weights.max() or 1.0))
     t = np.sqrt(inputs / weights)

@@ -14,6 +14,7 @@ from sim.run.model_cache import cache_key, cached_model
 
 __all__ = [
     "CALIBRATION",
+    "CALIBRATIONS",
     "CALIBRATION_TOKENS",
     "MODELS",
     "calibration_windows",
@@ -24,7 +25,9 @@ __all__ = [
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 CALIBRATION = MODELS / "texts" / "calibration.txt"
-CALIBRATION_TOKENS = 2048
+#: Of different kinds, so that a model is as good on a third.
+CALIBRATIONS = (CALIBRATION, MODELS / "texts" / "manual.txt")
+CALIBRATION_TOKENS = 3072  # of each text
 WINDOW_TOKENS = 256
 LARGE_WEIGHTS = 1 << 25  # a model that takes more than a moment to quantise
 #: Models inside Python packages: name to (package to import, package to install).
@@ -70,8 +73,8 @@ def _in_package(name, module, package):
     return files[0]
 
 
-def calibration_windows(tokenizer, path=CALIBRATION):
-    """Return the sequences of tokens on which ranges are measured.
+def calibration_windows(tokenizer, paths=CALIBRATIONS):
+    """Return the sequences of tokens on which a model is measured, an equal share of each text.
 
     The first is a conversation, where the model has a chat template: its special tokens have the
     largest activations.
@@ -81,14 +84,16 @@ def calibration_windows(tokenizer, path=CALIBRATION):
     CheckpointError
         A text that is missing, that is no UTF-8, or that is empty.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"calibration text {path}: {error}") from None
-    tokens = tokenizer.encode(text)[:CALIBRATION_TOKENS]
-    if not tokens:
-        raise CheckpointError(f"calibration text {path} must not be empty")
-    windows = [tokens[at : at + WINDOW_TOKENS] for at in range(0, len(tokens), WINDOW_TOKENS)]
+    windows = []
+    for path in paths:
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"calibration text {path}: {error}") from None
+        tokens = tokenizer.encode(text)[:CALIBRATION_TOKENS]
+        if not tokens:
+            raise CheckpointError(f"calibration text {path} must not be empty")
+        windows += [tokens[at : at + WINDOW_TOKENS] for at in range(0, len(tokens), WINDOW_TOKENS)]
     if tokenizer.chat_template is not None:
         windows.insert(0, tokenizer.encode_chat(tokenizer.decode(windows[0])))
     return windows
@@ -102,7 +107,7 @@ def load_model(name, calibration=None, on_large=None):
     name : str
         As for `model_path`.
     calibration : Path
-        Text on which ranges are measured; by default the repository's.
+        Text on which the model is measured; by default the repository's texts.
     on_large : callable
         Called with the number of weights before a large model is quantised, which takes a while.
 
@@ -113,7 +118,7 @@ def load_model(name, calibration=None, on_large=None):
     """
     path = model_path(name)
     tokenizer = read_tokenizer(path)
-    windows = calibration_windows(tokenizer, calibration or CALIBRATION)
+    windows = calibration_windows(tokenizer, [calibration] if calibration else CALIBRATIONS)
 
     def make():
         config, tensors, _ = read_checkpoint(path)

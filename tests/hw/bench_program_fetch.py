@@ -22,7 +22,7 @@ DUT = ProgramFetch()
 REQUEST = DUT.o_request.payload.shape()
 OPERATOR = DUT.o_operator.payload.shape()
 WORDS = WORD_BYTES // 4
-OPCODES = [operator.opcode for operator in OPERATORS.values()]
+OPCODES = [operator.opcode for name, operator in OPERATORS.items() if name != "end"]
 
 
 def program_of(rng, count):
@@ -30,7 +30,7 @@ def program_of(rng, count):
 
     Other opcodes than that of ``end``, whether there is an operator or not, do not end it.
     """
-    opcodes = [*OPCODES[:-1], 0, 255, OPERATORS["end"].opcode | 0x80]
+    opcodes = [*OPCODES, 0, 255, OPERATORS["end"].opcode | 0x80]
     words = [
         rng.choice(opcodes).to_bytes(1, "little") + rng.randbytes(WORD_BYTES - 1)
         for _ in range(count - 1)

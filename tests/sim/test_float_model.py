@@ -137,7 +137,10 @@ def test_statistics_have_every_name_of_a_layer():
         config, statistics = FAMILIES[family], Statistics()
         model = FloatModel(config, random_tensors(config, 3))
         model.hidden(random_tokens(config, 3), statistics)
-        expected = {f"{n}.{name}" for n in range(config.layers) for name in names} | {"residual"}
+        expected = {f"{n}.{name}" for n in range(config.layers) for name in names} | {
+            "residual",
+            "head_input",
+        }
         assert set(statistics.largest) == expected
         for name, channels in (
             ("o_input", config.heads * config.head_dim),

@@ -123,4 +123,14 @@ def test_calibration_text_must_be_a_text(tmp_path, content):
         path.write_bytes(content)
     tokenizer = models.read_tokenizer(model_path("default"))
     with pytest.raises(CheckpointError, match=f"calibration text {path}"):
-        calibration_windows(tokenizer, path)
+        calibration_windows(tokenizer, [models.CALIBRATION, path])
+
+
+def test_calibration_is_an_equal_share_of_every_text(monkeypatch):
+    monkeypatch.setattr(models, "CALIBRATION_TOKENS", 300)
+    tokenizer = models.read_tokenizer(model_path("default"))
+    windows = calibration_windows(tokenizer)
+    assert [len(window) for window in windows] == [256, 44] * len(models.CALIBRATIONS)
+    for at, path in enumerate(models.CALIBRATIONS):
+        text = tokenizer.decode(windows[2 * at] + windows[2 * at + 1])
+        assert path.read_text(encoding="utf-8").startswith(text)
