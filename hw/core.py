@@ -65,6 +65,8 @@ class Core(wiring.Component):
     counts : Out
         A bit for each counter of `hw.spec.csr` that lies inside; ``saturations`` counts lanes.
     trace : Out(probe_signature)
+    running, kv_writing : Out(1)
+        For the trace: an operator runs; keys and values are written.
     """
 
     REGISTERS = (*Request.REGISTERS, "program_addr")
@@ -107,6 +109,8 @@ class Core(wiring.Component):
                 })
             ),
             "trace": Out(probe_signature(config)),
+            "running": Out(1),
+            "kv_writing": Out(1),
         })
 
     def elaborate(self, platform):
@@ -162,6 +166,8 @@ class Core(wiring.Component):
             self.eos.eq(request.eos),
             self.ring_head.eq(request.ring_head),
             self.op_id.eq(word.op_id),
+            self.running.eq(sequencer.running),
+            self.kv_writing.eq(kv_writer.busy),
         ]
         for name in Request.REGISTERS:
             m.d.comb += getattr(request, name).eq(getattr(self, name))
