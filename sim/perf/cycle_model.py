@@ -172,22 +172,23 @@ class _Pass:
     def _table(self, step, start, period, tail):
         """Take a table row for each row of the pass, ``period`` cycles each."""
         words = step.words(self.config)
-        period = max(period, words, _DESCRIPTOR) / words
+        period = max(period, words, _DESCRIPTOR)
         asked = start + _DESCRIPTOR + self.model.dram.row_miss_cycles
-        end = self.stream.take(asked, self.rows * words, start, period)
+        first, last = self.stream.take(asked, self.rows * words, start, period / words)
         self.stream.asked = start + _DESCRIPTOR * self.rows
-        return end + tail
+        return max(last, first + self.rows * period) + tail
 
     def _norm(self, step, start):
         beats = step.blocks * self.config.beats
         rows = 1 if step.one_row else self.rows
         words = step.words(self.config)
-        loaded = self.stream.take(self._issued, words, start, max(1, beats / words))
+        first, last = self.stream.take(self._issued, words, start, max(1, beats / words))
+        loaded = max(last, first + beats)
         return loaded + 1 + self.model.norm_cycles(rows, beats) + self.config.beats + 5
 
     def _head_norm(self, step, start):
         words = step.words(self.config)
-        return self.stream.take(self._issued, words, start, 1) + 2
+        return self.stream.take(self._issued, words, start)[1] + 2
 
     def _linear(self, step, start):
         rows = 1 if step.one_row else self.rows
@@ -206,9 +207,10 @@ class _Pass:
         if step.dest == "qkv":
             writes = rows * step.sections[1] * self._write_port_cycles()
         words = step.words(cfg)
-        period = total / words
-        taken = self.stream.take(self._issued, words, start, period, taken_away=writes)
-        fed = max(taken + rows, start + 2 + header + cfg.rows + total - change + rows)
+        first, last = self.stream.take(
+            self._issued, words, start + 2, total / words, taken_away=writes
+        )
+        fed = max(last, first + header + cfg.rows + total - change) + rows
         drained = fed + self.model._to_drain + ways[-1]
         return drained + self.model._to_rest[step.dest]
 
@@ -258,7 +260,8 @@ class _Pass:
         # Exponents: a word with rows in it is walked through.
         words = pos_blocks * cfg.subs * size
         asked += _DESCRIPTOR * size * pages
-        now = self.stream.take(asked, words, now + 2, 1) + size * walked * cfg.cols + 2
+        _, last = self.stream.take(asked, words, now + 2)
+        now = last + size * walked * cfg.cols + 2
 
         for _ in range(chunks):
             # Scores: positions are the strips.
@@ -267,8 +270,8 @@ class _Pass:
             strip = max(cfg.subs * size * block, fed * cfg.beats)
             words = pos_blocks * cfg.subs * size * (BLOCK_LEN + 1)
             asked += _DESCRIPTOR * pages
-            taken = self.stream.take(asked, words, now + 2, pos_blocks * strip / words)
-            done = max(taken + fed, now + 2 + cfg.rows + pos_blocks * strip - feed + fed)
+            first_word, last = self.stream.take(asked, words, now + 2, pos_blocks * strip / words)
+            done = max(last, first_word + cfg.rows + pos_blocks * strip - feed) + fed
             now = done + model._to_drain + fed * cfg.beats + model._to_rest["scores"]
 
             now += 1 + model.softmax_cycles(fed, pos_blocks)
@@ -278,7 +281,7 @@ class _Pass:
             strip = max(pos_blocks * cfg.subs * cfg.tiles_per_block * feed, fed * cfg.beats)
             words = pos_blocks * BLOCK_LEN * cfg.subs * size
             asked += _DESCRIPTOR * pages * size * cfg.subs
-            taken = self.stream.take(asked, words, now + 2, size * strip / words)
-            done = max(taken + 2 * fed, now + 2 + cfg.rows + size * strip - feed + 2 * fed)
+            first_word, last = self.stream.take(asked, words, now + 2, size * strip / words)
+            done = max(last, first_word + cfg.rows + size * strip - feed) + 2 * fed
             now = done + model._to_drain + fed * cfg.beats + model._to_rest["values"] + 1
         return now, asked

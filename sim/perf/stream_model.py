@@ -53,8 +53,8 @@ class StreamModel:
         self.asked = 0.0
         self._given = 0.0  # when all words so far had come
 
-    def take(self, asked, words, start, period, *, taken_away=0):
-        """Return when the last of ``words`` words is taken.
+    def take(self, asked, words, start, period=1.0, *, taken_away=0):
+        """Return when the first and the last of ``words`` words can be taken.
 
         Parameters
         ----------
@@ -62,17 +62,19 @@ class StreamModel:
             When the descriptor was given.
         words : int
         start : float
-            First cycle in which one can be taken.
+            First cycle in which one is wanted.
         period : float
-            Cycles of a word, where all are there.
+            Cycles from one that is wanted to the next.
         taken_away : float
             Cycles in which the port does something else.
         """
-        first = max(self._given, asked + self.latency)
-        rate = self.word_cycles
-        refilled = start + self.restart + (words - self.depth) * rate
-        given = max(first + words * rate, refilled) + taken_away
-        end = max(max(start, first) + words * max(period, 1.0), given)
-        # The queue is full while the array is slower than the memory.
-        self._given = max(given, end - self.depth * period) if words > self.depth else given
-        return end
+        begin = max(self._given, asked + self.latency)
+        first = max(start, begin)
+        # A word is read when there is place for it.
+        places = max(0, words - self.depth)
+        given = begin + words * self.word_cycles + taken_away
+        if places:
+            refilled = first + self.restart + places * self.word_cycles + taken_away
+            given = max(given, refilled, first + places * period)
+        self._given = given
+        return first, max(first + words, self._given)
