@@ -128,8 +128,7 @@ def generate(*, tiles, data_bytes, probes=(), units_width=0):
     if units_width:
         body.append(f"wire {_range(units_width)}trace_units;")
         body.append(
-            f"units #(.WIDTH({units_width})) units "
-            "(.clk(clk), .cycle(cycle), .bits(trace_units));"
+            f"units #(.WIDTH({units_width})) units (.clk(clk), .cycle(cycle), .bits(trace_units));"
         )
         chip.append(".trace_units(trace_units)")
     body.append(f"serrano chip (\n        {f',{chr(10)}        '.join(chip)}\n    );")

@@ -200,9 +200,7 @@ class _Pass:
         change = max(feed, header + 2 * cfg.rows - feed)
         strip = (tiles - 1) * feed + change
         ways = self._ways(step, rows)
-        total = sum(
-            count * max(strip, way) for count, way in zip(step.sections, ways, strict=True)
-        )
+        total = sum(count * max(strip, way) for count, way in zip(step.sections, ways, strict=True))
         writes = 0
         if step.dest == "qkv":
             writes = rows * step.sections[1] * self._write_port_cycles()

@@ -78,7 +78,10 @@ def measure(workload, chip, folder, *, units=False, options=None):
         "tokens": workload.tokens,
         "start": workload.start,
     }
-    plusargs = [f"+image0={image}", *(f"+{name}={value}" for name, value in (options or {}).items())]
+    plusargs = [
+        f"+image0={image}",
+        *(f"+{name}={value}" for name, value in (options or {}).items()),
+    ]
     if units:
         plusargs.append(f"+units={trace}")
     done = verilate.run(

@@ -99,7 +99,12 @@ def timeline(cycles, bits, names):
     for tid, (track, found) in enumerate(tracks.items(), start=1):
         about = {"pid": 1, "tid": tid}
         events.append({"ph": "M", "name": "thread_name", **about, "args": {"name": track}})
-        events.append({"ph": "M", "name": "thread_sort_index", **about, "args": {"sort_index": tid}})
+        events.append({
+            "ph": "M",
+            "name": "thread_sort_index",
+            **about,
+            "args": {"sort_index": tid},
+        })
         for one in found:
             name = names[one.op] if track == "operator" and one.op < len(names) else track
             events.append({

@@ -11,7 +11,16 @@ from pathlib import Path
 from sim import verilate
 from sim.harness import harness
 
-__all__ = ["BUILD", "TOP", "Chip", "build_bare", "build_chip", "emit_verilog", "probe_widths", "units_width"]
+__all__ = [
+    "BUILD",
+    "TOP",
+    "Chip",
+    "build_bare",
+    "build_chip",
+    "emit_verilog",
+    "probe_widths",
+    "units_width",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "sim"
