@@ -99,7 +99,7 @@ class CycleModel:
         return Prediction(run.now + self._report(), operators)
 
     def _report(self):
-        """Cycles from the end of a program to the start of the next pass: a ring entry is written."""
+        """Cycles from a program's end to the next pass: a ring entry is written."""
         return 20 + max(1, 16 // self.config.port_bytes)
 
     def norm_cycles(self, rows, beats):

@@ -24,7 +24,7 @@ PARTS = (
     ("keys, values written", "kv_writer"),
     ("results leave", "drain"),
 )
-OTHER = "between operators"
+OTHER = "latencies"
 
 
 @dataclass(frozen=True)
