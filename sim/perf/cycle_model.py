@@ -20,12 +20,12 @@ from sim.perf.stream_model import Dram, StreamModel
 
 __all__ = ["CycleModel", "Prediction"]
 
-_TAKE = 2  # from the end of an operator to the first cycle in which the next one runs
+_TAKE = 1  # from the end of an operator to the first cycle in which the next one runs
 _DESCRIPTOR = 3  # cycles from one descriptor of a unit to the next
 _KEY_WORDS = BLOCK_LEN + 1
 _WRITE_CYCLES = 7  # from a single write to the next: the writer waits for the burst to begin
 _KEY_CYCLES = _KEY_WORDS + 4 + _WRITE_CYCLES - 1  # `KvWriter`: a block of K
-_REQUEST = 75  # besides two fetches: registers, page table and prompt before the first pass
+_REQUEST = 45  # besides two fetches: page table and prompt before the first pass
 
 
 @dataclass(frozen=True)
@@ -127,26 +127,23 @@ class _Pass:
                 f"the segments must have 1 to {model.config.max_rows} rows, not {self.rows}"
             )
         self.stream = StreamModel(model.config, model.dram)
-        self.now = 0.0  # cycle in which the running operator started
+        self.now = 0.0  # cycle in which the last operator ended
         self._issued = 0.0  # when the running operator's stream was asked for
 
     def run(self, steps):
         """Run the operators; return their cycles by name."""
         cycles = {}
         word = self._word_cycles()
-        fetched = word
-        issued = fetched
-        for index, step in enumerate(steps):
-            start = max(self.now, fetched + 1) + _TAKE if index else max(self.now, fetched)
-            self._issued = issued
-            # The word after this one is taken ahead, and the one behind that is fetched.
-            fetched = max(fetched, start) + word
-            end = getattr(self, f"_{step.kind}")(step, start)
+        taken = word  # the sequencer has it ahead of the one that runs
+        self._issued = taken + 1
+        for step in steps:
+            start = max(self.now + _TAKE, taken + 2)
+            self.now = getattr(self, f"_{step.kind}")(step, start)
+            cycles[step.name] = self.now - start
+            # While it runs the next word is taken, whose stream follows that of this one.
+            taken = max(start + 1, taken + word)
             dynamic = step.kind in ("embed", "rope", "attention")
-            issued = self.stream.asked if dynamic else start + 2
-            issued = max(issued, min(fetched, start + 2))
-            cycles[step.name] = end - start
-            self.now = end
+            self._issued = max(taken + 1, self.stream.asked if dynamic else 0)
         return cycles
 
     def _word_cycles(self):
