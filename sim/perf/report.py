@@ -7,7 +7,7 @@ import numpy as np
 
 from hw.probe import UNITS
 from sim.perf.cycle_model import CycleModel
-from sim.perf.operations import count_passes, operations
+from sim.perf.operations import count_passes
 from sim.perf.timeline import read_units
 from sim.perf.workloads import SHAPES
 
@@ -81,22 +81,17 @@ class Row:
         return dataclasses.asdict(self) | {"ratio": self.ratio, "error": self.error}
 
 
-def _steps(workload):
-    steps = operations(SHAPES[workload.shape], head=workload.head)
-    return [step for step in steps if step.name.endswith(workload.only) or step.kind == "end"]
-
-
 def predict(workload, config, dram=None):
     """Return the cycles that the cycle model predicts for a `Workload`."""
     shape, passes = SHAPES[workload.shape], workload.passes(config)
-    found = CycleModel(config, dram).run(shape, _steps(workload), passes)
+    found = CycleModel(config, dram).run(shape, workload.steps(), passes)
     return sum(one.cycles for one in found)
 
 
 def report(workload, config, measurement):
     """Return the `Row` of a `Measurement`."""
     passes = workload.passes(config)
-    moved, macs = count_passes(SHAPES[workload.shape], config, _steps(workload), passes)
+    moved, macs = count_passes(SHAPES[workload.shape], config, workload.steps(), passes)
     memory, array = moved / config.port_bytes, macs / (config.rows * config.cols)
     return Row(
         name=workload.name,

@@ -10,6 +10,7 @@ from hw.spec.formats import BLOCK_LEN, FFN_WIDTH, HEAD_WIDTH, RESIDUAL_WIDTH, RO
 from sim.compiler.compile import compile_model
 from sim.compiler.kv_page import HeadCache
 from sim.golden.model import Layer, Linear, ModelShape, Norm, QuantisedModel
+from sim.perf.operations import operations
 
 __all__ = ["SHAPES", "WORKLOADS", "Workload", "build", "fill_cache", "random_model"]
 
@@ -54,6 +55,8 @@ class Workload:
         Run the operators whose names end in this, and no others.
     head : bool
         Whether the passes end with the logits.
+    options : tuple of str
+        Of ``biased``, ``head_norm``, ``ungated``: what the model has, as `sim.perf.operations`.
     goal : float
         Share of the roofline that is aimed at; None for none.
     """
@@ -65,7 +68,19 @@ class Workload:
     tokens: int = 1
     only: str = ""
     head: bool = True
+    options: tuple = ()
     goal: float | None = None
+
+    def steps(self):
+        """Return the `Operation` list of its passes."""
+        steps = operations(
+            SHAPES[self.shape],
+            gated="ungated" not in self.options,
+            biased="biased" in self.options,
+            head_norm="head_norm" in self.options,
+            head=self.head,
+        )
+        return [step for step in steps if step.name.endswith(self.only) or step.kind == "end"]
 
     def passes(self, config):
         """Return the segments of each pass: a list of (rows, position of the first)."""
@@ -90,37 +105,43 @@ WORKLOADS = {
     "tiny": (
         Workload(name="decode, context 100", shape="little", start=100, tokens=2),
         Workload(name="prefill 8 rows", shape="little", start=24, prompt=8, head=False),
+        Workload(name="prefill 5 rows, head norms, biases, no up", shape="little", start=61,
+                 prompt=5, options=("head_norm", "biased", "ungated")),
     ),
 }  # fmt: skip
 
 
 @cache
-def random_model(shape, seed=SEED):
+def random_model(shape, options=(), seed=SEED):
     """Return a `QuantisedModel` of random weights. Its numbers mean nothing: they take time."""
     rng = np.random.default_rng(seed)
     half = shape.head_dim // 2
 
-    def linear(outputs, inputs, width):
+    def linear(outputs, inputs, width, biased=False):
         weight = rng.integers(-127, 128, (outputs, inputs), dtype=np.int8)
         multiplier = rng.integers(1 << 14, 1 << 15, outputs).astype(np.uint16)
-        return Linear(weight, multiplier, 4, 24 if width == RESIDUAL_WIDTH else 20, width)
+        bias = rng.integers(-(1 << 12), 1 << 12, outputs, dtype=np.int32) if biased else None
+        return Linear(weight, multiplier, 4, 24 if width == RESIDUAL_WIDTH else 20, width, bias)
 
-    def norm():
-        gain = rng.integers(-(1 << 12), 1 << 12, shape.dim).astype(np.int16)
+    def norm(length=shape.dim):
+        gain = rng.integers(-(1 << 12), 1 << 12, length).astype(np.int16)
         return Norm(gain, 14, 1 << 20)
 
     def layer():
         queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+        biased, normed = "biased" in options, "head_norm" in options
         return Layer(
             attention_norm=norm(),
-            q=linear(queries, shape.dim, HEAD_WIDTH),
-            k=linear(keys, shape.dim, HEAD_WIDTH),
-            v=linear(keys, shape.dim, HEAD_WIDTH),
+            q=linear(queries, shape.dim, HEAD_WIDTH, biased),
+            k=linear(keys, shape.dim, HEAD_WIDTH, biased),
+            v=linear(keys, shape.dim, HEAD_WIDTH, biased),
+            q_norm=norm(shape.head_dim) if normed else None,
+            k_norm=norm(shape.head_dim) if normed else None,
             score_shift=20,
             o=linear(shape.dim, queries, RESIDUAL_WIDTH),
             ffn_norm=norm(),
             gate=linear(shape.ffn, shape.dim, HEAD_WIDTH),
-            up=linear(shape.ffn, shape.dim, HEAD_WIDTH),
+            up=None if "ungated" in options else linear(shape.ffn, shape.dim, HEAD_WIDTH),
             table_shift=4,
             glu_shift=2 * HEAD_WIDTH - FFN_WIDTH,
             down=linear(shape.dim, shape.ffn, RESIDUAL_WIDTH),
@@ -143,7 +164,7 @@ def build(workload, config):
     """Return the `CompiledModel` of a workload. Operators it leaves out keep their data."""
     shape = SHAPES[workload.shape]
     context = min(shape.context, config.max_context)
-    compiled = compile_model(random_model(shape), config, context=context)
+    compiled = compile_model(random_model(shape, workload.options), config, context=context)
 
     def runs(step):
         if step.operator == "end":

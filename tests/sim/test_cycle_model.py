@@ -5,12 +5,12 @@ import pytest
 
 from hw.spec.config import ArchConfig
 from hw.spec.presets import preset
-from sim.compiler.compile import compile_model
 from sim.golden.model import ModelShape
 from sim.perf.cycle_model import CycleModel
 from sim.perf.operations import count_passes, operations, roofline
 from sim.perf.stream_model import Dram
-from tests.sim.random_model import random_model, small_shape
+from sim.perf.workloads import Workload, build
+from tests.sim.random_model import small_shape
 
 SMALL = preset("small")
 SHAPE = ModelShape(
@@ -99,11 +99,10 @@ def test_rows_must_fit_the_chip(segments):
 
 
 @pytest.mark.parametrize("config", ["tiny", "small", "8x16"])
-@pytest.mark.parametrize("bias", [False, True])
-def test_operations_are_those_of_the_compiler(config, bias):
-    model = random_model(small_shape(vocab=90), 3, bias=bias)
-    compiled = compile_model(model, CONFIGS[config])
-    found = operations(model.shape, biased=bias)
+@pytest.mark.parametrize("options", [(), ("biased",), ("head_norm",), ("ungated",)])
+def test_operations_are_those_of_the_compiler(config, options):
+    workload = Workload(name="any", shape="little", options=options)
+    compiled, found = build(workload, CONFIGS[config]), workload.steps()
     assert [step.name for step in found] == list(compiled.names)
     for ours, theirs in zip(found, compiled.steps, strict=True):
         assert ours.kind == theirs.operator
