@@ -8,8 +8,9 @@ TOPK   ?=
 SEED   ?=
 CALIB  ?=
 TEXT   ?=
+PERF   ?= full
 
-TARGETS := help setup sim eval test lint verilog bench-sim clean
+TARGETS := help setup sim eval test lint verilog bench-sim perf clean
 .PHONY: $(TARGETS)
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -55,6 +56,9 @@ verilog: $(VENV)/stamp  ## the chip as plain Verilog in build/; PRESET=
 
 bench-sim: $(VENV)/stamp  ## measure the simulation's speed
 	@$(PY) -m scripts.bench_sim --preset '$(PRESET)'
+
+perf: $(VENV)/stamp  ## cycles against roofline and cycle model; PERF=quick (recorded) or accept
+	@$(PY) -m scripts.perf '$(PERF)'
 
 clean:       ## remove what was built, keep the virtual environment
 	rm -rf build .pytest_cache .ruff_cache

@@ -65,6 +65,8 @@ class Core(wiring.Component):
     counts : Out
         A bit for each counter of `hw.spec.csr` that lies inside; ``saturations`` counts lanes.
     trace : Out(probe_signature)
+    running, kv_writing : Out(1)
+        For the trace: an operator runs; keys and values are written.
     """
 
     REGISTERS = (*Scheduler.REGISTERS, "program_addr")
@@ -109,6 +111,8 @@ class Core(wiring.Component):
                 })
             ),
             "trace": Out(probe_signature(config)),
+            "running": Out(1),
+            "kv_writing": Out(1),
         })
 
     def elaborate(self, platform):
@@ -163,6 +167,8 @@ class Core(wiring.Component):
             pages.write.eq(scheduler.table_page),
             self.event_event.eq(scheduler.token_event),
             self.op_id.eq(word.op_id),
+            self.running.eq(sequencer.running),
+            self.kv_writing.eq(kv_writer.busy),
         ]
         for name in Scheduler.REGISTERS:
             m.d.comb += getattr(scheduler, name).eq(getattr(self, name))

@@ -1,14 +1,23 @@
 """What a simulation sees of each operator."""
 
-from amaranth.lib import wiring
+from amaranth.hdl import unsigned
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
 from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, RESIDUAL_WIDTH
 
-__all__ = ["PROBES", "probe_signature"]
+__all__ = ["PROBES", "UNITS", "probe_signature", "units_layout"]
 
 #: Probes: what `trace` shows of each operator, and the number of each kind in a trace file.
 PROBES = {"block": 0, "residual": 1, "key_value": 2, "logits": 3, "place": 4}
+
+#: What each unit does in a cycle, a bit each: a row is fed, rows wait for weights, a weight word is
+#: taken, a matrix job is inside, results leave the accumulators, the norm, the softmax, attention,
+#: embedding or rope, keys and values are written, a beat is read, or written, the prefetch is full.
+UNITS = (
+    "feeding", "starved", "loading", "matmul", "drain", "norm", "softmax", "attention", "tables",
+    "kv_writer", "read", "write", "stalled",
+)  # fmt: skip
 
 
 def probe_signature(config):
@@ -33,4 +42,13 @@ def probe_signature(config):
             })
         )
         for name in PROBES
+    })
+
+
+def units_layout():
+    """Return the layout of the units' trace: the bits of `UNITS`, the operator that runs."""
+    return data.StructLayout({
+        **dict.fromkeys(UNITS, unsigned(1)),
+        "running": unsigned(1),
+        "op": unsigned(16),
     })

@@ -8,7 +8,7 @@ from .core import Core
 from .csr import Csr
 from .lib.axi import Axi4, Axi4Lite
 from .memory_controller import MemoryController
-from .probe import PROBES, probe_signature
+from .probe import PROBES, probe_signature, units_layout
 from .run_control import RunControl
 
 __all__ = ["Top"]
@@ -28,7 +28,8 @@ class Top(wiring.Component):
     ----------
     config : ArchConfig
     trace : bool
-        Bring the core's probes out as ``trace_<name>_<field>``, for simulation.
+        Bring the core's probes out as ``trace_<name>_<field>``, and what its units do as
+        ``trace_units`` (`hw.probe.units_layout`), for simulation.
 
     Members
     -------
@@ -53,6 +54,7 @@ class Top(wiring.Component):
         if trace:
             for name, member in probe_signature(config).members.items():
                 members |= _flat(f"trace_{name}", member.signature)
+            members["trace_units"] = Out(units_layout())
         super().__init__(members)
 
     def _join(self, m, prefix, signature, inner):
@@ -81,6 +83,7 @@ class Top(wiring.Component):
             for name in PROBES:
                 member = probe_signature(cfg).members[name]
                 self._join(m, f"trace_{name}", member.signature, getattr(core.trace, name))
+            self._trace_units(m, memory, core)
 
         connect(m, core.o_stream, memory.i_stream)
         connect(m, memory.o_stream, core.i_beat)
@@ -162,3 +165,25 @@ class Top(wiring.Component):
         }
         for name, value in (inner | outer).items():
             m.d.comb += getattr(csr, f"count_{name}").eq(value)
+
+    def _trace_units(self, m, memory, core):
+        counts = core.counts
+        units = {
+            "feeding": counts.array_rows,
+            "starved": counts.array_starved,
+            "loading": counts.weight_words,
+            "matmul": counts.matmul_busy,
+            "drain": counts.post_busy,
+            "norm": counts.norm_busy,
+            "softmax": counts.softmax_busy,
+            "attention": counts.attention_busy,
+            "tables": counts.embed_busy,
+            "kv_writer": core.kv_writing,
+            "read": memory.read_beat,
+            "write": memory.write_beat,
+            "stalled": memory.stream_full,
+            "running": core.running,
+            "op": core.op_id,
+        }
+        for name, value in units.items():
+            m.d.comb += self.trace_units[name].eq(value)

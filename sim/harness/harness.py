@@ -77,7 +77,7 @@ def _range(width):
     return f"[{width - 1}:0] " if width > 1 else ""
 
 
-def generate(*, tiles, data_bytes, probes=()):
+def generate(*, tiles, data_bytes, probes=(), units_width=0):
     """Return the text of the module ``harness``.
 
     Its ports are ``rst``, ``irq`` and the AXI4-Lite port ``s_axil_*``; ``clk`` (10 ns) and the
@@ -97,6 +97,8 @@ def generate(*, tiles, data_bytes, probes=()):
     probes : iterable of (name, kind, width)
         Its trace ports ``trace_<name>_{valid,op,row,index,data}``, what their records are to be
         marked with (u16), and the width of ``data`` in bits.
+    units_width : int
+        Width of its port ``trace_units``, whose changes `units.sv` writes; 0 if it has none.
     """
     ports = [f"input {_range(w)}s_axil_{n}" for n, w, driven in AXIL if not driven]
     ports += [f"output {_range(w)}s_axil_{n}" for n, w, driven in AXIL if driven]
@@ -123,6 +125,12 @@ def generate(*, tiles, data_bytes, probes=()):
             f"probe #(.KIND({kind}), .WIDTH({width})) probe_{name} "
             f"(.clk(clk), .cycle(cycle), {', '.join(links)});"
         )
+    if units_width:
+        body.append(f"wire {_range(units_width)}trace_units;")
+        body.append(
+            f"units #(.WIDTH({units_width})) units (.clk(clk), .cycle(cycle), .bits(trace_units));"
+        )
+        chip.append(".trace_units(trace_units)")
     body.append(f"serrano chip (\n        {f',{chr(10)}        '.join(chip)}\n    );")
     lines = "\n    ".join(body)
     return f"""\
@@ -169,13 +177,15 @@ endmodule
 """
 
 
-def write(folder, *, tiles, data_bytes, probes=()):
+def write(folder, *, tiles, data_bytes, probes=(), units_width=0):
     """Write ``harness.sv`` to a folder; return all sources that `verilate.build` needs for it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "harness.sv"
-    text = generate(tiles=tiles, data_bytes=data_bytes, probes=probes)
+    text = generate(tiles=tiles, data_bytes=data_bytes, probes=probes, units_width=units_width)
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
-    names = ("axi_dram.sv", "probe.sv", "axi_dram.cpp", "probe.cpp")
+    names = ["axi_dram.sv", "probe.sv", "axi_dram.cpp", "probe.cpp"]
+    if units_width:
+        names += ["units.sv", "units.cpp"]
     return [path, *(HERE / name for name in names)]

@@ -11,7 +11,16 @@ from pathlib import Path
 from sim import verilate
 from sim.harness import harness
 
-__all__ = ["BUILD", "TOP", "Chip", "build_bare", "build_chip", "emit_verilog", "probe_widths"]
+__all__ = [
+    "BUILD",
+    "TOP",
+    "Chip",
+    "build_bare",
+    "build_chip",
+    "emit_verilog",
+    "probe_widths",
+    "units_width",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "sim"
@@ -96,6 +105,13 @@ def probe_widths(config):
     ]
 
 
+def units_width():
+    """Return the width of the port ``trace_units`` in bits."""
+    from hw.probe import units_layout
+
+    return units_layout().size
+
+
 def build_chip(config, *, waveform=False, fast=True, on_step=None):
     """Build the simulator of a configuration, or find it built.
 
@@ -151,6 +167,10 @@ def _sources(config, on_step):
     source = folder / f"{TOP}.v"
     emit_verilog(config, source, trace=True)
     sources = harness.write(
-        folder, tiles=config.tiles, data_bytes=config.port_bytes, probes=probe_widths(config)
+        folder,
+        tiles=config.tiles,
+        data_bytes=config.port_bytes,
+        probes=probe_widths(config),
+        units_width=units_width(),
     )
     return folder, [*sources, source]

@@ -1,0 +1,110 @@
+"""Measure the chip against its roofline and against the cycle model."""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console as RichConsole
+from rich.table import Table
+
+from hw.spec.presets import preset
+from scripts.perf_plot import save_plots
+from sim.perf.measure import measure
+from sim.perf.report import report
+from sim.perf.timeline import write_timeline
+from sim.perf.workloads import WORKLOADS
+from sim.run.chip import ROOT, build_chip
+from sim.run.console import Console
+from sim.run.session import RunFailed
+from sim.verilate import BuildError
+
+OUT = ROOT / "build" / "perf"
+RECORDED = ROOT / "tests" / "perf_cycles.json"
+FULL, QUICK, ACCEPT = "full", "quick", "accept"
+PRESETS = {FULL: "small", QUICK: "tiny", ACCEPT: "tiny"}
+BAD_INPUT, FAILED = 2, 1
+
+
+def run(mode, console, out=OUT):
+    """Measure all workloads of a mode; return the list of `Row`. Files go to ``out``."""
+    name = PRESETS[mode]
+    config = preset(name)
+    with console.building() as on_step:
+        # What the tests build is good enough for a few hundred thousand cycles.
+        chip = build_chip(config, fast=mode == FULL, on_step=on_step)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="serrano-") as folder:
+        for index, workload in enumerate(WORKLOADS[name]):
+            console.line(f"{workload.name} ...")
+            measured = measure(workload, chip, Path(folder) / str(index), units=True)
+            rows.append(report(workload, config, measured))
+            write_timeline(measured.units, out / f"timeline-{name}-{index}.json", measured.names)
+    words = json.dumps({"preset": name, "rows": [row.as_dict() for row in rows]}, indent=1)
+    (out / f"{name}.json").write_text(words + "\n")
+    return rows
+
+
+def table(rows, name):
+    """Return a `rich.table.Table` of rows."""
+    shown = Table(title=f"preset {name}; random weights, bits not compared here")
+    shown.add_column("run")
+    for column in ("passes", "cycles", "roofline", "bound", "share", "goal", "model", "error"):
+        shown.add_column(column, justify="right")
+    for row in rows:
+        shown.add_row(
+            row.name,
+            f"{row.passes}",
+            f"{row.cycles:,}",
+            f"{row.roofline:,.0f}",
+            row.bound,
+            f"{row.ratio:.3f}",
+            "" if row.goal is None else f"{row.goal:.2f}",
+            f"{row.predicted:,.0f}",
+            f"{row.error:+.2%}",
+        )
+    return shown
+
+
+def worse(rows, recorded):
+    """Return a line for each row that takes more cycles than were recorded, or is not there."""
+    lines = []
+    for row in rows:
+        if row.name not in recorded:
+            lines.append(f"{row.name}: no cycles are recorded")
+        elif row.cycles > recorded[row.name]:
+            lines.append(f"{row.name}: {row.cycles} cycles, and {recorded[row.name]} are recorded")
+    return lines
+
+
+def main(arguments=None):
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(prog="perf", description=__doc__)
+    parser.add_argument(
+        "mode", nargs="?", default=FULL, choices=PRESETS,
+        help="full, a quick subset that is compared with recorded cycles, or accept new ones",
+    )  # fmt: skip
+    mode = parser.parse_args(arguments).mode
+    console, name = Console(), PRESETS[mode]
+    try:
+        rows = run(mode, console)
+    except (BuildError, RunFailed) as error:
+        print(f"perf: {error}", file=sys.stderr)
+        return FAILED
+    RichConsole(width=None if console.is_terminal else 140).print(table(rows, name))
+    paths = save_plots(rows, preset(name), name, OUT / name)
+    console.line(f"{OUT / name}.json, timelines (ui.perfetto.dev) beside it, {len(paths)} plots")
+    if mode == ACCEPT:
+        cycles = {row.name: row.cycles for row in rows}
+        RECORDED.write_text(json.dumps(cycles, indent=1) + "\n")
+    problems = worse(rows, json.loads(RECORDED.read_text())) if mode == QUICK else []
+    for line in problems:
+        print(f"perf: {line}; `make perf PERF=accept` records new ones", file=sys.stderr)
+    return FAILED if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Draw what `make perf` measured: the roofline, and where cycles go."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+__all__ = ["save_plots"]
+
+SUFFIXES = ("png", "svg")
+SIZE, RESOLUTION = (10, 4.6), 130  # inches, dots per inch
+
+
+def save_plots(rows, config, preset, folder):
+    """Write ``roofline`` and ``cycles``, each as PNG and SVG; return their paths.
+
+    Parameters
+    ----------
+    rows : list of Row
+    config : ArchConfig
+        That all rows were measured on.
+    preset : str
+        Its name, for the titles.
+    folder : Path
+        Made if it is missing.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, draw in (("roofline", _draw_roofline), ("cycles", _draw_cycles)):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        draw(figure.subplots(), rows, config, preset)
+        # Text stays text, and the same figures give the same file.
+        with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+            for suffix in SUFFIXES:
+                path = folder / f"{name}.{suffix}"
+                options = {"metadata": {"Date": None}} if suffix == "svg" else {}
+                figure.savefig(path, dpi=RESOLUTION, **options)
+                paths.append(path)
+    return paths
+
+
+def _draw_roofline(axes, rows, config, preset):
+    peak = config.rows * config.cols
+    ridge = peak / config.port_bytes
+    intensities = [row.macs / row.moved for row in rows]
+    reach = np.geomspace(min([*intensities, ridge]) / 2, max([*intensities, ridge]) * 2, 200)
+    axes.plot(reach, np.minimum(reach * config.port_bytes, peak), color="black", label="roofline")
+    for number, (row, intensity) in enumerate(zip(rows, intensities, strict=True)):
+        label = f"{row.name}: {row.ratio:.1%}"
+        axes.plot(intensity, row.macs / row.cycles, "o", color=f"C{number}", label=label)
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="MACs for each byte that must move",
+        ylabel="MACs a cycle",
+        title=f"{preset}: {config.rows} x {config.cols} array, {config.port_bytes} bytes a cycle",
+    )
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="lower right")
+
+
+def _draw_cycles(axes, rows, config, preset):
+    shown = [row for row in rows if row.parts]
+    labels = list(shown[0].parts) if shown else []
+    left = np.zeros(len(shown))
+    for number, label in enumerate(labels):
+        share = np.array([row.parts[label] / sum(row.parts.values()) for row in shown])
+        axes.barh(range(len(shown)), share, left=left, color=f"C{number}", label=label)
+        left += share
+    for place, row in enumerate(shown):
+        axes.text(1.01, place, f"{row.cycles:,}", va="center")
+    axes.set_yticks(range(len(shown)), [row.name for row in shown])
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.12), xlabel="share of the cycles (their number behind the bar)")
+    axes.set_title(f"{preset}: where cycles go")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.15), ncols=5, fontsize="small")

@@ -1,0 +1,1 @@
+"""Measures the chip, and predicts what it takes: cycles, not bits."""

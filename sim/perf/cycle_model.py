@@ -1,0 +1,282 @@
+"""Predicts how many cycles a pass takes, from the structure of the hardware."""
+
+from dataclasses import dataclass
+from math import ceil
+
+from hw.accumulator import Accumulator
+from hw.drain import Drain
+from hw.glu import Glu
+from hw.inverse_root import InverseRoot
+from hw.memory_controller import MemoryController
+from hw.qkv_projection import QkvProjection
+from hw.reciprocal import Reciprocal
+from hw.residual import Residual
+from hw.row_feeder import FEED_LATENCY
+from hw.softmax import Softmax
+from hw.spec import layout
+from hw.spec.formats import BLOCK_LEN
+from hw.spec.isa import WORD_BYTES
+from sim.perf.stream_model import Dram, StreamModel
+
+__all__ = ["CycleModel", "Prediction"]
+
+_TAKE = 1  # from the end of an operator to the first cycle in which the next one runs
+_DESCRIPTOR = 3  # cycles from one descriptor of a unit to the next
+_KEY_WORDS = BLOCK_LEN + 1
+_WRITE_CYCLES = 7  # from a single write to the next: the writer waits for the burst to begin
+_KEY_CYCLES = _KEY_WORDS + 4 + _WRITE_CYCLES - 1  # `KvWriter`: a block of K
+_REQUEST = 45  # besides two fetches: page table and prompt before the first pass
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Cycles of a pass, and of each of its operators by name, in order."""
+
+    cycles: float
+    operators: dict
+
+
+class CycleModel:
+    """A chip of a configuration with a memory: everything that takes time in it.
+
+    A pass is followed operator by operator, and an attention operator phase by phase. Of each only
+    the slower of two counts: what the stream gives (`StreamModel`), and what array, accumulators
+    and the way of the results take.
+
+    Parameters
+    ----------
+    config : ArchConfig
+    dram : Dram
+        The memory's timing; by default that of `sim/harness/axi_dram.cpp`.
+    """
+
+    def __init__(self, config, dram=None):
+        self.config = config
+        self.dram = dram or Dram()
+        cfg = config
+        log_lanes = cfg.lanes.bit_length() - 1
+        # `RmsNorm.search_cycles`, `Softmax.row_cycles`
+        self._search = 7 + log_lanes + InverseRoot.LATENCY
+        self._softmax_row = Softmax.LATENCY + log_lanes + 2 + Reciprocal.LATENCY
+        quantised = cfg.beats + 3 + 1  # `BlockQuantiser.latency`, and the write
+        # From a row's entry into the feeder to its first beat out of the requantiser ...
+        self._to_drain = FEED_LATENCY + cfg.rows + cfg.cols + Accumulator.LATENCY + Drain.LATENCY
+        # ... and from its last beat to rest.
+        self._to_rest = {
+            "residual": Residual.LATENCY + 1,
+            "qkv": QkvProjection.LATENCY + quantised,
+            "glu": Glu.LATENCY + quantised,
+            "logits": log_lanes + 4,
+            "scores": log_lanes + 3,
+            "values": quantised,
+        }
+
+    def run(self, shape, steps, passes):
+        """Return the `Prediction` list of the passes of one request.
+
+        The request's own cycles belong to its first pass, those of the token's report to each.
+
+        Parameters
+        ----------
+        shape : ModelShape
+        steps : list of Operation
+            From `operations`.
+        passes : list
+            Each the segments of a pass: a list of (rows, position of the first).
+        """
+        found = []
+        for index, segments in enumerate(passes):
+            run = _Pass(self, shape, segments)
+            begin = _REQUEST + 2 * self.dram.latency if index == 0 else 0
+            operators = run.run(steps)
+            found.append(Prediction(begin + run.now + self._report(), operators))
+        return found
+
+    def predict(self, shape, steps, segments):
+        """Return the `Prediction` of one pass in the midst of a run."""
+        run = _Pass(self, shape, segments)
+        operators = run.run(steps)
+        return Prediction(run.now + self._report(), operators)
+
+    def _report(self):
+        """Cycles from a program's end to the next pass: a ring entry is written."""
+        return 20 + max(1, 16 // self.config.port_bytes)
+
+    def norm_cycles(self, rows, beats):
+        """Cycles from the first row's job to the last result."""
+        period = max(2 * beats, beats + self._search)
+        return (rows - 1) * period + 2 * beats + self._search + 9
+
+    def softmax_cycles(self, rows, pos_blocks):
+        """As `hw.scores.Scores.softmax_cycles`."""
+        beats = pos_blocks * self.config.beats
+        return (rows - 1) * max(beats, Softmax.ROW_CYCLES) + beats + self._softmax_row + 4
+
+
+class _Pass:
+    """The state of one pass: the clock, and the stream that runs ahead of it."""
+
+    def __init__(self, model, shape, segments):
+        self.model = model
+        self.config = model.config
+        self.shape = shape
+        self.segments = segments
+        self.rows = sum(rows for rows, _ in segments)
+        if not 1 <= self.rows <= model.config.max_rows:
+            raise ValueError(
+                f"the segments must have 1 to {model.config.max_rows} rows, not {self.rows}"
+            )
+        self.stream = StreamModel(model.config, model.dram)
+        self.now = 0.0  # cycle in which the last operator ended
+        self._issued = 0.0  # when the running operator's stream was asked for
+
+    def run(self, steps):
+        """Run the operators; return their cycles by name."""
+        cycles = {}
+        word = self._word_cycles()
+        taken = word  # the sequencer has it ahead of the one that runs
+        self._issued = taken + 1
+        for step in steps:
+            start = max(self.now + _TAKE, taken + 2)
+            self.now = getattr(self, f"_{step.kind}")(step, start)
+            cycles[step.name] = self.now - start
+            # While it runs the next word is taken, whose stream follows that of this one.
+            taken = max(start + 1, taken + word)
+            dynamic = step.kind in ("embed", "rope", "attention")
+            self._issued = max(taken + 1, self.stream.asked if dynamic else 0)
+        return cycles
+
+    def _word_cycles(self):
+        """Cycles from asking for an operator word to its offer."""
+        beats = max(1, WORD_BYTES // self.config.port_bytes)
+        return MemoryController.LATENCY + self.model.dram.latency + max(beats, WORD_BYTES // 4) + 5
+
+    # Operators: each takes its step and the cycle it starts in, and returns that of its end.
+
+    def _end(self, step, start):
+        return start + 1
+
+    def _embed(self, step, start):
+        entries = ceil(step.words(self.config) * self.config.cols / self.config.entry_bytes)
+        # An entry holds two beats, and the next is joined while the second leaves.
+        ratio = self.config.entry_bytes / self.config.cols
+        return self._table(step, start, ratio + (entries - 1) * max(2, ratio + 1), 8)
+
+    def _rope(self, step, start):
+        entries = ceil(step.words(self.config) * self.config.cols / self.config.entry_bytes)
+        return self._table(step, start, entries, 4)
+
+    def _table(self, step, start, period, tail):
+        """Take a table row for each row of the pass, ``period`` cycles each."""
+        words = step.words(self.config)
+        period = max(period, words, _DESCRIPTOR)
+        asked = start + _DESCRIPTOR + self.model.dram.row_miss_cycles
+        first, last = self.stream.take(asked, self.rows * words, start, period / words)
+        self.stream.asked = start + _DESCRIPTOR * self.rows
+        return max(last, first + self.rows * period) + tail
+
+    def _norm(self, step, start):
+        beats = step.blocks * self.config.beats
+        rows = 1 if step.one_row else self.rows
+        words = step.words(self.config)
+        first, last = self.stream.take(self._issued, words, start, max(1, beats / words))
+        loaded = max(last, first + beats)
+        return loaded + 1 + self.model.norm_cycles(rows, beats) + self.config.beats + 5
+
+    def _head_norm(self, step, start):
+        words = step.words(self.config)
+        return self.stream.take(self._issued, words, start)[1] + 2
+
+    def _linear(self, step, start):
+        rows = 1 if step.one_row else self.rows
+        cfg = self.config
+        header = layout.HEADER_BYTES * (3 if step.bias else 1) // cfg.cols
+        feed = max(cfg.rows, rows)
+        tiles = step.blocks * cfg.tiles_per_block * cfg.subs
+        # While a tile with many rows is fed, the next is loaded, and then the header behind it.
+        change = max(feed, header + 2 * cfg.rows - feed)
+        strip = (tiles - 1) * feed + change
+        ways = self._ways(step, rows)
+        total = sum(count * max(strip, way) for count, way in zip(step.sections, ways, strict=True))
+        writes = 0
+        if step.dest == "qkv":
+            writes = rows * step.sections[1] * self._write_port_cycles()
+        words = step.words(cfg)
+        first, last = self.stream.take(
+            self._issued, words, start + 2, total / words, taken_away=writes
+        )
+        fed = max(last, first + header + cfg.rows + total - change) + rows
+        drained = fed + self.model._to_drain + ways[-1]
+        return drained + self.model._to_rest[step.dest]
+
+    def _ways(self, step, rows):
+        """Cycles that the results of a strip of each section take on their way."""
+        cfg = self.config
+        beats = rows * cfg.beats
+        if step.dest != "qkv":
+            return [beats] * len(step.sections)
+        q = k = beats
+        if step.normed:
+            head = self.shape.head_dim // cfg.lanes
+            row = max(2 * head, head + self.model._search)
+            q = k = max(beats, rows * row * BLOCK_LEN / self.shape.head_dim)
+        return [q, max(k, rows * _KEY_CYCLES), max(beats, rows * self._value_cycles())]
+
+    def _value_cycles(self):
+        """`KvWriter`: a block of V is an exponent and a word for each substrip."""
+        return 4 + _WRITE_CYCLES * (1 + self.config.subs)
+
+    def _write_port_cycles(self):
+        """Cycles of the port that a block of K and one of V take from a busy stream."""
+        cfg, turns = self.config, 2 * self.model.dram.turn_cycles
+        beats = ceil(_KEY_WORDS * cfg.cols / cfg.port_bytes) + 1 + cfg.subs
+        return beats + 2 * turns
+
+    def _attention(self, step, start):
+        asked = start
+        now = start
+        for rows, first in self.segments:
+            for _ in range(self.shape.kv_heads):
+                now, asked = self._kv_head(step, now, asked, rows, first)
+        self.stream.asked = asked
+        return now
+
+    def _kv_head(self, step, now, asked, rows, first):
+        """One KV head of one sequence: exponents, then scores, softmax and P.V of each chunk."""
+        cfg, model, size = self.config, self.model, step.blocks
+        group = self.shape.group
+        together = group * rows <= cfg.max_rows
+        chunks, heads = (1, group) if together else (group, 1)
+        fed = heads * rows
+        pos_blocks = ceil((first + rows) / BLOCK_LEN)
+        pages = ceil(pos_blocks * BLOCK_LEN / cfg.page_len)
+        walked = (first + rows - 1) // cfg.cols - first // cfg.cols + 1
+
+        # Exponents: a word with rows in it is walked through.
+        words = pos_blocks * cfg.subs * size
+        asked += _DESCRIPTOR * size * pages
+        _, last = self.stream.take(asked, words, now + 2)
+        now = last + size * walked * cfg.cols + 2
+
+        for _ in range(chunks):
+            # Scores: positions are the strips.
+            feed = max(cfg.rows, fed)
+            block = (cfg.tiles_per_block - 1) * feed + max(feed, cfg.rows + 1)
+            strip = max(cfg.subs * size * block, fed * cfg.beats)
+            words = pos_blocks * cfg.subs * size * (BLOCK_LEN + 1)
+            asked += _DESCRIPTOR * pages
+            first_word, last = self.stream.take(asked, words, now + 2, pos_blocks * strip / words)
+            done = max(last, first_word + cfg.rows + pos_blocks * strip - feed) + fed
+            now = done + model._to_drain + fed * cfg.beats + model._to_rest["scores"]
+
+            now += 1 + model.softmax_cycles(fed, pos_blocks)
+
+            # P.V: each row goes in twice, elements of the head are the strips.
+            feed = max(cfg.rows, 2 * fed)
+            strip = max(pos_blocks * cfg.subs * cfg.tiles_per_block * feed, fed * cfg.beats)
+            words = pos_blocks * BLOCK_LEN * cfg.subs * size
+            asked += _DESCRIPTOR * pages * size * cfg.subs
+            first_word, last = self.stream.take(asked, words, now + 2, size * strip / words)
+            done = max(last, first_word + cfg.rows + size * strip - feed) + 2 * fed
+            now = done + model._to_drain + fed * cfg.beats + model._to_rest["values"] + 1
+        return now, asked

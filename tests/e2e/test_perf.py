@@ -1,0 +1,60 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from hw.spec.presets import preset
+from scripts import perf
+from scripts.perf_plot import save_plots
+from sim.perf.measure import measure
+from sim.perf.report import report
+from sim.perf.timeline import intervals, read_units
+from sim.perf.workloads import WORKLOADS
+from sim.run.console import Console
+from tests.e2e.chips import chip
+
+TINY = preset("tiny")
+
+
+def test_cycles_are_not_more_than_recorded_and_as_predicted(tmp_path):
+    rows = perf.run(perf.QUICK, Console(), tmp_path)
+    assert perf.worse(rows, json.loads(perf.RECORDED.read_text())) == []
+    for row in rows:
+        assert abs(row.error) <= 0.03, row
+        assert row.ratio <= 1
+        assert sum(row.parts.values()) == pytest.approx(row.cycles, rel=0.01)
+        # The trace and the chip's counters saw the same.
+        assert row.parts["rows fed"] == row.counters["array_rows"]
+    assert len(list(tmp_path.glob("timeline-*.json"))) == len(rows)
+    paths = save_plots(rows, TINY, "tiny", tmp_path)
+    assert all(path.stat().st_size > 1000 for path in paths)
+
+
+def test_trace_of_the_units_changes_nothing(tmp_path):
+    workload = WORKLOADS["tiny"][1]
+    with_trace, without = (
+        measure(workload, chip("4x4"), tmp_path / name, units=units)
+        for name, units in (("with", True), ("without", False))
+    )
+    assert with_trace.counters == without.counters
+    assert with_trace.tokens == without.tokens
+    assert not (tmp_path / "without" / "units.bin").exists()
+    cycles, bits = read_units(with_trace.units)
+    for unit, name in (
+        ("norm", "norm_busy"),
+        ("softmax", "softmax_busy"),
+        ("write", "write_beats"),
+    ):
+        found = intervals(cycles, bits, unit)
+        assert sum(one.active for one in found) == with_trace.counters[name], unit
+
+
+def test_more_cycles_than_recorded_are_told(tmp_path):
+    row = report(WORKLOADS["tiny"][0], TINY, _fake(100))
+    assert perf.worse([row], {row.name: 100}) == []
+    assert perf.worse([row], {row.name: 99}) == [f"{row.name}: 100 cycles, and 99 are recorded"]
+    assert perf.worse([row], {}) == [f"{row.name}: no cycles are recorded"]
+
+
+def _fake(cycles):
+    return SimpleNamespace(counters={"cycles": cycles, "passes": 2}, units=None)

@@ -1,0 +1,131 @@
+import dataclasses
+import time
+
+import pytest
+
+from hw.spec.config import ArchConfig
+from hw.spec.presets import preset
+from sim.golden.model import ModelShape
+from sim.perf.cycle_model import CycleModel
+from sim.perf.operations import count_passes, operations, roofline
+from sim.perf.stream_model import Dram
+from sim.perf.workloads import Workload, build
+from tests.sim.random_model import small_shape
+
+SMALL = preset("small")
+SHAPE = ModelShape(
+    layers=2, dim=576, heads=9, kv_heads=3, head_dim=64, ffn=1536, vocab=3264, context=1024
+)
+BILLION = ModelShape(
+    layers=16, dim=2048, heads=32, kv_heads=8, head_dim=64, ffn=8192, vocab=128256, context=8192
+)
+LARGE = ArchConfig(
+    rows=32, cols=32, port_bytes=32, max_dim=4096, act_blocks=512, max_context=8192, page_len=64
+)
+CONFIGS = {
+    "tiny": preset("tiny"),
+    "small": SMALL,
+    "8x16": ArchConfig(rows=8, cols=16, lanes=8, port_bytes=32),
+    "32x32": LARGE,
+}
+SEGMENTS = {
+    "first": [(1, 0)],
+    "decode": [(1, 200)],
+    "prefill": [(8, 64)],
+    "batch": [(1, 9), (1, 200), (3, 40)],
+}
+
+
+def cycles(segments, shape=SHAPE, config=SMALL, dram=None, **options):
+    return CycleModel(config, dram).predict(shape, operations(shape, **options), segments).cycles
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("segments", SEGMENTS.values(), ids=SEGMENTS)
+@pytest.mark.parametrize("options", [{}, {"gated": False}, {"biased": True}, {"head_norm": True}])
+def test_no_pass_is_faster_than_the_roofline(config, segments, options):
+    least = roofline(SHAPE, config, operations(SHAPE, **options), [segments])
+    ideal = Dram(refresh_interval=0, latency=1, row_miss_cycles=0, turn_cycles=0)
+    for dram in (None, ideal):
+        assert cycles(segments, config=config, dram=dram, **options) >= least
+
+
+@pytest.mark.parametrize("name", ["layers", "dim", "ffn", "vocab"])
+def test_more_of_the_model_takes_longer(name):
+    more = dataclasses.replace(SHAPE, **{name: 2 * getattr(SHAPE, name)})
+    assert cycles([(1, 200)], more) > cycles([(1, 200)])
+    assert cycles([(16, 0)], more) > cycles([(16, 0)])
+
+
+@pytest.mark.parametrize("rows", [1, 5, 16])
+def test_more_positions_take_no_less(rows):
+    found = [cycles([(rows, first)]) for first in range(0, 1000, 37)]
+    assert found == sorted(found)
+    assert found[-1] > found[0]
+
+
+def test_more_rows_take_no_less():
+    found = [cycles([(rows, 64)]) for rows in range(1, 65)]
+    assert found == sorted(found)
+
+
+def test_sequences_of_a_batch_share_the_weights():
+    one, both = cycles([(1, 64)]), cycles([(1, 64), (1, 64)])
+    assert one < both < 1.2 * one
+
+
+@pytest.mark.parametrize(
+    "better",
+    [{"port_bytes": 64}, {"port_bytes": 32}, {"stream_depth": 1024}],
+    ids=["port64", "port32", "depth"],
+)
+def test_better_memory_is_not_slower(better):
+    config = dataclasses.replace(SMALL, **better)
+    for segments in SEGMENTS.values():
+        assert cycles(segments, config=config) <= cycles(segments)
+
+
+def test_slower_memory_is_not_faster():
+    for slow in ({"latency": 100}, {"refresh_interval": 200}, {"turn_cycles": 30}):
+        for segments in SEGMENTS.values():
+            assert cycles(segments, dram=Dram(**slow)) >= cycles(segments)
+
+
+@pytest.mark.parametrize("segments", [[], [(65, 0)], [(60, 0), (5, 7)]])
+def test_rows_must_fit_the_chip(segments):
+    rows = sum(count for count, _ in segments)
+    with pytest.raises(ValueError, match=f"the segments must have 1 to 64 rows, not {rows}"):
+        cycles(segments)
+
+
+@pytest.mark.parametrize("config", ["tiny", "small", "8x16"])
+@pytest.mark.parametrize("options", [(), ("biased",), ("head_norm",), ("ungated",)])
+def test_operations_are_those_of_the_compiler(config, options):
+    workload = Workload(name="any", shape="little", options=options)
+    compiled, found = build(workload, CONFIGS[config]), workload.steps()
+    assert [step.name for step in found] == list(compiled.names)
+    for ours, theirs in zip(found, compiled.steps, strict=True):
+        assert ours.kind == theirs.operator
+        if theirs.stream:
+            assert ours.words(CONFIGS[config]) == theirs.stream.words
+
+
+def test_macs_and_bytes_are_counted_once():
+    shape = small_shape(layers=1, dim=64, heads=2, kv_heads=1, head_dim=32, ffn=96, vocab=64)
+    moved, macs = count_passes(shape, SMALL, operations(shape), [[(2, 3)]])
+    weights = 64 * (64 + 32 + 32) + 64 * 64 + 3 * 64 * 96
+    # Rows at positions 3 and 4 see 4 and 5 positions; both heads, q.K and P.V.
+    assert macs == 2 * weights + 64 * 64 + 2 * (4 + 5) * 2 * 32
+    strips, head, words = 4 + 2 + 6 + 2, 64 * 64 + 2 * 64, 64 * 12
+    gains, tables, cache = 3 * 128, 2 * (96 + 64), (5 + 2) * 66
+    assert moved == weights + 64 * strips + head + words + gains + tables + cache
+
+
+def test_thousand_tokens_of_a_billion_parameters_take_seconds():
+    passes = [[(1, pos)] for pos in range(1000)]
+    began = time.process_time()
+    found = CycleModel(LARGE).run(BILLION, operations(BILLION), passes)
+    assert time.process_time() - began < 10
+    assert len(found) == 1000
+    least = roofline(BILLION, LARGE, operations(BILLION), passes)
+    assert least < sum(one.cycles for one in found) < 1.1 * least
