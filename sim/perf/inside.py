@@ -18,11 +18,11 @@ async def measures(dut):
     job = json.loads(os.environ["SERRANO_PERF"])
     compiled = pickle.loads(Path(job["compiled"]).read_bytes())
     device = await connect(dut, compiled, job["image"])
-    await device.prepare(job["prompt"], job["tokens"])
-    await device.set_register("start_pos", job["start"])
+    pages = range(-(-(job["start"] + len(job["prompt"]) + job["tokens"]) // job["page_len"]))
+    await device.submit(job["prompt"], job["tokens"], pages=pages, start_pos=job["start"])
     began = int(dut.cycle.value)
-    await device.start_as_set()
-    tokens = [entry async for entry in device.tokens()]
+    await device.start()
+    tokens = [event async for event in device.events()]
     result = {
         "began": began,
         "tokens": [entry.token for entry in tokens],

@@ -77,6 +77,7 @@ def measure(workload, chip, folder, *, units=False, options=None):
         "prompt": [(7 * index + 3) % compiled.shape.vocab for index in range(workload.prompt)],
         "tokens": workload.tokens,
         "start": workload.start,
+        "page_len": chip.config.page_len,
     }
     plusargs = [
         f"+image0={image}",
