@@ -10,13 +10,13 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from hw.spec import isa
 from hw.spec.csr import ERRORS, IRQ, STATUS
-from sim.device.error import ChipError, DeviceError
+from sim.device.error import ChipError, DeviceError, RequestFailed
 from sim.run.inside import connect
 from tests.support.bench import params
 
 
 class Bench:
-    """A device, a request, and the tokens it must write."""
+    """A device, a prompt, and the tokens that must follow it."""
 
     def __init__(self, device):
         self.device = device
@@ -25,15 +25,10 @@ class Bench:
         self.prompt = params()["prompt"]
         self.expected = params()["tokens"]
 
-    async def prepare(self):
-        await self.device.prepare(self.prompt, len(self.expected))
-
-    async def fails(self):
-        """Run what is prepared; return the `ChipError` it must end with."""
-        await self.device.start_as_set()
+    async def fails(self, count=None):
+        """Run the prompt; return the `ChipError` that the run must end with."""
         with pytest.raises(ChipError) as caught:
-            async for _ in self.device.tokens():
-                pass
+            await self.device.generate(self.prompt, count or len(self.expected))
         assert not await self.device.register("status") & 1 << STATUS["busy"]
         assert not await self.device.register("status") & 1 << STATUS["done"]
         return caught.value
@@ -53,6 +48,33 @@ class Bench:
         if operator:
             assert error.operator == operator, str(error)
         assert cause in str(error)
+
+    async def refused(self, cause, detail, *, prompt=None, pages=(0,), poke=None, **fields):
+        """Check that a request ends by an error of its own, between two that do not.
+
+        ``poke``: of the place's prompt or page table, and words to be written over it.
+        """
+        device, count = self.device, len(self.expected)
+        good = [await device.submit(self.prompt, count, pages=[2])]
+        number = await device.submit_unchecked(prompt or self.prompt, list(pages), **fields)
+        if poke:
+            name, values = poke
+            at = self.map.offset(device.fields_of(number)[name])
+            device.transport.memory[at : at + 4 * len(values)].view("<u4")[:] = values
+        good.append(await device.submit(self.prompt, count, pages=[3]))
+        await device.start()
+        tokens, last = {}, {}
+        async for event in device.events():
+            tokens.setdefault(event.request_id, []).append(event.token)
+            last[event.request_id] = event
+        assert [tokens[one] for one in good] == [self.expected] * 2
+        assert {last[one].kind for one in good} == {"end"}
+        event = last[number]
+        assert event.kind == "failed"
+        error = RequestFailed(event)
+        assert (error.cause, error.detail) == (cause, detail), str(error)
+        assert await device.register("error_cause") == ERRORS["none"]
+        return tokens[number][:-1]
 
     def word_addr(self, operator):
         return self.map.program_addr + self.compiled.op_id(operator) * isa.WORD_BYTES
@@ -76,9 +98,7 @@ class Bench:
 
 async def begin(dut):
     compiled = pickle.loads(Path(params()["compiled"]).read_bytes())
-    bench = Bench(await connect(dut, compiled, params()["image"]))
-    await bench.prepare()
-    return bench
+    return Bench(await connect(dut, compiled, params()["image"]))
 
 
 @cocotb.test()
@@ -118,7 +138,6 @@ async def address_outside_its_region(dut):
     # The regions are the host's: here the stream starts inside and ends outside.
     operator = "layer 1 down"
     addr = bench.compiled.addresses[bench.compiled.op_id(operator)]
-    await bench.prepare()
     await bench.device.set_register("image_limit", addr + 64)
     await bench.fails_with("bad_address", addr)
     await bench.runs()
@@ -127,8 +146,7 @@ async def address_outside_its_region(dut):
 @cocotb.test()
 async def registers_outside_their_region(dut):
     bench = await begin(dut)
-    for name in ("program_addr", "prompt_addr", "page_table_addr", "ring_addr"):
-        await bench.prepare()
+    for name in ("program_addr", "request_ring_addr", "event_ring_addr"):
         await bench.device.set_register(name, 0xFFFF0000)
         await bench.fails_with("bad_address", 0xFFFF0000)
         await bench.runs()
@@ -137,8 +155,7 @@ async def registers_outside_their_region(dut):
 @cocotb.test()
 async def writes_outside_their_region(dut):
     bench = await begin(dut)
-    await bench.prepare()
-    await bench.device.set_register("ring_addr", bench.map.image_base)
+    await bench.device.set_register("event_ring_addr", bench.map.image_base)
     before = bench.device.transport.memory.copy()
     await bench.fails_with("bad_address", bench.map.image_base)
     image = bench.map.offset(bench.map.image_limit)
@@ -160,23 +177,32 @@ async def nothing_behind_an_address(dut):
 async def start_while_busy(dut):
     bench = await begin(dut)
     device = bench.device
-    await device.start_as_set()
+    await device.submit(bench.prompt, len(bench.expected))
+    await device.start()
     with pytest.raises(DeviceError, match="the chip is busy"):
-        await device.start(bench.prompt, 1)
+        await device.start()
     await device.set_register("control", 1)
     assert await device.register("error_cause") == ERRORS["busy_start"]
     assert await device.register("irq_status") & 1 << IRQ["error"]
-    assert [entry.token async for entry in device.tokens()] == bench.expected
+    assert [event.token async for event in device.events()] == bench.expected
     await bench.runs()
 
 
 @cocotb.test()
 async def page_outside_the_kv_region(dut):
     bench = await begin(dut)
-    for page in (bench.map.kv_base - 4096, bench.map.kv_limit, 0):
-        await bench.prepare()
-        with bench.poked(bench.map.page_table_addr, page.to_bytes(4, "little")):
-            await bench.fails_with("bad_page", page)
+    for page in (bench.map.page_count, bench.compiled.config.kv_pages, 1 << 16, 0xFFFFFFFF):
+        await bench.refused("bad_page", page, poke=("page_table_addr", [page]))
+    await bench.runs()
+
+
+@cocotb.test()
+async def page_of_another_request(dut):
+    bench = await begin(dut)
+    page_len = bench.compiled.config.page_len
+    await bench.refused("bad_page", 2, pages=[0, 2])
+    await bench.refused("bad_page", 2, pages=[2, 0], start_pos=page_len, shared_pages=1)
+    await bench.refused("bad_page", 1, pages=[1, 1])
     await bench.runs()
 
 
@@ -184,24 +210,28 @@ async def page_outside_the_kv_region(dut):
 async def position_without_a_page(dut):
     bench = await begin(dut)
     page_len = bench.compiled.config.page_len
-    await bench.device.prepare([1] * (page_len + 1), 1)
-    await bench.device.set_register("page_count", 1)
-    await bench.fails_with("page_miss", page_len)
-    await bench.runs()
+    await bench.refused("page_miss", page_len, prompt=[1] * (page_len + 1))
     # While writing tokens: those before are in the ring.
-    await bench.device.prepare([1] * (page_len - 1), 5)
-    await bench.device.set_register("page_count", 1)
-    await bench.fails_with("page_miss", page_len)
-    assert await bench.device.register("ring_head") == 2
+    written = await bench.refused("page_miss", page_len, prompt=[1] * (page_len - 1), max_tokens=5)
+    assert len(written) == 2
     await bench.runs()
 
 
 @cocotb.test()
 async def sequence_too_long(dut):
     bench = await begin(dut)
-    length = bench.compiled.config.max_context + 1
-    await bench.device.set_register("prompt_len", length)
-    await bench.fails_with("too_long", length)
+    context = bench.map.context
+    for length in (context + 1, bench.compiled.config.max_context + 1, 0x7FFFFFFF):
+        await bench.refused("too_long", length, prompt_len=length)
+    # While writing tokens.
+    page_len = bench.compiled.config.page_len
+    pages = context // page_len
+    assert pages == bench.map.sequence_pages == 2
+    await bench.device.set_register("context", page_len + 2)
+    written = await bench.refused(
+        "too_long", page_len + 2, prompt=[1] * (page_len + 1), pages=[0, 1], max_tokens=5
+    )
+    assert len(written) == 2
     await bench.runs()
 
 
@@ -209,10 +239,66 @@ async def sequence_too_long(dut):
 async def token_outside_the_vocabulary(dut):
     bench = await begin(dut)
     for token in (bench.compiled.shape.vocab, 0xFFFFFFFF):
-        await bench.prepare()
-        at = bench.map.prompt_addr + 4
-        with bench.poked(at, token.to_bytes(4, "little")):
-            await bench.fails_with("bad_token", token, "embed")
+        await bench.refused("bad_token", token, poke=("prompt_addr", [1, token]))
+    # The program's own check stops the chip.
+    await bench.device.set_register("vocab", bench.map.vocab + 1)
+    token = bench.map.vocab
+    number = await bench.device.submit(bench.prompt, 1)
+    at = bench.map.offset(bench.device.fields_of(number)["prompt_addr"])
+    bench.device.transport.memory[at : at + 4].view("<u4")[:] = token
+    await bench.device.start()
+    with pytest.raises(ChipError) as caught:
+        async for _ in bench.device.events():
+            pass
+    error = caught.value
+    assert (error.cause, error.addr, error.operator) == ("bad_token", token, "embed")
+    await bench.runs()
+
+
+@cocotb.test()
+async def numbers_that_are_not_allowed(dut):
+    bench = await begin(dut)
+    outside = bench.map.host_limit
+    for number, fields in (
+        (0, {"prompt_len": 0}),
+        (0, {"max_tokens": 0}),
+        (0, {"page_count": 0}),
+        (bench.compiled.config.max_pages + 1, None),
+        (1, {"shared_pages": 1}),
+        (outside, {"prompt_addr": outside}),
+        (outside, {"page_table_addr": outside}),
+    ):
+        await bench.refused("bad_request", number, **fields or {"page_count": number})
+    await bench.runs()
+
+
+@cocotb.test()
+async def rings_of_no_length(dut):
+    bench = await begin(dut)
+    for name in ("request_ring_len", "event_ring_len"):
+        for length in (0, 12):
+            await bench.device.set_register(name, length)
+            await bench.fails_with("bad_request", length)
+            await bench.runs()
+
+
+@cocotb.test()
+async def request_withdrawn(dut):
+    bench = await begin(dut)
+    device = bench.device
+    for cycles in (1, 300, 3000):
+        numbers = [await device.submit(bench.prompt, count) for count in (2, 40)]
+        await device.start()
+        await ClockCycles(dut.clk, cycles)
+        await device.cancel(numbers[1])
+        tokens, last = {number: [] for number in numbers}, {}
+        async for event in device.events():
+            last[event.request_id] = event.kind
+            if event.kind != "cancelled":
+                tokens[event.request_id].append(event.token)
+        assert tokens[numbers[0]] == bench.expected
+        assert last == {numbers[0]: "end", numbers[1]: "cancelled"}
+        assert len(tokens[numbers[1]]) < 40
     await bench.runs()
 
 
@@ -220,29 +306,8 @@ async def token_outside_the_vocabulary(dut):
 async def position_outside_its_table(dut):
     bench = await begin(dut)
     rows = len(bench.prompt) - 1
-    await bench.prepare()
     with bench.changed("embed", positions=1, valid=rows):
         await bench.fails_with("too_long", rows, "embed")
-    await bench.runs()
-
-
-@cocotb.test()
-async def numbers_that_are_not_allowed(dut):
-    bench = await begin(dut)
-    for name, value in (
-        ("prompt_len", 0),
-        ("ring_len", 0),
-        ("ring_len", 12),
-        ("page_count", 0),
-        ("page_count", bench.compiled.config.max_pages + 1),
-    ):
-        await bench.prepare()
-        await bench.device.set_register(name, value)
-        await bench.fails_with("bad_request", value)
-        await bench.device.attach()
-    await bench.prepare()
-    await bench.device.set_register("max_tokens", 0)
-    assert (await bench.fails()).cause == "bad_request"
     await bench.runs()
 
 
@@ -259,10 +324,11 @@ async def stop(dut):
     bench = await begin(dut)
     device = bench.device
     for cycles in (1, 5, 40, 200, 1000, 3000):
-        await device.start(bench.prompt, 50)
+        await device.submit(bench.prompt, 50)
+        await device.start()
         await ClockCycles(dut.clk, cycles)
         await device.stop()
-        written = [entry.token async for entry in device.tokens()]
+        written = [event.token async for event in device.events()]
         assert written == bench.expected[: len(written)]
         assert len(written) < 50
         await bench.runs()

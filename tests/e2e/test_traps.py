@@ -12,7 +12,7 @@ from sim.run.session import without_data
 from tests.e2e.chips import chip, compiled, model, prompt_of
 
 BENCH = Path(__file__).with_name("bench_traps.py")
-PROMPT, COUNT = prompt_of(9), 2
+PROMPT, COUNT, PAGES = prompt_of(9), 2, 4
 WITH_PLUSARGS = {"axi_error": "layer 1 glu", "axi_write_error": None}
 TESTS = [
     node.name
@@ -22,17 +22,17 @@ TESTS = [
 
 
 def trap(test, folder):
-    program = compiled("16x16")
+    program = compiled("16x16", PAGES)
     image = folder / "image.bin"
     program.write_image(image)
     given = {
         "prompt": PROMPT,
-        "tokens": run_golden(model(), PROMPT, COUNT, chunk=len(PROMPT)).tokens,
+        "tokens": run_golden(model(), PROMPT, COUNT).tokens,
         "image": str(image),
     }
-    for name, config in (("compiled", "16x16"), ("other", "4x4")):
+    for name, other in (("compiled", program), ("other", compiled("4x4"))):
         given[name] = str(folder / name)
-        Path(given[name]).write_bytes(pickle.dumps(without_data(compiled(config))))
+        Path(given[name]).write_bytes(pickle.dumps(without_data(other)))
     plusargs = [f"+image0={image}"]
     if test in WITH_PLUSARGS:
         operator = WITH_PLUSARGS[test]
