@@ -24,7 +24,7 @@ _TAKE = 1  # from the end of an operator to the first cycle in which the next on
 _DESCRIPTOR = 3  # cycles from one descriptor of a unit to the next
 _KEY_WORDS = BLOCK_LEN + 1
 _WRITE_CYCLES = 7  # from a single write to the next: the writer waits for the burst to begin
-_KEY_CYCLES = _KEY_WORDS + 4 + _WRITE_CYCLES - 1  # `KvWriter`: a block of K
+_KEY_CYCLES = _KEY_WORDS + 5 + _WRITE_CYCLES - 1  # `KvWriter`: a block of K
 _REQUEST = 45  # besides two fetches: page table and prompt before the first pass
 
 
@@ -224,7 +224,7 @@ class _Pass:
 
     def _value_cycles(self):
         """`KvWriter`: a block of V is an exponent and a word for each substrip."""
-        return 4 + _WRITE_CYCLES * (1 + self.config.subs)
+        return 5 + _WRITE_CYCLES * (1 + self.config.subs)
 
     def _write_port_cycles(self):
         """Cycles of the port that a block of K and one of V take from a busy stream."""
