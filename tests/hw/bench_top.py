@@ -7,6 +7,7 @@ from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
 from hw.lib.axi import RESP_DECERR, RESP_SLVERR
+from hw.spec.csr import ERRORS as CAUSES
 from hw.spec.csr import STATUS
 from hw.spec.presets import preset
 from sim.compiler.compile import compile_model
@@ -23,7 +24,7 @@ BASE = 0x4000_0000
 MODEL = random_model(
     small_shape(layers=1, dim=32, heads=2, kv_heads=1, ffn=32, vocab=40, context=64), SEED
 )
-COMPILED = compile_model(MODEL, CONFIG, image_base=BASE)
+COMPILED = compile_model(MODEL, CONFIG, image_base=BASE, page_count=12)
 PROMPT = [(7 * i + 3) % MODEL.shape.vocab for i in range(CONFIG.max_rows + 1)]  # two chunks
 COUNT = 2
 PAGES = (1, 0)
@@ -115,8 +116,8 @@ async def generate(device):
     return await device.generate(PROMPT, COUNT, pages=PAGES)
 
 
-def assert_cache_equals(device, cache):
-    got = device.host.read_cache(PAGES, cache.length)
+def assert_cache_equals(device, pages, cache):
+    got = device.host.read_cache(pages, cache.length)
     for layer in range(MODEL.shape.layers):
         names = ("k", "k_exponents", "v", "v_exponents")
         for name, expected in zip(names, cache.read(layer, cache.length), strict=True):
@@ -132,12 +133,60 @@ async def tokens_and_cache_equal_golden(dut, stall, latency):
     memory, device = await begin(dut, stall=stall, latency=latency)
     tokens, cache = golden()
     assert await generate(device) == tokens
-    assert_cache_equals(device, cache)
+    assert_cache_equals(device, PAGES, cache)
     assert {rid for rid, _, _ in memory.reads} == {0, 1}
     counters = await device.counters()
     assert counters["tokens"] == COUNT
     assert counters["read_beats"] == sum(beats for _, _, beats in memory.reads)
     assert counters["write_beats"] == sum(beats for _, beats in memory.writes)
+
+
+#: Prompt, tokens to write, and pages of requests that run together.
+BATCH = (
+    (PROMPT, 2, (1, 0)),
+    (PROMPT[:1], 6, (7,)),
+    (PROMPT[3:], 4, (2, 11)),
+    (PROMPT[:5], 3, (5,)),
+    (PROMPT[2:4], 1, (9,)),
+    (PROMPT[:1], 0, (3,)),  # asks for nothing
+    (PROMPT[4:], 3, (10, 6)),
+)
+
+
+@cocotb.test()
+async def requests_of_a_batch_do_not_know_of_each_other(dut):
+    """More of them than slots: one that is refused, one that is withdrawn."""
+    _, device = await begin(dut, stall="at_random", latency=9, cycles=400_000)
+    numbers = [
+        await device.submit(prompt, count, pages=pages)
+        if count
+        else await device.submit_unchecked(prompt, pages, max_tokens=count)
+        for prompt, count, pages in BATCH
+    ]
+    withdrawn, refused = numbers[2], numbers[5]
+    await device.start()
+    tokens, last = {number: [] for number in numbers}, {}
+    async for event in device.events():
+        if event.kind in ("token", "end"):
+            tokens[event.request_id].append(event.token)
+        if event.kind != "token":
+            last[event.request_id] = (event.kind, event.cause)
+        if event.request_id == withdrawn:
+            await device.cancel(withdrawn)
+    ends = dict.fromkeys(numbers, ("end", 0))
+    ends |= {withdrawn: ("cancelled", 0), refused: ("failed", CAUSES["bad_request"])}
+    assert last == ends
+    for number, (prompt, count, pages) in zip(numbers, BATCH, strict=True):
+        if number != refused:
+            expected, cache = golden(prompt, count)
+            got = tokens[number]
+            assert got == expected[: len(got)]
+            assert len(got) == count or number == withdrawn
+            if number != withdrawn:
+                assert_cache_equals(device, pages, cache)
+    assert 0 < len(tokens[withdrawn]) < BATCH[2][1]
+    counters = await device.counters()
+    assert counters["passes"] < sum(count for _, count, _ in BATCH)
 
 
 def bursts_in(region, bursts):
@@ -158,23 +207,29 @@ async def bus_errors_are_reported_and_the_next_run_is_right(dut):
         "weights": bursts_in("image", stream)[len(stream) // 3],
         "cache read": bursts_in("kv", stream)[-1],
         "program": bursts_in("image", fetch)[3],
-        "prompt": bursts_in("host", fetch)[-1],
+        "request": bursts_in("host", fetch)[0],
+        "page table": "page_table_addr",  # of each request anew
+        "prompt": "prompt_addr",
         "cache write": bursts_in("kv", memory.writes)[-1],
-        "ring": bursts_in("host", memory.writes)[0],
+        "event": bursts_in("host", memory.writes)[0],
     }
     causes = list(ERRORS)
     for number, (place, addr) in enumerate(places.items()):
         cause = causes[number % len(causes)]
+        request = await device.submit(PROMPT, COUNT, pages=PAGES)
+        if isinstance(addr, str):
+            addr = device.fields_of(request)[addr]
         memory.errors[addr] = ERRORS[cause]
+        await device.start()
         with pytest.raises(ChipError) as raised:
-            await generate(device)
+            _ = [event async for event in device.events()]
         assert (raised.value.cause, raised.value.addr) == (cause, addr), place
         memory.errors.clear()
         status = await device.register("status")
         assert status == 1 << STATUS["error"], f"{place}: status is {status:#x}"
         assert not any(memory.reading.values()), f"{place}: bursts were left on the bus"
         assert await generate(device) == tokens, place
-        assert_cache_equals(device, cache)
+        assert_cache_equals(device, PAGES, cache)
 
 
 @cocotb.test()
@@ -182,10 +237,11 @@ async def stopped_run_leaves_a_chip_that_starts(dut):
     memory, device = await begin(dut, latency=9, stall="at_random")
     tokens, _ = golden()
     for cycles in (50, 700, 3001):
-        await device.start(PROMPT, COUNT, pages=PAGES)
+        await device.submit(PROMPT, COUNT, pages=PAGES)
+        await device.start()
         await ClockCycles(dut.clk, cycles)
         await device.stop()
-        assert [entry async for entry in device.tokens()] == []
+        assert [event async for event in device.events()] == []
         assert not any(memory.reading.values())
         assert not memory.announced
     assert await generate(device) == tokens
