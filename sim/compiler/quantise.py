@@ -1,5 +1,6 @@
 """From float tensors to the integers of `QuantisedModel`; the formulas are in `numerics.md` 3.1."""
 
+from dataclasses import replace
 from math import e as euler
 from math import log2
 
@@ -32,7 +33,6 @@ from .integers import (
     quantised_linear,
     quantised_norm,
     row_multipliers,
-    scaled_linear,
 )
 from .rope_frequencies import rope_angles
 from .smooth import smooth_tensors
@@ -75,13 +75,23 @@ def quantise(config, tensors, calibration_tokens, *, smooth=True, feedback=True,
     for name in ("score_scale", "embedding_scale"):
         if not getattr(config, name) > 0:
             raise ValueError(f"{name} must be positive, not {getattr(config, name)!r}")
-    config, tensors = fold(config, tensors)
+    config, tensors = _with_head(*fold(config, tensors))
     windows = _windows(config, calibration_tokens)
     if smooth:
         statistics = _measure(config, tensors, windows)
         tensors = smooth_tensors(config, tensors, statistics)
     statistics = _measure(config, tensors, windows, products=feedback)
     return _Quantiser(config, tensors, statistics, feedback).model(context or config.context)
+
+
+def _with_head(config, tensors):
+    """Give a tied head weights of its own: the image has them twice anyway, as rows and as strips.
+
+    So they can be smoothed, and rounded for what they multiply.
+    """
+    if not config.tied:
+        return config, tensors
+    return replace(config, tied=False), {**tensors, "head.weight": tensors["embedding"]}
 
 
 def _windows(config, tokens):
@@ -138,34 +148,24 @@ class _Quantiser:
 
     def model(self, context):
         config = self.config
-        head_feedback = self._feedback("head_input", self.dim)
-        # Tied rows are rounded for the head, where an error is in every token and not in one.
-        embedding, scale, multiplier, shift = self._table(
-            "embedding", config.embedding_scale, feedback=head_feedback if config.tied else None
-        )
+        embedding, multiplier, shift = self._table("embedding", config.embedding_scale)
         tables = {
             "embedding": embedding,
             "embedding_multiplier": multiplier,
             "embedding_shift": shift,
         }
         if "positions" in self.tensors:
-            positions, _, multiplier, shift = self._table("positions", rows=context)
+            positions, multiplier, shift = self._table("positions", rows=context)
             tables |= {
                 "positions": positions,
                 "positions_multiplier": multiplier,
                 "positions_shift": shift,
             }
         norm, fraction = self._norm("final_norm")
-        if config.tied:
-            rows, head_scale = embedding, scale
-        else:
-            weight = pad(self._float("head.weight"), config.vocab, self.dim)
-            rows, head_scale = quantise_rows(weight, head_feedback)
-        head = scaled_linear(
-            rows,
-            head_scale,
-            self._bias("head"),
+        head = quantised_linear(
+            *self._matrix("head", config.vocab, self.dim),
             "head",
+            feedback=self._feedback("head_input", self.dim),
             in_width=NORM_WIDTH,
             in_fraction=fraction,
             out_width=RESIDUAL_WIDTH,
@@ -198,12 +198,11 @@ class _Quantiser:
     def _bias(self, name):
         return self._float(f"{name}.bias") if f"{name}.bias" in self.tensors else None
 
-    def _table(self, name, extra=1.0, rows=None, feedback=None):
-        """Return INT8 rows added to the residual, their scales, and multipliers and shift."""
-        weight = self._float(name)[:rows]
-        table, scale = quantise_rows(pad(weight, len(weight), self.dim), feedback)
+    def _table(self, name, extra=1.0, rows=None):
+        """Return INT8 rows added to the residual, their multipliers and their shift."""
+        table, scale = quantise_rows(self._float(name)[:rows])
         multiplier, shift = row_multipliers(scale * extra * 2.0**self.residual_fraction, name)
-        return table, scale, multiplier, shift
+        return pad(table, len(table), self.dim), multiplier, shift
 
     def _feedback(self, name, length, heads=1):
         """Return the rounding for an input padded to ``length``, each head by itself, or None."""

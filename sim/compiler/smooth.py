@@ -18,9 +18,9 @@ def smooth_tensors(config, tensors, statistics):
     Parameters
     ----------
     config : DecoderConfig
-        Of RMS norms: see `fold`. Where no ``up`` takes part in the input of ``down``, nothing can
-        be divided by what ``down`` is multiplied with, and both stay as they are; and so does a
-        head that is the embedding.
+        Of RMS norms (see `fold`), and not tied. Where no ``up`` takes part in the input of
+        ``down``, nothing can be divided by what ``down`` is multiplied with, and both stay as they
+        are.
     tensors : dict of arrays
     statistics : Statistics
         Of `FloatModel.hidden` with these tensors.
@@ -60,8 +60,7 @@ def smooth_tensors(config, tensors, statistics):
         t = _factors(seen, _columns([result[weight]]).reshape(group).max(axis=1))
         result[weight] = result[weight] * np.broadcast_to(t[:, None], group).reshape(-1)
         divide_outputs(v, t.reshape(-1))
-    if not config.tied:
-        smooth_behind("final_norm", "head_input", ("head",))
+    smooth_behind("final_norm", "head_input", ("head",))
     return result
 
 

@@ -75,7 +75,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantisedModel:
-    """A whole model. The head's weight is the embedding's where they are tied."""
+    """A whole model. The head has weights of its own, also where the checkpoint's are tied."""
 
     shape: ModelShape
     embedding: np.ndarray  # int8 (vocab, dim)
