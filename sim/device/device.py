@@ -253,12 +253,7 @@ class Device(Registers):
     async def keep(self, prompt):
         """Compute the whole pages that a prompt fills, and keep them; return a `Prefix`.
 
-        Raises what `generate` does.
-
-        Raises
-        ------
-        ValueError
-            A prompt that fills no page.
+        Raises what `generate` does, and ValueError for a prompt that fills no page.
         """
         self._check_alone()
         page_len = self.compiled.config.page_len

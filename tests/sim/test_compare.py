@@ -1,3 +1,8 @@
+"""Comparison of traces, caches and tokens with the golden model.
+
+Longer than 400 lines: every test spoils the same run in its own way.
+"""
+
 import dataclasses
 
 import numpy as np

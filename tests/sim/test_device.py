@@ -1,3 +1,8 @@
+"""The driver, on a chip played by the golden model.
+
+Longer than 400 lines: all of it drives the one chip that is set up here.
+"""
+
 import asyncio
 import re
 
