@@ -39,6 +39,7 @@ class Bench:
             "tokens": [],
             "start_pos": fields["start_pos"],
             "end": fields["start_pos"] + fields["prompt_len"],
+            "pages": self.device.pages_of(number),
         }
 
     def note(self, event):
@@ -94,13 +95,14 @@ class Attack:
     async def submit(self):
         """Hand over one of them; return its number."""
         rng = self.rng
-        kind = rng.choice(("table", "fields", "noise"))
+        kind = rng.choice(("table", "table", "fields", "noise"))
         prompt = [rng.randrange(self.map.vocab) for _ in range(rng.randint(1, 40))]
         outside = (self.map.page_count, TOP, rng.randrange(self.map.page_count, TOP))
         table = rng.sample(self.pages, len(self.pages))[: rng.randint(1, 4)]
         fields = {"max_tokens": rng.randint(1, 6)}
         if kind == "table":
-            table = [rng.choice((*self.pages, *self.victims, *outside)) for _ in table]
+            wrong = rng.choice((self.victims, self.victims, self.pages, outside))
+            table[rng.randrange(len(table))] = rng.choice(wrong)
             fields["start_pos"] = rng.choice((0, 32))
             fields["shared_pages"] = fields["start_pos"] // 32
         elif kind == "fields":
@@ -156,7 +158,7 @@ async def attack(dut):
         before[rings:] = bench.memory[rings:]
         return number
 
-    waiting = [None] * 30 + list(range(2, len(prompts)))
+    waiting = [None] * 50 + list(range(2, len(prompts)))
     rng.shuffle(waiting)
     await submit(0)
     await submit(1)

@@ -187,3 +187,5 @@ def test_good_requests_survive_an_attack(seed, tmp_path):
     bad = [one for one in found.values() if one["good"] is None]
     assert {"bad_request", "bad_page", "too_long", "page_miss"} <= {one["cause"] for one in bad}
     assert any(one["kind"] != "failed" for one in bad)  # some are as good as any
+    victims = {*found["0"]["pages"], *found["1"]["pages"]}
+    assert sum(one["cause"] == "bad_page" and one["detail"] in victims for one in bad) > 1

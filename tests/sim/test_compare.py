@@ -482,3 +482,16 @@ def test_rows_placed_for_a_request_that_then_fails_are_no_rows_of_the_pass(batch
     # And rows that are placed twice have the last place.
     more = records[: at - 6] + stale[:1] + [[*stale[0][:2], 0, 0, stale[0][4]]] + records[at - 6 :]
     assert not compare_trace(compiled, golden, write(tmp_path / "trace", more)).mismatches
+
+
+def test_row_without_a_place_in_its_pass_is_found(batch, tmp_path):
+    compiled, golden, records = batch
+    places = [at for at, record in enumerate(records) if record[0] == PLACE]
+    assert [tuple(np.frombuffer(records[at][4], "<u4")[::-1]) for at in places[10:14]] == (
+        BATCH_PASSES[2]
+    )
+    # The last row of the third pass: its number had a place in the pass before.
+    rest = records[: places[13]] + records[places[13] + 1 :]
+    first = compare_trace(compiled, golden, write(tmp_path / "trace", rest)).first
+    assert (first.operator, first.row, first.request) == ("embed", 3, None)
+    assert first.expected == "no such record"
