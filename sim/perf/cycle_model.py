@@ -16,6 +16,7 @@ from hw.softmax import Softmax
 from hw.spec import layout
 from hw.spec.formats import BLOCK_LEN
 from hw.spec.isa import WORD_BYTES
+from hw.spec.requests import EVENT_BYTES
 from sim.perf.stream_model import Dram, StreamModel
 
 __all__ = ["CycleModel", "Prediction"]
@@ -89,18 +90,18 @@ class CycleModel:
             run = _Pass(self, shape, segments)
             begin = _REQUEST + 2 * self.dram.latency if index == 0 else 0
             operators = run.run(steps)
-            found.append(Prediction(begin + run.now + self._report(), operators))
+            found.append(Prediction(begin + run.now + len(segments) * self._report(), operators))
         return found
 
     def predict(self, shape, steps, segments):
         """Return the `Prediction` of one pass in the midst of a run."""
         run = _Pass(self, shape, segments)
         operators = run.run(steps)
-        return Prediction(run.now + self._report(), operators)
+        return Prediction(run.now + len(segments) * self._report(), operators)
 
     def _report(self):
-        """Cycles from a program's end to the next pass: a ring entry is written."""
-        return 20 + max(1, 16 // self.config.port_bytes)
+        """Cycles of a sequence between two passes: a token is chosen, an event is written."""
+        return 40 + max(1, EVENT_BYTES // self.config.port_bytes)
 
     def norm_cycles(self, rows, beats):
         """Cycles from the first row's job to the last result."""
@@ -177,7 +178,7 @@ class _Pass:
 
     def _norm(self, step, start):
         beats = step.blocks * self.config.beats
-        rows = 1 if step.one_row else self.rows
+        rows = len(self.segments) if step.emits else self.rows
         words = step.words(self.config)
         first, last = self.stream.take(self._issued, words, start, max(1, beats / words))
         loaded = max(last, first + beats)
@@ -188,7 +189,7 @@ class _Pass:
         return self.stream.take(self._issued, words, start)[1] + 2
 
     def _linear(self, step, start):
-        rows = 1 if step.one_row else self.rows
+        rows = len(self.segments) if step.emits else self.rows
         cfg = self.config
         header = layout.HEADER_BYTES * (3 if step.bias else 1) // cfg.cols
         feed = max(cfg.rows, rows)

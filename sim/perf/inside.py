@@ -18,8 +18,9 @@ async def measures(dut):
     job = json.loads(os.environ["SERRANO_PERF"])
     compiled = pickle.loads(Path(job["compiled"]).read_bytes())
     device = await connect(dut, compiled, job["image"])
-    pages = range(-(-(job["start"] + len(job["prompt"]) + job["tokens"]) // job["page_len"]))
-    await device.submit(job["prompt"], job["tokens"], pages=pages, start_pos=job["start"])
+    for index in range(job["sequences"]):
+        pages = range(index * job["pages"], (index + 1) * job["pages"])
+        await device.submit(job["prompt"], job["tokens"], pages=pages, start_pos=job["start"])
     began = int(dut.cycle.value)
     await device.start()
     tokens = [event async for event in device.events()]

@@ -66,7 +66,7 @@ def measure(workload, chip, folder, *, units=False, options=None):
     compiled = build(workload, chip.config)
     image, trace, result = (folder / name for name in ("image.bin", "units.bin", "result.json"))
     host = HostImage(compiled, compiled.write_image(image))
-    fill_cache(host, workload.start)
+    fill_cache(host)
     host.memory.flush()
     (folder / "compiled.pkl").write_bytes(pickle.dumps(without_data(compiled)))
     result.unlink(missing_ok=True)
@@ -77,7 +77,8 @@ def measure(workload, chip, folder, *, units=False, options=None):
         "prompt": [(7 * index + 3) % compiled.shape.vocab for index in range(workload.prompt)],
         "tokens": workload.tokens,
         "start": workload.start,
-        "page_len": chip.config.page_len,
+        "sequences": workload.sequences,
+        "pages": workload.pages(chip.config),
     }
     plusargs = [
         f"+image0={image}",

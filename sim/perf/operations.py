@@ -24,8 +24,8 @@ class Operation:
         Blocks of 32 along the reduction, or of the row.
     sections : tuple of int
         Strips of each section of a linear operator.
-    one_row : bool
-        Only the last row of the pass is taken.
+    emits : bool
+        Only the rows that give a token are taken: the last one of each segment.
     bias, normed : bool
         Strips have biases; q and k pass through the norm of heads.
     """
@@ -35,7 +35,7 @@ class Operation:
     dest: str = ""
     blocks: int = 0
     sections: tuple = ()
-    one_row: bool = False
+    emits: bool = False
     bias: bool = False
     normed: bool = False
 
@@ -107,10 +107,10 @@ def operations(shape, *, gated=True, biased=False, head_norm=False, head=True):
     if head:
         strips = ceil(shape.vocab / BLOCK_LEN)
         steps += [
-            Operation(name="final norm", kind="norm", blocks=dim, one_row=True),
+            Operation(name="final norm", kind="norm", blocks=dim, emits=True),
             Operation(
                 name="logits", kind="linear", dest="logits", blocks=dim, sections=(strips,),
-                one_row=True,
+                emits=True,
             ),
         ]  # fmt: skip
     return [*steps, Operation(name="end", kind="end")]
@@ -123,7 +123,7 @@ def visible(segments):
 
 def _macs(shape, step, rows, segments):
     if step.kind == "linear":
-        return (1 if step.one_row else rows) * step.strips * step.blocks * BLOCK_LEN**2
+        return (len(segments) if step.emits else rows) * step.strips * step.blocks * BLOCK_LEN**2
     if step.kind == "attention":
         return 2 * visible(segments) * shape.heads * shape.head_dim
     return 0

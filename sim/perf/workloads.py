@@ -37,7 +37,7 @@ SHAPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Passes of one sequence over one model.
+    """Passes of one sequence, or of several alike, over one model.
 
     Parameters
     ----------
@@ -55,6 +55,8 @@ class Workload:
         Run the operators whose names end in this, and no others.
     head : bool
         Whether the passes end with the logits.
+    sequences : int
+        Sequences side by side; several only with a prompt of one token.
     options : tuple of str
         Of ``biased``, ``head_norm``, ``ungated``: what the model has, as `sim.perf.operations`.
     goal : float
@@ -68,8 +70,19 @@ class Workload:
     tokens: int = 1
     only: str = ""
     head: bool = True
+    sequences: int = 1
     options: tuple = ()
     goal: float | None = None
+
+    def __post_init__(self):
+        if self.sequences > 1 and self.prompt > 1:
+            raise ValueError(
+                f"several sequences must have a prompt of 1 token, not {self.prompt} tokens"
+            )
+
+    def pages(self, config):
+        """Return how many pages each sequence has."""
+        return -(-(self.start + self.prompt + self.tokens) // config.page_len)
 
     def steps(self):
         """Return the `Operation` list of its passes."""
@@ -87,15 +100,17 @@ class Workload:
         passes, pos, left = [], self.start, self.prompt
         while left:
             rows = min(left, config.max_rows)
-            passes.append([(rows, pos)])
+            passes.append([(rows, pos)] * self.sequences)
             pos, left = pos + rows, left - rows
-        return passes + [[(1, pos + index)] for index in range(self.tokens - 1)]
+        return passes + [[(1, pos + index)] * self.sequences for index in range(self.tokens - 1)]
 
 
 WORKLOADS = {
     "small": (
         Workload(name="decode, SmolLM2, context 512", shape="smollm2", start=512, tokens=2,
                  goal=0.95),
+        Workload(name="decode, batch 16, SmolLM2, context 512", shape="smollm2", start=512,
+                 tokens=2, sequences=16, goal=0.93),
         Workload(name="decode, default model, context 128", shape="default", start=128, tokens=4,
                  goal=0.85),
         Workload(name="prefill 64 rows, SmolLM2 layer", shape="smollm2-layer", prompt=64,
@@ -164,7 +179,12 @@ def build(workload, config):
     """Return the `CompiledModel` of a workload. Operators it leaves out keep their data."""
     shape = SHAPES[workload.shape]
     context = min(shape.context, config.max_context)
-    compiled = compile_model(random_model(shape, workload.options), config, context=context)
+    compiled = compile_model(
+        random_model(shape, workload.options),
+        config,
+        context=context,
+        page_count=workload.sequences * workload.pages(config),
+    )
 
     def runs(step):
         if step.operator == "end":
@@ -178,12 +198,12 @@ def build(workload, config):
     return dataclasses.replace(compiled, program=tuple(program))
 
 
-def fill_cache(host, length, seed=SEED):
-    """Write random keys and values of ``length`` positions into a `HostImage`, pages in order."""
+def fill_cache(host, seed=SEED):
+    """Write random keys and values into all pages of a `HostImage`."""
     rng = np.random.default_rng(seed)
     shape, page_len = host.compiled.shape, host.compiled.config.page_len
     blocks = shape.head_dim // BLOCK_LEN
-    for page in range(-(-length // page_len)):
+    for page in range(host.compiled.memory_map.page_count):
         for layer in range(shape.layers):
             for head in range(shape.kv_heads):
                 k, v = rng.integers(-127, 128, (2, page_len, shape.head_dim), dtype=np.int8)
