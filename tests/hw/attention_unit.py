@@ -19,7 +19,10 @@ __all__ = ["AttentionUnit"]
 
 
 class AttentionUnit(wiring.Component):
-    """An attention operator from its word to its results, without memory and block quantiser."""
+    """An attention operator from its word to its results, without memory and block quantiser.
+
+    The pass has one segment, of slot 0, which begins at row 0.
+    """
 
     def __init__(self, config):
         self.config = config
@@ -72,32 +75,30 @@ class AttentionUnit(wiring.Component):
         for lane in range(cfg.lanes):
             m.d.comb += scores.i_score.p.data[lane].eq(act.p.data[lane])
 
+        for unit in (attention, reader):
+            m.d.comb += [
+                unit.segments.eq(1),
+                unit.segment.first_pos.eq(self.first_pos),
+                unit.segment.rows.eq(self.rows),
+            ]
         m.d.comb += [
             attention.start.eq(self.start),
             attention.word.eq(self.word),
-            attention.first_pos.eq(self.first_pos),
-            attention.rows.eq(self.rows),
             attention.exponents_busy.eq(exponents.busy),
             attention.scores_busy.eq(scores.busy),
             attention.scores_collecting.eq(scores.collecting),
             attention.results_busy.eq(matmul.busy | drain.busy),
             self.busy.eq(attention.busy | reader.busy),
             reader.start.eq(self.start),
-            reader.pos_blocks.eq(attention.pos_blocks),
-            reader.first_block.eq(attention.first_block),
-            reader.kv_heads.eq(self.word.kv_heads),
-            reader.chunks.eq(attention.chunks),
-            reader.head_blocks.eq(self.word.head_blocks),
-            reader.kv_offset.eq(self.word.kv_offset),
-            reader.head_stride.eq(self.word.head_stride),
+            reader.word.eq(self.word),
             self.page_index.eq(reader.page_index),
             reader.page.eq(self.page),
             exponents.start.eq(attention.exponents_start),
             exponents.pos_blocks.eq(attention.pos_blocks),
             exponents.first_block.eq(attention.first_block),
             exponents.head_blocks.eq(self.word.head_blocks),
-            exponents.first_pos.eq(self.first_pos),
-            exponents.rows.eq(self.rows),
+            exponents.first_pos.eq(attention.first_pos),
+            exponents.rows.eq(attention.rows),
             exponents.read_block.eq(matmul.value_block),
             exponents.read_pos_block.eq(matmul.prob_block),
             matmul.value_exp.eq(exponents.read),
@@ -110,9 +111,9 @@ class AttentionUnit(wiring.Component):
             drain.value_max.eq(exponents.drain_max),
             scores.start.eq(attention.scores_start),
             scores.first_pos.eq(attention.visited_pos),
-            scores.window.eq(attention.window),
+            scores.window.eq(attention.seen),
             scores.heads.eq(attention.chunk_heads),
-            scores.head_rows.eq(self.rows),
+            scores.head_rows.eq(attention.rows),
             scores.pos_blocks.eq(attention.visited_blocks),
             scores.prob_row.eq(matmul.prob_row),
             scores.prob_block.eq(matmul.prob_block),

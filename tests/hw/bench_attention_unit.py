@@ -33,6 +33,7 @@ RESULT = DUT.o_act.payload.shape()
 MOST, CONTEXT, PAGE = CONFIG.max_rows, CONFIG.max_context, CONFIG.page_len
 SHIFT = 11  # brings scores to within a few octaves of each other
 Q_SRC, DST = 3, 5
+SLOT = 0
 
 #: Windows: none, the row alone, less than a page, a page, no multiple of anything, past everything.
 WINDOWS = [0, 1, PAGE - 7, PAGE, PAGE + 13, CONTEXT + 1]
@@ -65,7 +66,7 @@ def filled(rng, *, blocks, kv_heads):
                 fields["v_exponents"][0] = 10  # counts in every maximum, whoever sees position 0
             kinds = {name: np.uint8 if "exp" in name else np.int8 for name in fields}
             fields = {name: value.astype(kinds[name]) for name, value in fields.items()}
-            memory.store(page, head, HeadCache(**fields))
+            memory.store(SLOT, page, head, HeadCache(**fields))
     return memory
 
 
@@ -74,7 +75,7 @@ def past(memory, end):
 
     def joined(name):
         heads = [
-            [getattr(memory.head(page, head), name) for page in range(CONFIG.max_pages)]
+            [getattr(memory.head(SLOT, page, head), name) for page in range(CONFIG.max_pages)]
             for head in range(memory.kv_heads)
         ]
         return np.stack([np.concatenate(pages)[:end] for pages in heads])
@@ -173,7 +174,8 @@ async def prepare(dut, rng, stall, *, blocks, kv_heads, cycles):
     cocotb.start_soon(watchdog(dut, cycles))
     cocotb.start_soon(obeys_rules(dut, "o_act"))
     cocotb.start_soon(obeys_rules(dut, "o_descriptor"))
-    cocotb.start_soon(serves(dut, 32, "page", memory.pages, addr="page_index"))
+    pages = {page: addr for (slot, page), addr in memory.pages.items() if slot == SLOT}
+    cocotb.start_soon(serves(dut, 32, "page", pages, addr="page_index"))
     cocotb.start_soon(streams(dut, memory, STALLS[stall], fetched))
     return memory, fetched
 
