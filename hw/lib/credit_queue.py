@@ -32,6 +32,8 @@ class CreditQueue(wiring.Component):
     -------
     ready : Out(1)
         There is room for one payload more.
+    empty : Out(1)
+        Nothing is in the pipeline or here.
     enters : In(1)
         One enters the pipeline in this cycle. Only while ``ready``.
     i_valid, i : In(1), In(shape)
@@ -42,7 +44,8 @@ class CreditQueue(wiring.Component):
     Timing
     ------
     A transfer on ``o`` is possible in every cycle, the first ``latency + 1`` cycles after its
-    payload entered. ``ready`` comes from registers.
+    payload entered. ``ready`` and ``empty`` come from
+    registers.
 
     Raises
     ------
@@ -58,6 +61,7 @@ class CreditQueue(wiring.Component):
         self.shape = shape
         super().__init__({
             "ready": Out(1),
+            "empty": Out(1),
             "enters": In(1),
             "i_valid": In(1),
             "i": In(shape),
@@ -75,6 +79,7 @@ class CreditQueue(wiring.Component):
             queue.i.payload.eq(self.i),
             leaves.eq(self.o.valid & self.o.ready),
             self.ready.eq(free != 0),
+            self.empty.eq(free == self.depth),
         ]
         m.d.sync += free.eq(free + leaves - self.enters)
         return m
