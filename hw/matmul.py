@@ -86,7 +86,9 @@ class Matmul(wiring.Component):
         cfg = self.config
         m.submodules.loader = loader = WeightLoader(cfg, delay=FEED_LATENCY - 1)
         m.submodules.feeder = feeder = RowFeeder(cfg)
-        m.submodules.array = array = SystolicArray(rows=cfg.rows, cols=cfg.cols)
+        m.submodules.array = array = SystolicArray(
+            rows=cfg.rows, cols=cfg.cols, registers=cfg.pe_registers
+        )
         m.submodules.acc = acc = Accumulator(cols=cfg.cols, depth=cfg.max_rows * cfg.subs)
         connect(m, flipped(self.i_job), loader.i_job)
         connect(m, flipped(self.i_words), loader.i_words)

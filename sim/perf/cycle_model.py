@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from hw.accumulator import Accumulator
+from hw.block_quantiser import BlockQuantiser
 from hw.drain import Drain
 from hw.glu import Glu
 from hw.inverse_root import InverseRoot
@@ -11,12 +12,14 @@ from hw.memory_controller import MemoryController
 from hw.qkv_projection import QkvProjection
 from hw.reciprocal import Reciprocal
 from hw.residual import Residual
+from hw.rmsnorm import RmsNorm
 from hw.row_feeder import FEED_LATENCY
 from hw.softmax import Softmax
 from hw.spec import layout
 from hw.spec.formats import BLOCK_LEN
 from hw.spec.isa import WORD_BYTES
 from hw.spec.requests import EVENT_BYTES
+from hw.systolic_array import SystolicArray
 from sim.perf.stream_model import Dram, StreamModel
 
 __all__ = ["CycleModel", "Prediction"]
@@ -57,11 +60,13 @@ class CycleModel:
         cfg = config
         log_lanes = cfg.lanes.bit_length() - 1
         # `RmsNorm.search_cycles`, `Softmax.row_cycles`
-        self._search = 7 + log_lanes + InverseRoot.LATENCY
+        self._search = RmsNorm.SEARCH_STAGES + log_lanes + InverseRoot.LATENCY
         self._softmax_row = Softmax.LATENCY + log_lanes + 2 + Reciprocal.LATENCY
-        quantised = cfg.beats + 3 + 1  # `BlockQuantiser.latency`, and the write
+        # `BlockQuantiser.latency`, and the write
+        self._quantised = quantised = cfg.beats + BlockQuantiser.STAGES + 1
         # From a row's entry into the feeder to its first beat out of the requantiser ...
-        self._to_drain = FEED_LATENCY + cfg.rows + cfg.cols + Accumulator.LATENCY + Drain.LATENCY
+        array = SystolicArray.latency_of(cfg.rows, cfg.cols, cfg.pe_registers)
+        self._to_drain = FEED_LATENCY + array + Accumulator.LATENCY + Drain.LATENCY
         # ... and from its last beat to rest.
         self._to_rest = {
             "residual": Residual.LATENCY + 1,
@@ -106,7 +111,7 @@ class CycleModel:
     def norm_cycles(self, rows, beats):
         """Cycles from the first row's job to the last result."""
         period = max(2 * beats, beats + self._search)
-        return (rows - 1) * period + 2 * beats + self._search + 9
+        return (rows - 1) * period + 2 * beats + self._search + RmsNorm.EMIT_STAGES
 
     def softmax_cycles(self, rows, pos_blocks):
         """As `hw.scores.Scores.softmax_cycles`."""
@@ -182,7 +187,7 @@ class _Pass:
         words = step.words(self.config)
         first, last = self.stream.take(self._issued, words, start, max(1, beats / words))
         loaded = max(last, first + beats)
-        return loaded + 1 + self.model.norm_cycles(rows, beats) + self.config.beats + 5
+        return loaded + 1 + self.model.norm_cycles(rows, beats) + self.model._quantised + 1
 
     def _head_norm(self, step, start):
         words = step.words(self.config)

@@ -29,6 +29,7 @@ REFUSED = {
     "list_len must be a power of two from 8 to 64, not 128": {"list_len": 128},
     "stream_depth must be a power of two from 16, not 48": {"stream_depth": 48},
     "tiles must be 1 (several tiles are not built yet), not 2": {"tiles": 2},
+    "pe_registers must be True or False, not 1": {"pe_registers": 1},
 }
 
 
@@ -44,7 +45,7 @@ def test_limits_are_allowed():
 
 
 def test_preset_must_be_known():
-    with pytest.raises(ValueError, match="preset must be one of tiny, small, not 'huge'"):
+    with pytest.raises(ValueError, match="preset must be one of tiny, small, ulx3s, not 'huge'"):
         preset("huge")
 
 
