@@ -71,7 +71,7 @@ def measure(name, found, path):
 
 def _run(names, accept):
     """Return the lines that say what is wrong."""
-    waivers, findings, areas = Waivers(), [], {}
+    waivers, findings, lines = Waivers(), [], []
     for name in names:
         _say(f"{name}: RTLIL")
         path = design.emit(name)
@@ -79,22 +79,17 @@ def _run(names, accept):
         findings += lint(name, found, path)
         units, misplaced = measure(name, found, path)
         findings += misplaced
-        areas[name] = report.shown(units)
+        units = report.shown(units)
+        if accept:
+            budget.save(budget.accepted(budget.load(), name, units))
+            report.update_docs(name, units, version())
+        else:
+            lines += budget.exceeded(budget.load(), name, units)
     _say("reset from random states")
     findings += check_reset()
-    lines = [str(finding) for finding in waivers.left(findings)]
+    lines = [str(finding) for finding in waivers.left(findings)] + lines
     if set(names) >= set(PRESETS):
         lines += [f"{waivers.path.name}: {match!r} matches nothing" for match in waivers.unused()]
-    budgets = budget.load()
-    for name, units in areas.items():
-        if accept:
-            budgets = budget.accepted(budgets, name, units)
-            full = units
-            report.update_docs(name, full, version())
-        else:
-            lines += budget.exceeded(budgets, name, units)
-    if accept:
-        budget.save(budgets)
     return lines
 
 
