@@ -272,8 +272,9 @@ class Core(wiring.Component):
             scores.prob_row.eq(matmul.prob_row),
             scores.prob_block.eq(matmul.prob_block),
             matmul.prob.eq(scores.prob),
+            exponents.read_half.eq(matmul.value_half),
             exponents.read_block.eq(matmul.value_block),
-            exponents.read_pos_block.eq(matmul.prob_block),
+            exponents.read_pos_block.eq(matmul.value_pos_block),
             matmul.value_exp.eq(exponents.read),
             exponents.feed_block.eq(matmul.value_block),
             exponents.feed_row.eq(matmul.value_max_row),
@@ -359,6 +360,7 @@ class Core(wiring.Component):
 
         # Attention.
         matrix_busy = Signal()
+        item = attention.item
         m.d.comb += [
             matrix_busy.eq(matmul.busy | drain.busy | results.busy),
             attention.start.eq(starts["attention"]),
@@ -367,21 +369,22 @@ class Core(wiring.Component):
             scheduler.segment_index.eq(attention.segment_index),
             attention.segment.eq(scheduler.segment),
             attention.exponents_busy.eq(exponents.busy),
-            attention.scores_busy.eq(scores.busy),
-            attention.scores_collecting.eq(scores.collecting),
+            attention.scores_ready.eq(scores.ready),
+            attention.taking.eq(matmul.taking),
             attention.results_busy.eq(matrix_busy),
             exponents.start.eq(attention.exponents_start),
-            exponents.pos_blocks.eq(attention.pos_blocks),
-            exponents.first_block.eq(attention.first_block),
+            exponents.bank.eq(item.value_bank),
+            exponents.pos_blocks.eq(item.pos_blocks),
             exponents.head_blocks.eq(attends.head_blocks),
-            exponents.first_pos.eq(attention.first_pos),
-            exponents.rows.eq(attention.rows),
-            scores.start.eq(attention.scores_start),
-            scores.first_pos.eq(attention.visited_pos),
-            scores.window.eq(attention.seen),
-            scores.heads.eq(attention.chunk_heads),
-            scores.head_rows.eq(attention.rows),
-            scores.pos_blocks.eq(attention.visited_blocks),
+            exponents.first_pos.eq(item.segment.first_pos),
+            exponents.rows.eq(item.segment.rows),
+            scores.expect.eq(attention.scores_expect),
+            scores.half.eq(item.half),
+            scores.first_pos.eq(item.visited_pos),
+            scores.window.eq(item.seen),
+            scores.heads.eq(item.heads),
+            scores.head_rows.eq(item.segment.rows),
+            scores.pos_blocks.eq(item.visited_blocks),
         ]
 
         # Writes: one source at a time is busy. Keys and values, then candidates, then events.

@@ -30,6 +30,7 @@ _KEY_WORDS = BLOCK_LEN + 1
 _WRITE_CYCLES = 7  # from a single write to the next: the writer waits for the burst to begin
 _KEY_CYCLES = _KEY_WORDS + 5 + _WRITE_CYCLES - 1  # `KvWriter`: a block of K
 _REQUEST = 45  # besides two fetches: page table and prompt before the first pass
+_FIRST_STEP = 5  # `AttentionOrder`: from the start of an attention operator
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Prediction:
 class CycleModel:
     """A chip of a configuration with a memory: everything that takes time in it.
 
-    A pass is followed operator by operator, and an attention operator phase by phase. Of each only
+    A pass is followed operator by operator, and an attention operator step by step. Of each only
     the slower of two counts: what the stream gives (`StreamModel`), and what array, accumulators
     and the way of the results take.
 
@@ -239,50 +240,101 @@ class _Pass:
         return beats + 2 * turns
 
     def _attention(self, step, start):
-        asked = start
-        now = start
+        """Steps in the order of `hw.attention_order`, each when the one before lets it."""
+        run = _Attention(self, step, start)
+        before = None
+        for item in self._items():
+            beside = before is not None and before.halved and item.halved
+            if before is not None and not beside:
+                run.values(before)
+            if item.first_chunk:
+                run.exponents(item)
+            run.keys(item)
+            if beside:
+                run.values(before)
+            before = item
+        run.values(before)
+        self.stream.asked = run.asked
+        return run.drained + 1
+
+    def _items(self):
+        """Yield the chunks of query heads of all segments and KV heads."""
+        most, group = self.config.max_rows, self.shape.group
         for rows, first in self.segments:
+            chunks, heads = (1, group) if group * rows <= most else (group, 1)
             for _ in range(self.shape.kv_heads):
-                now, asked = self._kv_head(step, now, asked, rows, first)
-        self.stream.asked = asked
-        return now
+                for chunk in range(chunks):
+                    yield _Item(rows, first, heads * rows, chunk == 0, heads * rows <= most // 2)
 
-    def _kv_head(self, step, now, asked, rows, first):
-        """One KV head of one sequence: exponents, then scores, softmax and P.V of each chunk."""
-        cfg, model, size = self.config, self.model, step.blocks
-        group = self.shape.group
-        together = group * rows <= cfg.max_rows
-        chunks, heads = (1, group) if together else (group, 1)
-        fed = heads * rows
-        pos_blocks = ceil((first + rows) / BLOCK_LEN)
-        pages = ceil(pos_blocks * BLOCK_LEN / cfg.page_len)
-        walked = (first + rows - 1) // cfg.cols - first // cfg.cols + 1
 
-        # Exponents: a word with rows in it is walked through.
-        words = pos_blocks * cfg.subs * size
-        asked += _DESCRIPTOR * size * pages
-        _, last = self.stream.take(asked, words, now + 2)
-        now = last + size * walked * cfg.cols + 2
+@dataclass
+class _Item:
+    """A chunk of query heads: rows of its segment, their first position, rows that are fed."""
 
-        for _ in range(chunks):
-            # Scores: positions are the strips.
-            feed = max(cfg.rows, fed)
-            block = (cfg.tiles_per_block - 1) * feed + max(feed, cfg.rows + 1)
-            strip = max(cfg.subs * size * block, fed * cfg.beats)
-            words = pos_blocks * cfg.subs * size * (BLOCK_LEN + 1)
-            asked += _DESCRIPTOR * pages
-            first_word, last = self.stream.take(asked, words, now + 2, pos_blocks * strip / words)
-            done = max(last, first_word + cfg.rows + pos_blocks * strip - feed) + fed
-            now = done + model._to_drain + fed * cfg.beats + model._to_rest["scores"]
+    rows: int
+    first: int
+    fed: int
+    first_chunk: bool
+    halved: bool
+    ready: float = 0.0  # when its probabilities are
 
-            now += 1 + model.softmax_cycles(fed, pos_blocks)
+    @property
+    def pos_blocks(self):
+        return ceil((self.first + self.rows) / BLOCK_LEN)
 
-            # P.V: each row goes in twice, elements of the head are the strips.
-            feed = max(cfg.rows, 2 * fed)
-            strip = max(pos_blocks * cfg.subs * cfg.tiles_per_block * feed, fed * cfg.beats)
-            words = pos_blocks * BLOCK_LEN * cfg.subs * size
-            asked += _DESCRIPTOR * pages * size * cfg.subs
-            first_word, last = self.stream.take(asked, words, now + 2, size * strip / words)
-            done = max(last, first_word + cfg.rows + size * strip - feed) + 2 * fed
-            now = done + model._to_drain + fed * cfg.beats + model._to_rest["values"] + 1
-        return now, asked
+
+class _Attention:
+    """The clock of an attention operator: what array, softmax and drain do at the same time."""
+
+    def __init__(self, run, step, start):
+        self.config, self.model, self.stream = run.config, run.model, run.stream
+        self.size = step.blocks
+        self.asked = start + _FIRST_STEP
+        self.free = start + _FIRST_STEP  # when the next step may take its first word
+        self.softmax = self.drained = start
+
+    def _ask(self, descriptors):
+        """Return when the words of a step can have been asked for."""
+        asked = self.asked + _DESCRIPTOR + 1
+        self.asked += _DESCRIPTOR * descriptors + 1
+        return asked
+
+    def _pages(self, item):
+        return ceil(item.pos_blocks * BLOCK_LEN / self.config.page_len)
+
+    def exponents(self, item):
+        words = item.pos_blocks * self.config.subs * self.size
+        asked = self._ask(self.size * self._pages(item))
+        _, last = self.stream.take(asked, words, self.free + 1)
+        self.free = last + self.size * item.rows + 2
+
+    def keys(self, item):
+        """Scores: positions are the strips."""
+        cfg, fed = self.config, item.fed
+        feed = max(cfg.rows, fed)
+        block = (cfg.tiles_per_block - 1) * feed + max(feed, cfg.rows + 1)
+        strip = max(cfg.subs * self.size * block, fed * cfg.beats)
+        words = item.pos_blocks * cfg.subs * self.size * (BLOCK_LEN + 1)
+        scores = self._job(item, self._pages(item), words, item.pos_blocks, strip, feed, fed)
+        begins = max(self.softmax, scores + self.model._to_rest["scores"])
+        item.ready = begins + 1 + self.model.softmax_cycles(fed, item.pos_blocks)
+        self.softmax = item.ready
+
+    def values(self, item):
+        """P.V: each row goes in twice, elements of the head are the strips."""
+        cfg, fed = self.config, item.fed
+        feed = max(cfg.rows, 2 * fed)
+        strip = max(item.pos_blocks * cfg.subs * cfg.tiles_per_block * feed, fed * cfg.beats)
+        words = item.pos_blocks * BLOCK_LEN * cfg.subs * self.size
+        descriptors = self._pages(item) * self.size * cfg.subs
+        self.free = max(self.free, item.ready)
+        results = self._job(item, descriptors, words, self.size, strip, feed, 2 * fed)
+        self.drained = results + self.model._to_rest["values"]
+
+    def _job(self, item, descriptors, words, strips, strip, feed, rows):
+        """Return when the last result leaves the requantiser."""
+        cfg, total = self.config, strips * strip
+        asked = self._ask(descriptors)
+        first, last = self.stream.take(asked, words, self.free + 1, total / words)
+        self.free = max(last, first + cfg.rows + total - feed) + rows + 1
+        return self.free + self.model._to_drain + item.fed * cfg.beats
