@@ -1,40 +1,24 @@
 """The debug bridge: carries out what a host asks for in frames on a serial line."""
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from hw.lib.axi import Axi4, Axi4Lite
 from hw.lib.parameter import check_positive
 from hw.lib.slice import Slice
-from hw.spec.bridge import (
-    BOARDS,
-    MAGIC,
-    MAX_DATA,
-    OPCODES,
-    PING,
-    PING_BYTES,
-    REGISTER_BYTES,
-    REPLY_BIT,
-    REQUEST,
-    REQUEST_BYTES,
-    STATUSES,
-    VERSION,
-    WINDOW,
-)
+from hw.spec.bridge import BOARDS, PING_BYTES, REGISTER_BYTES, REPLY_BIT, REQUEST_BYTES, STATUSES
 
+from .bridge_check import REQUEST_LAYOUT, BridgeCheck
+from .bridge_history import BridgeHistory, Verdict
 from .bridge_memory import LINE_BEATS, BridgeMemory
+from .bridge_ping import BridgePing
 from .bridge_receiver import BridgeReceiver
 from .bridge_registers import BridgeRegisters
 from .bridge_transmitter import BODY_BYTE, BridgeTransmitter
 
 __all__ = ["Bridge"]
-
-_REQUEST = data.StructLayout({name: 8 * size for name, size in REQUEST})
-#: What is kept of a frame that was carried out.
-_OUTCOME = data.StructLayout({"crc": 32, "status": 8, "data": 32})
-_COUNTERS = {"dropped_frames": "dropped", "framing_errors": "framing_error", "breaks": "line_break"}
 
 
 class Bridge(wiring.Component):
@@ -105,13 +89,16 @@ class Bridge(wiring.Component):
             ("bus_timeout", bus_timeout),
         ):
             check_positive(name, value)
-        self.board = board
-        self.config_digest = config_digest
-        self.clock_hz = clock_hz
-        self.memory_bytes = memory_bytes
         self.csr_addr_width = csr_addr_width
         self.bus_timeout = bus_timeout
         self._memory = BridgeMemory(port_bytes=port_bytes)
+        self._ping = BridgePing(
+            board=board,
+            config_digest=config_digest,
+            clock_hz=clock_hz,
+            memory_bytes=memory_bytes,
+        )
+        self._check = BridgeCheck(memory_bytes=memory_bytes, csr_addr_width=csr_addr_width)
         self._line_bytes = LINE_BEATS * port_bytes
         super().__init__({
             "i_byte": In(stream.Signature(8)),
@@ -144,20 +131,30 @@ class Bridge(wiring.Component):
 
         self._left = Signal.like(receiver.o_frame.p.length)  # bytes of the frame
         self._crc = Signal(32)
-        self._request = Signal(_REQUEST)
+        self._request = Signal(REQUEST_LAYOUT)
         self._status = Signal(8)
-        self._outcome = Signal(_OUTCOME)  # of an earlier frame with this sequence number
         self._value = Signal(32)  # of a register, to be written or to be returned
         self._index = Signal(range(max(PING_BYTES, REQUEST_BYTES)))
         self._timer = Signal(range(max(self.bus_timeout, self.RESET_CYCLES) + 1))
-        self._record = Signal()  # the frame was carried out for the first time
-        self._opcode = {name: Signal(name=f"is_{name}") for name in OPCODES}
-        for name, opcode in OPCODES.items():
-            m.d.comb += self._opcode[name].eq(self._request.opcode == opcode.code)
-
-        self._elaborate_ping(m)
-        self._elaborate_sequence(m)
+        self._is_new = Signal()  # the frame is carried out for the first time
         m.d.sync += self._timer.eq(Mux(self._timer == 0, 0, self._timer - 1))
+
+        m.submodules.ping = ping = self._ping
+        m.submodules.history = history = self._history = BridgeHistory()
+        m.submodules.check = check = self._check
+        m.d.comb += [
+            ping.dropped.eq(receiver.dropped),
+            ping.framing_error.eq(self.framing_error),
+            ping.line_break.eq(self.line_break),
+            ping.nonce.eq(self._request.addr),
+            ping.index.eq(self._index),
+            history.sequence.eq(self._request.sequence),
+            history.crc.eq(self._crc),
+            history.status.eq(self._status),
+            history.data.eq(self._value),
+            check.request.eq(self._request),
+            check.data_bytes.eq(self._left),
+        ]
         with m.FSM():
             self._take_states(m)
             self._judge_states(m)
@@ -165,66 +162,6 @@ class Bridge(wiring.Component):
             self._memory_states(m)
             self._reply_states(m)
         return m
-
-    def _elaborate_ping(self, m):
-        """Make the byte of a ping's reply at ``_index``; counters are of the moment of its frame."""
-        cycles = Signal(64)
-        m.d.sync += cycles.eq(cycles + 1)
-        sources = {"cycles": cycles}
-        self._receiver_strobes = {
-            "dropped": self._receiver.dropped,
-            "framing_error": self.framing_error,
-            "line_break": self.line_break,
-        }
-        for field, strobe in _COUNTERS.items():
-            sources[field] = counter = Signal(8 * dict(PING)[field], name=field)
-            with m.If(self._receiver_strobes[strobe] & ~counter.all()):
-                m.d.sync += counter.eq(counter + 1)
-        self._take_snapshot = Signal()
-        values = {
-            "magic": MAGIC,
-            "version": VERSION,
-            "board": BOARDS[self.board],
-            "nonce": self._request.addr,
-            "config_digest": self.config_digest,
-            "clock_hz": self.clock_hz,
-            "memory_bytes": self.memory_bytes,
-            "spare": 0,
-        }
-        for field, source in sources.items():
-            values[field] = snapshot = Signal.like(source, name=f"{field}_snapshot")
-            with m.If(self._take_snapshot):
-                m.d.sync += snapshot.eq(source)
-        self._ping_byte = Signal(8)
-        offset = 0
-        with m.Switch(self._index):
-            for field, size in PING:
-                for byte in range(size):
-                    with m.Case(offset + byte):
-                        m.d.comb += self._ping_byte.eq(values[field] >> 8 * byte)
-                offset += size
-
-    def _elaborate_sequence(self, m):
-        """Remember what became of the last frames."""
-        m.submodules.outcomes = outcomes = memory.Memory(shape=_OUTCOME, depth=WINDOW, init=[])
-        write, read = outcomes.write_port(), outcomes.read_port(domain="comb")
-        place = self._request.sequence[: exact_log2(WINDOW)]
-        self._expected = Signal(8)
-        self._recent = Signal(range(WINDOW + 1))  # outcomes that are of this session
-        self._age = Signal(8)
-        self._remember = Signal()
-        m.d.comb += [
-            read.addr.eq(place),
-            write.addr.eq(place),
-            write.data.crc.eq(self._crc),
-            write.data.status.eq(self._status),
-            write.data.data.eq(self._value),
-            write.en.eq(self._remember),
-        ]
-        m.d.sync += [
-            self._outcome.eq(read.data),
-            self._age.eq(self._expected - self._request.sequence),
-        ]
 
     def _take_byte(self, m):
         """Take a byte of the frame; true in the cycle in which there is one."""
@@ -242,7 +179,7 @@ class Bridge(wiring.Component):
                 self._left.eq(frame.p.length),
                 self._crc.eq(frame.p.crc),
                 self._index.eq(0),
-                self._record.eq(0),
+                self._is_new.eq(0),
                 self._status.eq(STATUSES["ok"]),
             ]
             with m.If(frame.valid):
@@ -260,7 +197,9 @@ class Bridge(wiring.Component):
                     m.next = "LOOK_UP"
         with m.State("LOOK_UP"):
             m.d.sync += self._index.eq(0)
-            m.next = "CHECK_LENGTH"
+            m.next = "COMPARE"
+        with m.State("COMPARE"):
+            m.next = "JUDGE"
         with m.State("SKIP"):
             with m.If(self._left == 0):
                 m.d.sync += self._index.eq(0)
@@ -269,80 +208,44 @@ class Bridge(wiring.Component):
                 self._take_byte(m)
 
     def _judge_states(self, m):
-        request, is_ = self._request, self._opcode
-        length_ok = Signal()
-        inside = Signal()
-        end = Signal(33)
-        with m.State("CHECK_LENGTH"):
-            count = Signal.like(request.count)
-            m.d.comb += count.eq(request.count)
-            with_data = sum(op.has_data << i for i, op in enumerate(OPCODES.values()))
-            has_data = (Cat(*is_.values()) & with_data).any()
-            m.d.sync += length_ok.eq(
-                (self._left == Mux(has_data, count, 0))
-                & (
-                    ((is_["ping"] | is_["reset"]) & (count == 0))
-                    | ((is_["read_register"] | is_["write_register"]) & (count == REGISTER_BYTES))
-                    | (
-                        (is_["read_memory"] | is_["write_memory"])
-                        & (count != 0)
-                        & (count <= MAX_DATA)
-                    )
-                )
-            )
-            m.d.sync += end.eq(request.addr + count)
-            m.next = "CHECK_SEQUENCE"
-        with m.State("CHECK_SEQUENCE"):
-            is_memory = is_["read_memory"] | is_["write_memory"]
-            is_register = is_["read_register"] | is_["write_register"]
-            m.d.sync += inside.eq(
-                (~is_memory | (end <= self.memory_bytes))
-                & (
-                    ~is_register
-                    | ((request.addr[:2] == 0) & (request.addr >> self.csr_addr_width == 0))
-                )
-            )
+        history, check = self._history, self._check
+        with m.State("JUDGE"):
             m.next = "SKIP"
-            with m.If(is_["ping"] & length_ok):
-                m.d.sync += [
-                    self._expected.eq(request.sequence + 1),
-                    self._recent.eq(1),
-                    self._record.eq(1),
-                ]
-                m.d.comb += self._take_snapshot.eq(1)
-            with m.Elif(self._age == 0):
-                m.d.sync += [
-                    self._expected.eq(self._expected + 1),
-                    self._recent.eq(Mux(self._recent == WINDOW, WINDOW, self._recent + 1)),
-                    self._record.eq(1),
-                ]
-                m.next = "BEGIN"
-            with m.Elif(self._age > self._recent):
-                m.d.sync += self._status.eq(STATUSES["gap"])
-            with m.Elif(self._outcome.crc != self._crc):
-                m.d.sync += self._status.eq(STATUSES["conflict"])
-            with m.Elif(is_["read_memory"] & (self._outcome.status == STATUSES["ok"])):
-                m.next = "BEGIN"
-            with m.Else():
-                m.d.sync += [
-                    self._status.eq(self._outcome.status),
-                    self._value.eq(self._outcome.data),
-                ]
+            with m.If(check.is_ping & check.length_ok):
+                m.d.comb += [history.begin.eq(1), self._ping.take.eq(1)]
+                m.d.sync += self._is_new.eq(1)
+            with m.Else(), m.Switch(history.verdict):
+                with m.Case(Verdict.NEXT):
+                    m.d.comb += history.accept.eq(1)
+                    m.d.sync += self._is_new.eq(1)
+                    m.next = "BEGIN"
+                with m.Case(Verdict.AGAIN):
+                    with m.If(check.is_read_memory & (history.outcome.status == STATUSES["ok"])):
+                        m.next = "BEGIN"
+                    with m.Else():
+                        m.d.sync += [
+                            self._status.eq(history.outcome.status),
+                            self._value.eq(history.outcome.data),
+                        ]
+                with m.Case(Verdict.GAP):
+                    m.d.sync += self._status.eq(STATUSES["gap"])
+                with m.Case(Verdict.CONFLICT):
+                    m.d.sync += self._status.eq(STATUSES["conflict"])
         with m.State("BEGIN"):
             m.d.sync += self._timer.eq(self.bus_timeout)
             m.next = "SKIP"
-            with m.If(~length_ok):
+            with m.If(~check.length_ok):
                 m.d.sync += self._status.eq(STATUSES["bad_request"])
-            with m.Elif(~inside):
+            with m.Elif(~check.addr_ok):
                 m.d.sync += self._status.eq(STATUSES["bad_address"])
-            with m.Elif(is_["reset"]):
+            with m.Elif(check.is_reset):
                 m.d.sync += self._timer.eq(self.RESET_CYCLES)
                 m.next = "RESET"
-            with m.Elif(is_["write_register"]):
+            with m.Elif(check.is_write_register):
                 m.next = "REGISTER_DATA"
-            with m.Elif(is_["read_register"]):
+            with m.Elif(check.is_read_register):
                 m.next = "REGISTER_COMMAND"
-            with m.Elif(is_["write_memory"]):
+            with m.Elif(check.is_write_memory):
                 m.next = "LINE"
             with m.Else():
                 # What is read leaves as it comes: the reply begins first.
@@ -358,7 +261,7 @@ class Bridge(wiring.Component):
 
     def _register_states(self, m):
         registers = self._registers
-        is_write = self._opcode["write_register"]
+        is_write = self._check.is_write_register
         m.d.comb += [
             registers.i_command.p.write.eq(is_write),
             registers.i_command.p.addr.eq(self._request.addr),
@@ -388,7 +291,7 @@ class Bridge(wiring.Component):
     def _memory_states(self, m):
         line = self._memory
         request = self._request
-        is_write = self._opcode["write_memory"]
+        is_write = self._check.is_write_memory
         chunk = Signal(range(self._line_bytes + 1))
         moved = Signal.like(chunk)
         last = Signal()  # of the frame's lines
@@ -456,31 +359,28 @@ class Bridge(wiring.Component):
                     m.next = "REPLY_STATUS"
         with m.State("FAILED"):
             m.next = "SKIP"
-            with m.If(self._opcode["read_memory"]):  # its reply has begun
+            with m.If(self._check.is_read_memory):  # its reply has begun
                 m.next = "REPLY_STATUS"
 
     def _reply_states(self, m):
-        reply, is_ = self._reply, self._opcode
+        reply, check = self._reply, self._check
         ok = self._status == STATUSES["ok"]
         with m.State("REPLY_OPCODE"):
-            m.d.comb += [
-                reply.valid.eq(1),
-                reply.p.data.eq(self._request.opcode | REPLY_BIT),
-            ]
+            m.d.comb += [reply.valid.eq(1), reply.p.data.eq(self._request.opcode | REPLY_BIT)]
             with m.If(reply.ready):
                 m.next = "REPLY_SEQUENCE"
         with m.State("REPLY_SEQUENCE"):
             m.d.comb += [reply.valid.eq(1), reply.p.data.eq(self._request.sequence)]
             with m.If(reply.ready):
                 m.next = "REPLY_STATUS"
-                with m.If(ok & is_["read_memory"]):
+                with m.If(ok & check.is_read_memory):
                     m.next = "LINE"
-                with m.Elif(ok & is_["ping"]):
+                with m.Elif(ok & check.is_ping):
                     m.next = "REPLY_PING"
-                with m.Elif(ok & is_["read_register"]):
+                with m.Elif(ok & check.is_read_register):
                     m.next = "REPLY_VALUE"
         for state, byte, count in (
-            ("REPLY_PING", self._ping_byte, PING_BYTES),
+            ("REPLY_PING", self._ping.byte, PING_BYTES),
             ("REPLY_VALUE", self._value.word_select(self._index[:2], 8), REGISTER_BYTES),
         ):
             with m.State(state):
@@ -490,11 +390,7 @@ class Bridge(wiring.Component):
                     with m.If(self._index == count - 1):
                         m.next = "REPLY_STATUS"
         with m.State("REPLY_STATUS"):
-            m.d.comb += [
-                reply.valid.eq(1),
-                reply.p.data.eq(self._status),
-                reply.p.last.eq(1),
-            ]
+            m.d.comb += [reply.valid.eq(1), reply.p.data.eq(self._status), reply.p.last.eq(1)]
             with m.If(reply.ready):
-                m.d.comb += self._remember.eq(self._record)
+                m.d.comb += self._history.finish.eq(self._is_new)
                 m.next = "IDLE"

@@ -316,11 +316,11 @@ class SerialTransport:
         """Put the data of a reply to its frame; return the reply's status, None if it is stray."""
         if len(reply) < 3:
             return None
-        for index, waiting in enumerate(flight):
-            if waiting[0] == reply[1] and waiting[2] is None:
-                break
-        else:
+        sequences = [sequence for sequence, _, _ in flight]
+        if reply[1] not in sequences:
             return None
+        index = sequences.index(reply[1])
+        waiting = flight[index]
         name, addr, count, _ = requests[first + index]
         if reply[0] != OPCODES[name].code | REPLY_BIT:
             return None
