@@ -103,7 +103,7 @@ class AxiTraffic:
         idle = self.stall()
         for burst in bursts:
             await self._idle(next(idle))
-            while self._overlaps(burst, [b for b in self.writes]):
+            while self._overlaps(burst, self.writes):
                 await RisingEdge(self.dut.clk)
             start, end = self._span(burst)
             step = self.beat_bytes
