@@ -6,7 +6,7 @@ import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
-from .design import BUILD, TOP, alone, memories, write_whole
+from .design import BUILD, TOP, alone, memories, without_sources, write_whole
 from .finding import Finding
 from .yosys import run_yosys, version
 
@@ -132,8 +132,7 @@ def misplaced(found, results):
 
 def whole(text):
     """Return the cells of the chip synthesised as one, from the text of `design.emit`."""
-    body = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    return _measured(body, TOP, True, BUILD / "whole")
+    return _measured(without_sources(text), TOP, True, BUILD / "whole")
 
 
 def figures(result, bits):
