@@ -164,8 +164,8 @@ class AttentionOrder(wiring.Component):
                     with m.If(self.o_step.ready):
                         m.d.sync += waits.eq(0)
                 with m.Elif(chunk == 0):
-                    # Half of the rows takes one bank, all rows take an even one and the next. Behind
-                    # halves that is a bank in use: it waits, alone, until their results are out.
+                    # Half of the rows takes one bank, all rows take an even one and the next. These
+                    # may be in use after halves: the step is alone, until their results are out.
                     next_bank = Signal(2)
                     offer(Phase.EXPONENTS)
                     m.d.comb += [
