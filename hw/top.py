@@ -39,6 +39,8 @@ class Top(wiring.Component):
         Memory channel 0.
     irq : Out(1)
         Interrupt, level.
+    busy, error : Out(1)
+        As in the register ``status``.
     """
 
     def __init__(self, config, *, trace=False):
@@ -50,6 +52,8 @@ class Top(wiring.Component):
             **_flat("s_axil", self._axil),
             **_flat("m0_axi", self._axi),
             "irq": Out(1),
+            "busy": Out(1),
+            "error": Out(1),
         }
         if trace:
             for name, member in probe_signature(config).members.items():
@@ -78,7 +82,11 @@ class Top(wiring.Component):
 
         self._join(m, "s_axil", self._axil, csr.bus)
         self._join(m, "m0_axi", self._axi, memory.axi)
-        m.d.comb += self.irq.eq(csr.irq)
+        m.d.comb += [
+            self.irq.eq(csr.irq),
+            self.busy.eq(csr.busy),
+            self.error.eq(csr.error),
+        ]
         if self.trace:
             for name in PROBES:
                 member = probe_signature(cfg).members[name]
