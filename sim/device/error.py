@@ -2,7 +2,17 @@
 
 from hw.spec.csr import ERRORS
 
-__all__ = ["CAUSES", "ChipError", "DeviceError", "RequestFailed"]
+__all__ = [
+    "CAUSES",
+    "AccessRefused",
+    "ChipError",
+    "DeviceError",
+    "NoAnswer",
+    "PortError",
+    "RequestFailed",
+    "WrongBoard",
+    "WrongVersion",
+]
 
 #: What each cause of `hw.spec.csr.ERRORS` means, with ``error_addr`` or an event's detail in it.
 CAUSES = {
@@ -25,6 +35,36 @@ _NAMES = {code: name for name, code in ERRORS.items()}
 
 class DeviceError(Exception):
     """The device is not what it must be, or does not answer as it must."""
+
+
+class PortError(DeviceError):
+    """The serial port cannot be opened, or is gone."""
+
+
+class NoAnswer(DeviceError):
+    """What a board would say does not come."""
+
+
+class WrongVersion(DeviceError):
+    """The board's bridge has another version than this driver."""
+
+
+class WrongBoard(DeviceError):
+    """The bitstream is for another board."""
+
+
+class AccessRefused(DeviceError):
+    """The board has not done what one frame asked for.
+
+    Attributes
+    ----------
+    status : str
+        A name of `hw.spec.bridge.STATUSES`.
+    """
+
+    def __init__(self, text, status):
+        super().__init__(text)
+        self.status = status
 
 
 def _describe(cause, addr):

@@ -4,7 +4,7 @@ import errno
 
 import serial
 
-from sim.device.error import DeviceError
+from sim.device.error import PortError
 
 __all__ = ["SerialChannel"]
 
@@ -24,7 +24,7 @@ class SerialChannel:
 
     Raises
     ------
-    DeviceError
+    PortError
         There is no such port, it is in use, it may not be opened, or it knows no such rate.
     """
 
@@ -40,7 +40,7 @@ class SerialChannel:
                 exclusive=True,
             )
         except (serial.SerialException, OSError, ValueError) as error:
-            raise DeviceError(self._why(error)) from error
+            raise PortError(self._why(error)) from error
 
     def _why(self, error):
         number = getattr(error, "errno", None)
@@ -55,20 +55,20 @@ class SerialChannel:
         return f"port {self.name} cannot be opened: {error}"
 
     def write(self, data):
-        """Send bytes; DeviceError if the port is gone or takes none."""
+        """Send bytes; PortError if the port is gone or takes none."""
         try:
             self._port.write(data)
         except serial.SerialTimeoutException as error:
-            raise DeviceError(
+            raise PortError(
                 f"port {self.name} takes no bytes: is whatever is behind it stopped?"
             ) from error
         except (serial.SerialException, OSError) as error:
-            raise DeviceError(self._gone()) from error
+            raise PortError(self._gone()) from error
 
     def read(self, timeout):
         """Return what has come, or comes first within so many seconds; nothing if nothing does.
 
-        DeviceError if the port is gone.
+        PortError if the port is gone.
         """
         try:
             for _ in range(max(1, round(timeout / _SLICE_SECONDS))):
@@ -76,7 +76,7 @@ class SerialChannel:
                 if data:
                     return data
         except (serial.SerialException, OSError, TypeError) as error:
-            raise DeviceError(self._gone()) from error
+            raise PortError(self._gone()) from error
         return b""
 
     def _gone(self):

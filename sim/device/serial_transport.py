@@ -25,7 +25,13 @@ from hw.spec.bridge import (
     encode_request,
 )
 from hw.spec.csr import IRQ, REGISTERS
-from sim.device.error import DeviceError
+from sim.device.error import (
+    AccessRefused,
+    DeviceError,
+    NoAnswer,
+    WrongBoard,
+    WrongVersion,
+)
 
 __all__ = ["Channel", "SerialTransport"]
 
@@ -127,11 +133,19 @@ class SerialTransport:
         self._irq_enable = None  # as far as is known
         self.resent = 0
         self.info = self.ping()
-        room = self.info["memory_bytes"] - base
+        self.resize(memory_bytes)
+
+    def resize(self, memory_bytes=None):
+        """Begin a new ``memory`` of zeros, of so many bytes; by default as large as the board's.
+
+        DeviceError if the board has less.
+        """
+        room = self.info["memory_bytes"] - self._base
         size = room if memory_bytes is None else memory_bytes
         if size > room:
             raise DeviceError(
-                f"the image needs {size} bytes from {base:#x} on, and the board has {max(0, room)}"
+                f"the image needs {size} bytes from {self._base:#x} on, and the board has "
+                f"{max(0, room)}"
             )
         self.memory = np.zeros(size, dtype=np.uint8)
 
@@ -163,11 +177,11 @@ class SerialTransport:
                         self.info = fields
                         return fields
         if heard:
-            raise DeviceError(
+            raise NoAnswer(
                 f"{heard} bytes came from {self._channel.name}, but no answer: wrong baud rate, or "
                 "another device"
             )
-        raise DeviceError(
+        raise NoAnswer(
             f"no answer on {self._channel.name}: is the board on and programmed, and the baud rate "
             "right?"
         )
@@ -185,17 +199,17 @@ class SerialTransport:
 
     def _check(self, fields):
         if fields["version"] != VERSION:
-            raise DeviceError(
+            raise WrongVersion(
                 f"the board's bridge has version {fields['version']}, and this driver knows "
                 f"{VERSION}: program the board with a matching bitstream"
             )
         found = _BOARD_NAMES.get(fields["board"], f"number {fields['board']}")
         if self._board not in (None, found):
-            raise DeviceError(f"the bitstream is for board {found}, not {self._board}")
+            raise WrongBoard(f"the bitstream is for board {found}, not {self._board}")
 
     async def read(self, offset):
         """Return a register."""
-        (data,) = self._exchange([("read_register", offset, REGISTER_BYTES, b"")])
+        (data,) = self.exchange([("read_register", offset, REGISTER_BYTES, b"")])
         return int.from_bytes(data, "little")
 
     async def write(self, offset, value):
@@ -203,7 +217,7 @@ class SerialTransport:
         data = value.to_bytes(REGISTER_BYTES, "little")
         if offset == REGISTERS["irq_enable"].offset:
             self._irq_enable = value
-        self._exchange([("write_register", offset, REGISTER_BYTES, data)])
+        self.exchange([("write_register", offset, REGISTER_BYTES, data)])
 
     async def push(self, start, stop):
         """Copy bytes ``start`` to ``stop`` of ``memory`` to the board."""
@@ -212,7 +226,7 @@ class SerialTransport:
             ("write_memory", self._base + at, end - at, self.memory[at:end].tobytes())
             for at, end in pieces
         ]
-        self._exchange(requests, lambda index, _: self._report(pieces, index))
+        self.exchange(requests, lambda index, _: self._report(pieces, index))
 
     async def pull(self, start, stop):
         """Copy bytes ``start`` to ``stop`` of ``memory`` from the board."""
@@ -223,7 +237,7 @@ class SerialTransport:
             self.memory[slice(*pieces[index])] = np.frombuffer(data, np.uint8)
             self._report(pieces, index)
 
-        self._exchange(requests, take)
+        self.exchange(requests, take)
 
     async def interrupt(self):
         """Return when the interrupt line is high, by asking again and again."""
@@ -235,7 +249,7 @@ class SerialTransport:
     async def reset(self):
         """Reset the chip and its memory controller; what memory holds may be lost."""
         self._irq_enable = 0
-        self._exchange([("reset", 0, 0, b"")])
+        self.exchange([("reset", 0, 0, b"")])
 
     def close(self):
         """Let others have the channel."""
@@ -259,7 +273,7 @@ class SerialTransport:
             start = pieces[0][0]
             self._progress(pieces[index][1] - start, pieces[-1][1] - start)
 
-    def _exchange(self, requests, take=None):
+    def exchange(self, requests, take=None):
         """Have requests carried out in order; return the data of each reply.
 
         Parameters
@@ -291,7 +305,7 @@ class SerialTransport:
             if not data:
                 tries += 1
                 if tries > self._retries:
-                    raise DeviceError(
+                    raise NoAnswer(
                         f"the board on {self._channel.name} does not answer any more: is the "
                         "cable loose, or the board switched off?"
                     )
@@ -332,7 +346,8 @@ class SerialTransport:
             waiting[2] = data
         elif status != "gap":
             text = _TEXTS.get(status, "an answer that this driver does not know")
-            raise DeviceError(f"{name} of {count} bytes at {addr:#x}: {status}: {text}")
+            text = f"{name} of {count} bytes at {addr:#x}: {status}: {text}"
+            raise AccessRefused(text, status)
         return status
 
     def _send_again(self, flight):
