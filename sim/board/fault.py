@@ -12,7 +12,7 @@ FAULTS = {
     "swapped_address": ("two address lines of the SDRAM are exchanged", {"line": 3, "other": 7}),
     "retention": ("rows of the SDRAM lose their data before they are refreshed", {"us": 1000}),
     "baud": ("the host's baud rate is so many percent of the board's", {"percent": 50}),
-    "dropped_bytes": ("every n-th byte from the host is lost", {"n": 1001}),
+    "dropped_bytes": ("every n-th byte from the host is lost", {"n": 3001}),
     "version": ("the bitstream is of another version", {"version": VERSION + 1}),
 }
 

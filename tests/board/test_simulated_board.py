@@ -1,0 +1,163 @@
+"""The whole board in a simulator, reached through its serial line."""
+
+import asyncio
+import random
+from functools import cache
+
+import numpy as np
+import pytest
+
+from hw.board.boards import board
+from hw.spec.bridge import VERSION, config_digest
+from hw.spec.csr import ID_VALUE, REGISTERS
+from hw.spec.presets import preset
+from sim.board.board_simulator import build_board
+from sim.board.fault import FAULTS, fault
+from sim.compiler.compile import compile_model
+from sim.device.device import Device
+from sim.device.error import DeviceError
+from sim.device.serial_channel import SerialChannel
+from sim.device.serial_transport import SerialTransport
+from sim.run.golden_run import run_golden
+from tests.sim.random_model import random_model, small_shape
+
+CONFIG = preset("tiny")
+SEED = 61
+SPEEDUP = 20  # the shortest bits that the clock allows
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    return build_board(board("ulx3s"), config=CONFIG, link_speedup=SPEEDUP, fast=False)
+
+
+@cache
+def model():
+    return random_model(small_shape(), SEED)
+
+
+def connect(running, **options):
+    return SerialTransport(SerialChannel(running.port), timeout=20.0, **options)
+
+
+def copied(transport, start, data):
+    """Return what is read after bytes were written to the board's memory."""
+    transport.memory[start : start + len(data)] = np.frombuffer(data, np.uint8)
+    asyncio.run(transport.push(start, start + len(data)))
+    transport.memory[:] = 0
+    asyncio.run(transport.pull(start, start + len(data)))
+    return transport.memory[start : start + len(data)].tobytes()
+
+
+def test_board_answers_and_has_registers_and_memory(simulator, tmp_path):
+    with simulator.start(tmp_path) as running:
+        transport = connect(running, memory_bytes=1 << 12)
+        found = board("ulx3s")
+        assert transport.info["config_digest"] == config_digest(CONFIG)
+        assert transport.info["clock_hz"] == found.clock_hz
+        assert transport.info["memory_bytes"] == 1 << 25
+        assert asyncio.run(transport.read(REGISTERS["id"].offset)) == ID_VALUE
+        data = random.Random(SEED).randbytes(301)
+        assert copied(transport, 1003, data) == data
+        assert (tmp_path / "sdram.bin").read_bytes()[1003 : 1003 + len(data)] == data
+
+
+def test_reset_by_the_host_keeps_memory_and_clears_registers(simulator, tmp_path):
+    with simulator.start(tmp_path) as running:
+        transport = connect(running, memory_bytes=1 << 12)
+        data = random.Random(SEED + 1).randbytes(64)
+        copied(transport, 0, data)
+        asyncio.run(transport.write(REGISTERS["kv_base"].offset, 0x1234_5678))
+        asyncio.run(transport.reset())
+        assert asyncio.run(transport.read(REGISTERS["kv_base"].offset)) == 0
+        transport.memory[:] = 0
+        asyncio.run(transport.pull(0, len(data)))
+        assert transport.memory[: len(data)].tobytes() == data
+
+
+def test_generation_through_the_line_equals_golden(simulator, tmp_path):
+    compiled = compile_model(model(), CONFIG)
+    prompt, count = (5, 17, 3), 3
+    image = tmp_path / "image.bin"
+    memory = np.zeros(compiled.memory_map.size_bytes, dtype=np.uint8)
+    compiled.fill(memory)
+    memory.tofile(image)
+    with simulator.start(tmp_path, image=image) as running:
+        device = Device(connect(running, memory_bytes=len(memory)), compiled)
+
+        async def generates():
+            await device.check()
+            await device.attach()
+            return await device.generate(prompt, count), await device.counters()
+
+        tokens, counters = asyncio.run(generates())
+    assert tokens == run_golden(model(), prompt, count).tokens
+    assert counters["tokens"] == count
+
+
+def test_stuck_bit_is_seen_in_every_word(simulator, tmp_path):
+    with simulator.start(tmp_path, fault=fault("stuck_bit:3:1")) as running:
+        found = copied(connect(running, memory_bytes=64), 0, bytes(64))
+        assert found == bytes([8, 0]) * 32
+
+
+def test_swapped_address_lines_exchange_places(simulator, tmp_path):
+    # Column lines 3 and 7 are bits 4 and 8 of a byte's address.
+    with simulator.start(tmp_path, fault=fault("swapped_address:3:7")) as running:
+        transport = connect(running, memory_bytes=1 << 10)
+        data = random.Random(SEED + 2).randbytes(8)
+        assert copied(transport, 16, data) == data
+    found = (tmp_path / "sdram.bin").read_bytes()
+    assert found[256:264] == data
+    assert found[16:24] == bytes(8)
+
+
+def test_rows_lose_their_data_before_they_are_refreshed(simulator, tmp_path):
+    with simulator.start(tmp_path, fault=fault("retention:200")) as running:
+        transport = connect(running, memory_bytes=1 << 12)
+        data = random.Random(SEED + 3).randbytes(8)
+        assert copied(transport, 0, data) == data
+        copied(transport, 2048, bytes(1500))  # takes longer than the rows keep their data
+        asyncio.run(transport.pull(0, 8))
+        assert transport.memory[:8].tobytes() == b"\x55\x55\xaa\xaa" * 2
+
+
+def test_wrong_baud_rate_is_an_error(simulator, tmp_path):
+    with (
+        simulator.start(tmp_path, fault=fault("baud:300")) as running,
+        pytest.raises(DeviceError, match=r"baud rate"),
+    ):
+        SerialTransport(SerialChannel(running.port), timeout=0.5, retries=2)
+
+
+def test_dropped_bytes_are_repaired(simulator, tmp_path):
+    with simulator.start(tmp_path, fault=fault("dropped_bytes:601")) as running:
+        transport = SerialTransport(SerialChannel(running.port), timeout=10.0, memory_bytes=4096)
+        data = random.Random(SEED + 4).randbytes(700)
+        assert copied(transport, 0, data) == data
+        assert transport.resent
+
+
+def test_fault_of_the_version_is_another_version():
+    assert fault("version").version != VERSION
+    assert fault("version:7").version == 7
+    assert all(fault(name).version == VERSION for name in FAULTS if name != "version")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fire", "fault must be one of stuck_bit, .*, not 'fire'"),
+        ("stuck_bit:16", "bit of fault stuck_bit must be 0 to 15, not '16'"),
+        ("stuck_bit:-1", "bit of fault stuck_bit must be 0 to 15, not '-1'"),
+        ("baud:50:1", "fault baud has the values percent, not 2"),
+    ],
+)
+def test_unknown_fault_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        fault(text)
+
+
+def test_line_too_fast_for_the_clock_is_refused():
+    with pytest.raises(ValueError, match="baud must be at most 20000000 at a clock of 100000000"):
+        build_board(board("ulx3s"), link_speedup=21)
