@@ -1,0 +1,83 @@
+"""Make the bitstream of a board, and say how fast and how large it is."""
+
+import argparse
+import sys
+
+from hw.board.boards import BOARDS, board
+from scripts.fpga_flow import BUILD, bitstream, synthesise
+from scripts.pnr_report import critical_path, frequency
+from scripts.synth.design import write_whole
+from scripts.synth.yosys import ToolError, notice
+
+
+def text(target, cells, report, seed):
+    """Return the result as Markdown.
+
+    Parameters
+    ----------
+    target : Board
+        What was built.
+    cells : dict
+        Cells by kind.
+    report : dict
+        nextpnr's.
+    seed : int
+        Of the placer.
+    """
+    path = critical_path(report)
+    used = ", ".join(
+        f"{count['used']:,} of {count['available']:,} {kind}"
+        for kind, count in report["utilization"].items()
+        if count["used"] and kind in ("TRELLIS_COMB", "TRELLIS_FF", "MULT18X18D", "DP16KD")
+    )
+    through = f" through {', '.join(f'`{name}`' for name in path.through)}" if path.through else ""
+    return (
+        f"**{target.name}: {frequency(report):.1f} MHz** (must reach "
+        f"{target.clock_hz / 1e6:g}), preset {target.preset}.\n\n"
+        f"- cells: {used}; {cells['lut']:,} LUT4\n"
+        f"- slowest path: `{path.start}` to `{path.end}`{through}: {path.logic:.2f} ns of logic, "
+        f"{path.routing:.2f} ns of routing\n"
+        f"- `make fpga BOARD={target.name} SEED={seed}`\n"
+    )
+
+
+def run(options):
+    """Build the bitstream, write the report; return what is wrong, or None."""
+    target = board(options.board)
+    if first := notice():
+        print(first)
+    folder = BUILD / target.name
+    cells = synthesise(target, folder)
+    report, path = bitstream(target, folder, seed=options.seed)
+    body = text(target, cells, report, options.seed)
+    write_whole(folder / "report.md", body)
+    print(body, end="")
+    reached, wanted = frequency(report), target.clock_hz / 1e6
+    if reached < wanted:
+        path.unlink(missing_ok=True)
+        return (
+            f"{target.name}: timing is missed: {reached:.1f} MHz, must reach {wanted:g} MHz "
+            "(try another SEED=)"
+        )
+    print(f"bitstream: {path}")
+    return None
+
+
+def main(arguments=None):
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(prog="fpga", description=__doc__)
+    parser.add_argument("--board", default="ulx3s", help=f"{', '.join(BOARDS)} (default: ulx3s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the placer (default: 1)")
+    options = parser.parse_args(arguments)
+    try:
+        wrong = run(options)
+    except (ValueError, OSError, ToolError) as error:
+        print(f"fpga: {error}", file=sys.stderr)
+        return 2
+    if wrong:
+        print(f"fpga: {wrong}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""From a board to its bitstream, with Yosys and nextpnr alone."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+
+from hw.board.boards import Board
+from scripts.pnr_flow import AMBITION, PLACER
+from scripts.pnr_report import overfull
+from scripts.synth.area import LUTS
+from scripts.synth.design import ROOT, write_whole
+from scripts.synth.yosys import ToolError, run_yosys
+
+__all__ = ["BUILD", "TOP", "bitstream", "faster", "plan", "synthesise"]
+
+BUILD = ROOT / "build" / "fpga"
+TOP = "board"  #: name of the design and its files
+
+# Amaranth looks for a Yosys, though it is not asked for Verilog here.
+os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
+
+
+def plan(target):
+    """Return RTLIL and constraints of a board's FPGA, and nextpnr's options for its device.
+
+    Raises
+    ------
+    ToolError
+        The definitions of boards are missing.
+    TypeError, ValueError
+        From `FpgaTop`.
+    """
+    if importlib.util.find_spec("amaranth_boards") is None:
+        raise ToolError("the boards' pins are missing: `pip install amaranth-boards`")
+    from hw.board.platforms.fpga_top import FpgaTop
+    from hw.board.platforms.platforms import PLATFORMS
+
+    platform = PLATFORMS[target.name]()
+    files = platform.prepare(FpgaTop(target), TOP).files
+    size = re.fullmatch(r"LFE5U-(\d+)F", platform.device)[1]
+    device = (
+        f"--{size}k",
+        *("--package", f"CA{platform.package}", "--speed", platform.speed),
+    )
+    texts = [
+        text if isinstance(text, str) else text.decode()
+        for text in (files[f"{TOP}.il"], files[f"{TOP}.lpf"])
+    ]
+    return *texts, device
+
+
+def faster(constraints):
+    """Return constraints with every clock faster by `AMBITION`.
+
+    The placer stops trying once it has what it was asked for.
+    """
+    return re.sub(
+        r"(?m)^(FREQUENCY .* )([\d.]+)( HZ;)$",
+        lambda found: f"{found[1]}{float(found[2]) * AMBITION:.1f}{found[3]}",
+        constraints,
+    )
+
+
+def synthesise(target, folder):
+    """Write ``board.json`` and what nextpnr needs beside it; return the cells.
+
+    Parameters
+    ----------
+    target : Board
+        What to build.
+    folder : Path
+        For everything that the tools write.
+
+    Returns
+    -------
+    cells : dict
+        Cells by kind, and ``lut``: the LUT4 that they occupy.
+
+    Raises
+    ------
+    ToolError
+        A tool is missing or failed.
+    """
+    design, constraints, device = plan(target)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / f"{TOP}.il", design)
+    write_whole(folder / f"{TOP}.lpf", faster(constraints))
+    write_whole(folder / "device.json", json.dumps(device))
+    # Single bits are named before ABC9, which otherwise makes one name twice (Yosys issue 4349).
+    run_yosys(
+        [
+            f"read_rtlil {TOP}.il",
+            f"synth_ecp5 -top {TOP} -run begin:map_luts",
+            "splitnets",
+            f"synth_ecp5 -top {TOP} -run map_luts:json",
+            "tee -q -o stat.json stat -json",
+            f"write_json {TOP}.json",
+        ],
+        folder,
+    )
+    cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
+    return cells | {"lut": sum(count * cells.get(kind, 0) for kind, count in LUTS.items())}
+
+
+def _run(program, words, folder, log):
+    """Run a program of nextpnr's package in a folder, with its output in a log."""
+    package = PLACER.replace("-", "_")
+    if importlib.util.find_spec(package) is None:
+        raise ToolError(f"nextpnr is missing: `pip install {PLACER}` (or `make pnr`)")
+    call = f"import sys, {package}; sys.exit({package}.run_{program}(sys.argv[1:]))"
+    with (folder / log).open("w") as out:
+        done = subprocess.run(
+            [sys.executable, "-c", call, *words], cwd=folder, stdout=out, stderr=out
+        )
+    text = (folder / log).read_text(errors="replace")
+    if too_much := overfull(text):
+        raise ToolError(f"does not fit: {too_much} (see {folder / log})")
+    if done.returncode:
+        lines = text.splitlines() or [f"{program} died without a word"]
+        error = next((line for line in lines if re.match("(?i)error", line)), lines[-1])
+        raise ToolError(f"{error} (see {folder / log})")
+
+
+def bitstream(target: Board, folder, *, seed):
+    """Place, route and pack ``board.json``; return nextpnr's report and the bitstream's path.
+
+    Parameters
+    ----------
+    target, folder
+        As for `synthesise`, which came before.
+    seed : int
+        Of the placer.
+
+    Raises
+    ------
+    ToolError
+        A tool is missing or failed, or the design does not fit.
+    """
+    device = json.loads((folder / "device.json").read_text())
+    _run(
+        "nextpnr_ecp5",
+        [
+            *device,
+            *("--json", f"{TOP}.json", "--lpf", f"{TOP}.lpf", "--textcfg", f"{TOP}.config"),
+            *("--report", "report.json", "--seed", str(seed), "--timing-allow-fail"),
+            *("--freq", f"{target.clock_hz / 1e6 * AMBITION:.1f}", "--router", "router1"),
+        ],
+        folder,
+        "nextpnr.log",
+    )
+    path = folder / f"{TOP}.bit"
+    _run(
+        "ecppack",
+        ["--compress", "--input", f"{TOP}.config", "--bit", path.name],
+        folder,
+        "pack.log",
+    )
+    return json.loads((folder / "report.json").read_text()), path
