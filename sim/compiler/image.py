@@ -96,7 +96,7 @@ def _pack_strips(config, section, out, first, step, bias):
 
 
 def _channels(values, count):
-    """Bytes of the low halves of a number for each channel of ``count`` strips, zeros at the end."""
+    """Bytes of each channel's number, its low half: ``count`` strips, padded with zeros."""
     padded = np.zeros(count * BLOCK_LEN, dtype="<u2")
     padded[: len(values)] = values & 0xFFFF
     return padded.view(np.uint8)

@@ -168,8 +168,11 @@ class MemoryMap:
         """Return where an address of a channel lies in the file."""
         return channel * self.channel_bytes + addr - self.image_base
 
-    def registers(self):
-        """Return the values of the registers that describe this map, by name."""
+    def registers(self, *, one_memory=False):
+        """Return the values of the registers that describe this map, by name.
+
+        ``one_memory``: there is one memory behind all channels of the chip, not one behind each.
+        """
         names = (
             "program_addr", "image_base", "image_limit", "kv_base", "kv_limit", "host_base",
             "host_limit", "request_ring_addr", "event_ring_addr", "page_bytes", "vocab", "context",
@@ -178,4 +181,5 @@ class MemoryMap:
             "request_ring_len": REQUESTS,
             "event_ring_len": EVENTS,
             "kv_pages": self.page_count,
+            "channel_stride": self.channel_bytes if one_memory else 0,
         }

@@ -141,7 +141,10 @@ def bench(test, folder, **given):
         "tests.e2e.bench_batch",
         top=harness.TOP,
         run_dir=folder,
-        plusargs=[f"+image0={folder / 'image.bin'}", f"+trace={folder / 'trace.bin'}"],
+        plusargs=[
+            *harness.image_plusargs(folder / "image.bin", program.memory_map),
+            f"+trace={folder / 'trace.bin'}",
+        ],
         env={"SERRANO_PARAMS": json.dumps(given)},
         tests=rf"\.{test}($|/)",
         timeout=400,

@@ -33,7 +33,7 @@ def trap(test, folder):
     for name, other in (("compiled", program), ("other", compiled("4x4"))):
         given[name] = str(folder / name)
         Path(given[name]).write_bytes(pickle.dumps(without_data(other)))
-    plusargs = [f"+image0={image}"]
+    plusargs = harness.image_plusargs(image, program.memory_map)
     if test in WITH_PLUSARGS:
         operator = WITH_PLUSARGS[test]
         addr = program.memory_map.kv_base

@@ -248,10 +248,14 @@ def test_regions_follow_each_other(model, name, context):
             m.prompt_addr(place)
 
 
-def test_registers_are_registers_of_the_chip(compiled):
+def test_registers_are_registers_of_the_chip(model, compiled):
     registers = compiled.memory_map.registers()
     assert set(registers) <= set(REGISTERS)
     assert {"program_addr", "image_limit", "host_limit", "event_ring_len"} <= set(registers)
+    assert registers["channel_stride"] == 0
+    several = compile_model(model, ArchConfig(tiles=2)).memory_map
+    registers = several.registers(one_memory=True)
+    assert registers["channel_stride"] == several.channel_bytes == several.size_bytes // 2
 
 
 def test_channels_follow_each_other(model):
