@@ -9,6 +9,7 @@ from .admission import Admission
 from .event_writer import event_layout
 from .fetcher import fetch_layout
 from .jobs import segment_layout
+from .lib.axi import PAGE_BYTES
 from .pass_planner import PassPlanner, run_layout
 from .pass_rows import PassRows, pass_reads, pass_writes
 from .spec.csr import ERRORS
@@ -92,6 +93,7 @@ class Scheduler(wiring.Component):
         "vocab",
         "context",
         "max_prefill",
+        "channel_stride",
     )
 
     def __init__(self, config):
@@ -238,6 +240,13 @@ class Scheduler(wiring.Component):
                             self.error_addr.eq(length),
                         ]
                         m.next = "IDLE"
+                with m.If(self.channel_stride % PAGE_BYTES != 0):
+                    m.d.comb += [
+                        self.error.eq(1),
+                        self.error_cause.eq(ERRORS["bad_request"]),
+                        self.error_addr.eq(self.channel_stride),
+                    ]
+                    m.next = "IDLE"
 
             # Between two passes: a request is withdrawn, others are taken.
             with m.State("SEARCH"):
