@@ -12,7 +12,7 @@ __all__ = ["Attention"]
 
 
 class Attention(wiring.Component):
-    """Run an attention operator: for each KV head, q . K, softmax, p . V on the one array.
+    """Run an attention operator: for each KV head, q . K, softmax, p . V on the tile's array.
 
     The sequences of a pass come one after the other. All query heads of a KV head go through
     together if they fit ``max_rows`` rows, so that K and V are read once; otherwise one query head
@@ -22,11 +22,14 @@ class Attention(wiring.Component):
     Parameters
     ----------
     config : ArchConfig
+    tile : int
+        It runs through every ``config.tiles``-th KV head, from this one on.
 
     Members
     -------
     start : In(1)
         Begin, in the same cycle as `KvReader`. ``word`` and ``segments`` must hold while ``busy``.
+        Without a head for this tile there is nothing to begin.
     word : In(operator_layout("attention"))
     segments : In
         Segments of the pass, from 1.
@@ -49,8 +52,9 @@ class Attention(wiring.Component):
     #: What units learn of the segment.
     SPAN = ("pos_blocks", "first_block", "visited_blocks", "visited_pos", "seen")
 
-    def __init__(self, config):
+    def __init__(self, config, *, tile=0):
         self.config = config
+        self.tile = tile
         self._span = VisibleSpan(config)
         span = self._span.signature
         rows = range(config.max_rows + 1)
@@ -85,6 +89,8 @@ class Attention(wiring.Component):
         head = Signal(8)
         chunk = Signal(8)
         query_block = Signal(10)  # first block of the chunk's query heads
+        group_blocks = Signal(10)  # of all query heads of a KV head
+        m.d.sync += group_blocks.eq(word.group * word.head_blocks)
         m.d.comb += [
             self.segment_index.eq(index),
             self.rows.eq(segment.rows),
@@ -127,11 +133,13 @@ class Attention(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.busy.eq(self.start)
-                m.d.sync += [index.eq(0), head.eq(0), chunk.eq(0), query_block.eq(0)]
-                with m.If(self.start):
+                begins = self.start & (word.kv_heads > self.tile)
+                m.d.comb += self.busy.eq(begins)
+                m.d.sync += [index.eq(0), chunk.eq(0)]
+                with m.If(begins):
                     m.next = "SEGMENT"
             with m.State("SEGMENT"):
+                m.d.sync += [head.eq(self.tile), query_block.eq(group_blocks * self.tile)]
                 m.next = "TAKE"
             with m.State("TAKE"):
                 m.d.sync += segment.eq(self.segment)
@@ -169,10 +177,18 @@ class Attention(wiring.Component):
                     ]
                     m.next = "QUERY"
                     with m.If(chunk == self.chunks - 1):
-                        m.d.sync += [chunk.eq(0), head.eq(head + 1)]
+                        # Past the heads of the other tiles.
+                        others = group_blocks * (cfg.tiles - 1)
+                        m.d.sync += [
+                            chunk.eq(0),
+                            head.eq(head + cfg.tiles),
+                            query_block.eq(
+                                query_block + self.chunk_heads * word.head_blocks + others
+                            ),
+                        ]
                         m.next = "EXPONENTS"
-                        with m.If(head == word.kv_heads - 1):
-                            m.d.sync += [index.eq(index + 1), head.eq(0), query_block.eq(0)]
+                        with m.If(head + cfg.tiles >= word.kv_heads):
+                            m.d.sync += index.eq(index + 1)
                             m.next = "SEGMENT"
                             with m.If(index == self.segments - 1):
                                 m.next = "IDLE"

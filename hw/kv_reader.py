@@ -24,11 +24,15 @@ class KvReader(wiring.Component):
     Parameters
     ----------
     config : ArchConfig
+    tile : int
+        It reads every ``config.tiles``-th KV head, from this one on; they lie one after the other
+        in the tile's channel.
 
     Members
     -------
     start : In(1)
-        Begin. ``word`` and ``segments`` must hold while ``busy``.
+        Begin. ``word`` and ``segments`` must hold while ``busy``. Without a head for this tile
+        there is nothing to begin.
     word : In(operator_layout("attention"))
     segments : In
         Segments of the pass, from 1.
@@ -47,8 +51,9 @@ class KvReader(wiring.Component):
     comes a segment's after the last of the one before.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, *, tile=0):
         self.config = config
+        self.tile = tile
         super().__init__({
             "start": In(1),
             "word": In(operator_layout("attention")),
@@ -130,9 +135,10 @@ class KvReader(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.busy.eq(self.start)
+                begins = self.start & (word.kv_heads > self.tile)
+                m.d.comb += self.busy.eq(begins)
                 m.d.sync += index.eq(0)
-                with m.If(self.start):
+                with m.If(begins):
                     m.next = "SEGMENT"
             with m.State("SEGMENT"):
                 m.next = "TAKE"
@@ -145,7 +151,7 @@ class KvReader(wiring.Component):
                 m.next = "BEGIN"
             with m.State("BEGIN"):
                 m.d.sync += [
-                    head.eq(0),
+                    head.eq(self.tile),
                     head_offset.eq(word.kv_offset),
                     chunk.eq(0),
                     block.eq(0),
@@ -197,10 +203,10 @@ class KvReader(wiring.Component):
                                                 kind.eq(0),
                                                 *begin_at(start_of_sequence),
                                                 within.eq(step * (BLOCK_LEN + 1)),
-                                                head.eq(head + 1),
+                                                head.eq(head + cfg.tiles),
                                                 head_offset.eq(head_offset + word.head_stride),
                                             ]
-                                            with m.If(head == word.kv_heads - 1):
+                                            with m.If(head + cfg.tiles >= word.kv_heads):
                                                 m.d.sync += index.eq(index + 1)
                                                 m.next = "SEGMENT"
                                                 with m.If(index == self.segments - 1):

@@ -73,8 +73,8 @@ class Tile(wiring.Component):
         self._group, self._member = divmod(number, config.strip_tiles)
         self._matmul = Matmul(config, group=self._group)
         self._drain = Drain(config, member=self._member)
-        self._attention = Attention(config)
-        self._kv_reader = KvReader(config)
+        self._attention = Attention(config, tile=number)
+        self._kv_reader = KvReader(config, tile=number)
         self._table = TableReader(config)
         table, reader, matmul = (
             unit.signature.members for unit in (self._table, self._kv_reader, self._matmul)
