@@ -42,7 +42,7 @@ class CycleModel:
 
     A pass is followed operator by operator, and an attention operator phase by phase. Of each only
     the slower of two counts: what the stream gives (`StreamModel`), and what array, accumulators
-    and the way of the results take.
+    and the way of the results take. Of several tiles the first is followed: none has more to do.
 
     Parameters
     ----------
@@ -191,14 +191,19 @@ class _Pass:
     def _linear(self, step, start):
         rows = len(self.segments) if step.emits else self.rows
         cfg = self.config
-        header = layout.HEADER_BYTES * (3 if step.bias else 1) // cfg.cols
+        header = layout.HEADER_BYTES * (3 if step.bias else 1) // cfg.strip_tiles // cfg.cols
         feed = max(cfg.rows, rows)
-        tiles = step.blocks * cfg.tiles_per_block * cfg.subs
+        tiles = step.blocks * cfg.tiles_per_block * cfg.own_subs
         # While a tile with many rows is fed, the next is loaded, and then the header behind it.
         change = max(feed, header + 2 * cfg.rows - feed)
         strip = (tiles - 1) * feed + change
         ways = self._ways(step, rows)
-        total = sum(count * max(strip, way) for count, way in zip(step.sections, ways, strict=True))
+        # The groups of tiles compute a strip each, and all results leave one after the other.
+        total = sum(
+            count * max(strip, cfg.groups * way)
+            for count, way in zip(step.sections, ways, strict=True)
+        )
+        total *= layout.channel_strips(cfg, step.strips, 0) / step.strips
         writes = 0
         if step.dest == "qkv":
             writes = rows * step.sections[1] * self._write_port_cycles()
@@ -207,7 +212,7 @@ class _Pass:
             self._issued, words, start + 2, total / words, taken_away=writes
         )
         fed = max(last, first + header + cfg.rows + total - change) + rows
-        drained = fed + self.model._to_drain + ways[-1]
+        drained = fed + self.model._to_drain + cfg.groups * ways[-1]
         return drained + self.model._to_rest[step.dest]
 
     def _ways(self, step, rows):
@@ -237,7 +242,7 @@ class _Pass:
         asked = start
         now = start
         for rows, first in self.segments:
-            for _ in range(self.shape.kv_heads):
+            for _ in range(layout.channel_heads(self.config, self.shape.kv_heads)):
                 now, asked = self._kv_head(step, now, asked, rows, first)
         self.stream.asked = asked
         return now
@@ -274,10 +279,11 @@ class _Pass:
 
             # P.V: each row goes in twice, elements of the head are the strips.
             feed = max(cfg.rows, 2 * fed)
-            strip = max(pos_blocks * cfg.subs * cfg.tiles_per_block * feed, fed * cfg.beats)
+            leave = fed * cfg.beats * min(cfg.tiles, self.shape.kv_heads)
+            strip = max(pos_blocks * cfg.subs * cfg.tiles_per_block * feed, leave)
             words = pos_blocks * BLOCK_LEN * cfg.subs * size
             asked += _DESCRIPTOR * pages * size * cfg.subs
             first_word, last = self.stream.take(asked, words, now + 2, size * strip / words)
             done = max(last, first_word + cfg.rows + size * strip - feed) + 2 * fed
-            now = done + model._to_drain + fed * cfg.beats + model._to_rest["values"] + 1
+            now = done + model._to_drain + leave + model._to_rest["values"] + 1
         return now, asked

@@ -45,9 +45,10 @@ class Operation:
         return sum(self.sections)
 
     def words(self, config):
-        """Words of its static stream, of one row for the tables."""
+        """Words of its static stream on channel 0, the fullest; of one row for the tables."""
         if self.kind == "linear":
-            return self.strips * layout.strip_words(config, self.blocks, self.bias)
+            strips = layout.channel_strips(config, self.strips, 0)
+            return strips * layout.strip_words(config, self.blocks, self.bias)
         if self.kind == "embed":
             return layout.embed_row_words(config, self.blocks)
         if self.kind == "rope":
@@ -132,7 +133,8 @@ def _macs(shape, step, rows, segments):
 def _bytes(shape, config, step, rows, segments):
     if step.kind == "attention":
         # A position's key and value with their exponents: read by a segment, written by a row.
-        entry = shape.kv_heads * shape.head_dim * 2 * (BLOCK_LEN + 1) // BLOCK_LEN
+        heads = layout.channel_heads(config, shape.kv_heads)
+        entry = heads * shape.head_dim * 2 * (BLOCK_LEN + 1) // BLOCK_LEN
         return entry * (sum(count + first for count, first in segments) + rows)
     per_row = step.kind in ("embed", "rope")
     return step.words(config) * config.cols * (rows if per_row else 1)
@@ -141,6 +143,7 @@ def _bytes(shape, config, step, rows, segments):
 def count_passes(shape, config, steps, passes):
     """Return (bytes moved, useful multiplications) of passes, each a list of (rows, first_pos).
 
+    Bytes are those of memory channel 0, which moves the most, multiplications those of all tiles.
     Positions are those that a row sees, P.V is counted once, and nothing is rounded up to blocks of
     positions.
     """
@@ -154,6 +157,6 @@ def count_passes(shape, config, steps, passes):
 
 
 def roofline(shape, config, steps, passes):
-    """Return the cycles below which no chip of this port and this array could be."""
+    """Return the cycles below which no chip of these ports and these arrays could be."""
     moved, macs = count_passes(shape, config, steps, passes)
-    return max(moved / config.port_bytes, macs / (config.rows * config.cols))
+    return max(moved / config.port_bytes, macs / (config.tiles * config.rows * config.cols))
