@@ -57,7 +57,7 @@ verilog: $(VENV)/stamp  ## the chip as plain Verilog in build/; PRESET=
 bench-sim: $(VENV)/stamp  ## measure the simulation's speed
 	@$(PY) -m scripts.bench_sim --preset '$(PRESET)'
 
-perf: $(VENV)/stamp  ## cycles against roofline and cycle model; PERF=quick (recorded) or accept
+perf: $(VENV)/stamp  ## cycles against roofline and cycle model; PERF=quick (recorded), accept, or a preset
 	@$(PY) -m scripts.perf '$(PERF)'
 
 clean:       ## remove what was built, keep the virtual environment
