@@ -95,6 +95,19 @@ def test_more_tiles_are_faster(segments):
     assert found[0] > 1.5 * found[1] > 2.2 * found[2] > 0.5 * found[0]
 
 
+@pytest.mark.parametrize(("tiles", "most"), [(2, 2), (4, 1)])
+def test_tiles_share_the_heads(tiles, most):
+    few = dataclasses.replace(SHAPE, heads=3 * most, kv_heads=most)
+
+    def attention(shape, tiles):
+        config = dataclasses.replace(SMALL, tiles=tiles)
+        found = CycleModel(config).predict(shape, operations(shape), [(1, 200)])
+        return found.operators["layer 0 attention"]
+
+    # Blocks of several tiles wait for each other.
+    assert attention(few, 1) < attention(SHAPE, tiles) < attention(few, 1) + 20 * tiles
+
+
 def test_slower_memory_is_not_faster():
     for slow in ({"latency": 100}, {"refresh_interval": 200}, {"turn_cycles": 30}):
         for segments in SEGMENTS.values():
