@@ -247,6 +247,12 @@ class _Pass:
         self.stream.asked = asked
         return now
 
+    def _blocks_before(self, window, first):
+        """Blocks of positions that no row of a segment sees: as `hw.visible_span.VisibleSpan`."""
+        span = max(BLOCK_LEN, self.config.align_bytes)
+        unseen = max(0, first - window + 1) if window else 0
+        return unseen // span * (span // BLOCK_LEN)
+
     def _kv_head(self, step, now, asked, rows, first):
         """One KV head of one sequence: exponents, then scores, softmax and P.V of each chunk."""
         cfg, model, size = self.config, self.model, step.blocks
@@ -256,6 +262,9 @@ class _Pass:
         fed = heads * rows
         pos_blocks = ceil((first + rows) / BLOCK_LEN)
         pages = ceil(pos_blocks * BLOCK_LEN / cfg.page_len)
+        before = self._blocks_before(step.window, first)
+        seen = pos_blocks - before
+        seen_pages = pages - before * BLOCK_LEN // cfg.page_len
         walked = (first + rows - 1) // cfg.cols - first // cfg.cols + 1
 
         # Exponents: a word with rows in it is walked through.
@@ -269,20 +278,20 @@ class _Pass:
             feed = max(cfg.rows, fed)
             block = (cfg.tiles_per_block - 1) * feed + max(feed, cfg.rows + 1)
             strip = max(cfg.subs * size * block, fed * cfg.beats)
-            words = pos_blocks * cfg.subs * size * (BLOCK_LEN + 1)
-            asked += _DESCRIPTOR * pages
-            first_word, last = self.stream.take(asked, words, now + 2, pos_blocks * strip / words)
-            done = max(last, first_word + cfg.rows + pos_blocks * strip - feed) + fed
+            words = seen * cfg.subs * size * (BLOCK_LEN + 1)
+            asked += _DESCRIPTOR * seen_pages
+            first_word, last = self.stream.take(asked, words, now + 2, seen * strip / words)
+            done = max(last, first_word + cfg.rows + seen * strip - feed) + fed
             now = done + model._to_drain + fed * cfg.beats + model._to_rest["scores"]
 
-            now += 1 + model.softmax_cycles(fed, pos_blocks)
+            now += 1 + model.softmax_cycles(fed, seen)
 
             # P.V: each row goes in twice, elements of the head are the strips.
             feed = max(cfg.rows, 2 * fed)
             leave = fed * cfg.beats * min(cfg.tiles, self.shape.kv_heads)
-            strip = max(pos_blocks * cfg.subs * cfg.tiles_per_block * feed, leave)
-            words = pos_blocks * BLOCK_LEN * cfg.subs * size
-            asked += _DESCRIPTOR * pages * size * cfg.subs
+            strip = max(seen * cfg.subs * cfg.tiles_per_block * feed, leave)
+            words = seen * BLOCK_LEN * cfg.subs * size
+            asked += _DESCRIPTOR * seen_pages * size * cfg.subs
             first_word, last = self.stream.take(asked, words, now + 2, size * strip / words)
             done = max(last, first_word + cfg.rows + size * strip - feed) + 2 * fed
             now = done + model._to_drain + leave + model._to_rest["values"] + 1

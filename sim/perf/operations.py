@@ -28,6 +28,8 @@ class Operation:
         Only the rows that give a token are taken: the last one of each segment.
     bias, normed : bool
         Strips have biases; q and k pass through the norm of heads.
+    window : int
+        Positions that a row sees in attention, its own included; 0 for all.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Operation:
     emits: bool = False
     bias: bool = False
     normed: bool = False
+    window: int = 0
 
     @property
     def strips(self):
@@ -60,7 +63,7 @@ class Operation:
         return 0
 
 
-def operations(shape, *, gated=True, biased=False, head_norm=False, head=True):
+def operations(shape, *, gated=True, biased=False, head_norm=False, head=True, window=0):
     """Return the list of `Operation` of one pass, as `sim.compiler.program` orders them.
 
     Parameters
@@ -74,6 +77,8 @@ def operations(shape, *, gated=True, biased=False, head_norm=False, head=True):
         q and k are normalised.
     head : bool
         The pass ends with a token.
+    window : int
+        Positions that a row sees, in every layer; 0 for all.
     """
     dim, ffn = shape.dim // BLOCK_LEN, shape.ffn // BLOCK_LEN
     size = shape.head_dim // BLOCK_LEN
@@ -92,7 +97,7 @@ def operations(shape, *, gated=True, biased=False, head_norm=False, head=True):
                 name=f"{name} qkv", kind="linear", dest="qkv", blocks=dim,
                 sections=(queries, keys, keys), bias=biased, normed=head_norm,
             ),
-            Operation(name=f"{name} attention", kind="attention", blocks=size),
+            Operation(name=f"{name} attention", kind="attention", blocks=size, window=window),
             Operation(
                 name=f"{name} o", kind="linear", dest="residual", blocks=queries, sections=(dim,)
             ),
@@ -117,16 +122,24 @@ def operations(shape, *, gated=True, biased=False, head_norm=False, head=True):
     return [*steps, Operation(name="end", kind="end")]
 
 
-def visible(segments):
+def visible(segments, window=0):
     """Return how many (row, position) pairs attention must look at."""
-    return sum(rows * first + rows * (rows + 1) // 2 for rows, first in segments)
+    if not window:
+        return sum(rows * first + rows * (rows + 1) // 2 for rows, first in segments)
+    return sum(min(first + row + 1, window) for rows, first in segments for row in range(rows))
+
+
+def _positions(rows, first, window):
+    """Positions that some row of a segment sees."""
+    unseen = first - window + 1 if window else 0
+    return first + rows - max(0, unseen)
 
 
 def _macs(shape, step, rows, segments):
     if step.kind == "linear":
         return (len(segments) if step.emits else rows) * step.strips * step.blocks * BLOCK_LEN**2
     if step.kind == "attention":
-        return 2 * visible(segments) * shape.heads * shape.head_dim
+        return 2 * visible(segments, step.window) * shape.heads * shape.head_dim
     return 0
 
 
@@ -135,7 +148,7 @@ def _bytes(shape, config, step, rows, segments):
         # A position's key and value with their exponents: read by a segment, written by a row.
         heads = layout.channel_heads(config, shape.kv_heads)
         entry = heads * shape.head_dim * 2 * (BLOCK_LEN + 1) // BLOCK_LEN
-        return entry * (sum(count + first for count, first in segments) + rows)
+        return entry * (sum(_positions(*one, step.window) for one in segments) + rows)
     per_row = step.kind in ("embed", "rope")
     return step.words(config) * config.cols * (rows if per_row else 1)
 

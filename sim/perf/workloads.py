@@ -58,6 +58,8 @@ class Workload:
         Whether the passes end with the logits.
     sequences : int
         Sequences side by side; several only with a prompt of one token.
+    window : int
+        Positions that a row sees, in every layer; 0 for all.
     options : tuple of str
         Of ``biased``, ``head_norm``, ``ungated``: what the model has, as `sim.perf.operations`.
     goal : float
@@ -76,6 +78,7 @@ class Workload:
     only: str = ""
     head: bool = True
     sequences: int = 1
+    window: int = 0
     options: tuple = ()
     goal: float | None = None
     speedup_goal: float | None = None
@@ -99,6 +102,7 @@ class Workload:
             biased="biased" in self.options,
             head_norm="head_norm" in self.options,
             head=self.head,
+            window=self.window,
         )
         return [step for step in steps if step.name.endswith(self.only) or step.kind == "end"]
 
@@ -142,12 +146,16 @@ WORKLOADS = {
         Workload(name="prefill 8 rows", shape="little", start=24, prompt=8, head=False),
         Workload(name="prefill 5 rows, head norms, biases, no up", shape="little", start=61,
                  prompt=5, options=("head_norm", "biased", "ungated")),
+        Workload(name="decode, context 200, window 40", shape="little", start=200, window=40,
+                 tokens=2),
+        Workload(name="prefill 8 rows, window 40", shape="little", start=120, prompt=8, window=40,
+                 head=False),
     ),
 }  # fmt: skip
 
 
 @cache
-def random_model(shape, options=(), seed=SEED):
+def random_model(shape, options=(), window=0, seed=SEED):
     """Return a `QuantisedModel` of random weights. Its numbers mean nothing: they take time."""
     rng = np.random.default_rng(seed)
     half = shape.head_dim // 2
@@ -173,6 +181,7 @@ def random_model(shape, options=(), seed=SEED):
             q_norm=norm(shape.head_dim) if normed else None,
             k_norm=norm(shape.head_dim) if normed else None,
             score_shift=20,
+            window=window,
             o=linear(shape.dim, queries, RESIDUAL_WIDTH),
             ffn_norm=norm(),
             gate=linear(shape.ffn, shape.dim, HEAD_WIDTH),
@@ -200,7 +209,7 @@ def build(workload, config):
     shape = SHAPES[workload.shape]
     context = min(shape.context, config.max_context)
     compiled = compile_model(
-        random_model(shape, workload.options),
+        random_model(shape, workload.options, workload.window),
         config,
         context=context,
         page_count=workload.sequences * workload.pages(config),

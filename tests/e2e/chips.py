@@ -23,8 +23,8 @@ CONFIGS = {
     "16x16": preset("small"),
     # Two tiles with half of each strip; two groups of two, with fewer KV heads than tiles.
     "4x4, 2 tiles": replace(preset("tiny"), tiles=2),
-    "8x16, 4 tiles": ArchConfig(
-        rows=8, cols=16, lanes=8, port_bytes=16, tiles=4, max_seqs=4, **SIZES
+    "4x16, 4 tiles": ArchConfig(
+        rows=4, cols=16, lanes=4, port_bytes=16, tiles=4, max_seqs=4, **SIZES
     ),
 }
 

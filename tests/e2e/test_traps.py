@@ -20,7 +20,7 @@ TESTS = [
     for node in ast.parse(BENCH.read_text()).body
     if isinstance(node, ast.AsyncFunctionDef) and node.decorator_list
 ]
-TILES, LAST_CHANNEL = "8x16, 4 tiles", 3
+TILES, LAST_CHANNEL = "4x16, 4 tiles", 3
 
 
 def trap(test, folder, name="16x16", channel=0):

@@ -155,6 +155,37 @@ def test_bytes_are_those_of_the_first_channel():
     assert moved == strips + 64 * 12 + 3 * 128 + 2 * (96 + 64) + (5 + 2) * 2 * 66
 
 
+@pytest.mark.parametrize("segments", [[(1, 9)], [(4, 37)], [(3, 100), (8, 0), (1, 19)]])
+@pytest.mark.parametrize("window", [1, 5, 20, 33, 1000])
+def test_window_is_what_rows_see(segments, window):
+    shape = small_shape(layers=1, kv_heads=2)
+
+    def counts(window):
+        return count_passes(shape, SMALL, operations(shape, window=window), [segments])
+
+    pairs = keys = lost_pairs = lost_keys = 0
+    for rows, first in segments:
+        seen = [
+            [p for p in range(first + row + 1) if p > first + row - window] for row in range(rows)
+        ]
+        pairs, keys = sum(map(len, seen)), len(set().union(*seen))
+        lost_pairs += sum(first + row + 1 for row in range(rows)) - pairs
+        lost_keys += first + rows - keys
+    moved, macs = counts(window)
+    all_moved, all_macs = counts(0)
+    assert all_macs - macs == 2 * lost_pairs * shape.heads * shape.head_dim
+    assert all_moved - moved == lost_keys * 2 * shape.kv_heads * (32 + 1)
+
+
+def test_window_leaves_blocks_out():
+    found = [cycles([(1, 500)], window=window) for window in (1, 40, 200, 501, 0)]
+    assert found == sorted(found)
+    assert found[0] < found[1] < found[2] < found[3] == found[4]
+    # The row at position 487 sees those from 448 on, where a block begins.
+    assert cycles([(1, 487)], window=40) == cycles([(1, 495)], window=40)
+    assert cycles([(1, 487)], window=40) < cycles([(1, 486)], window=40)
+
+
 def test_thousand_tokens_of_a_billion_parameters_take_seconds():
     passes = [[(1, pos)] for pos in range(1000)]
     began = time.process_time()
