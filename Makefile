@@ -10,7 +10,7 @@ CALIB  ?=
 TEXT   ?=
 PERF   ?= full
 
-TARGETS := help setup sim eval test lint verilog bench-sim perf clean
+TARGETS := help setup sim eval test lint lint-synth budgets verilog bench-sim perf clean
 .PHONY: $(TARGETS)
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -50,6 +50,15 @@ test: $(VENV)/stamp  ## every test; ARGS= goes to pytest
 
 lint: $(VENV)/stamp  ## style and formatting
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+# Without a PRESET on the command line: those that are always looked at.
+SYNTH_PRESET = $(if $(filter file,$(origin PRESET)),,--preset '$(PRESET)')
+
+lint-synth: $(VENV)/stamp  ## is the RTL clean, how large is it, did it grow; PRESET=
+	@$(PY) -m scripts.lint_synth $(SYNTH_PRESET)
+
+budgets: $(VENV)/stamp  ## accept the areas that `make lint-synth` measures; PRESET=
+	@$(PY) -m scripts.lint_synth --accept $(SYNTH_PRESET)
 
 verilog: $(VENV)/stamp  ## the chip as plain Verilog in build/; PRESET=
 	@$(PY) -m scripts.verilog --preset '$(PRESET)'

@@ -1,6 +1,6 @@
 """Exact sums of what the systolic array puts out."""
 
-from amaranth.hdl import Cat, Module, Signal, signed, unsigned
+from amaranth.hdl import C, Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -11,6 +11,8 @@ from .spec.formats import ACC_WIDTH, PSUM_WIDTH
 __all__ = ["SHIFT_WIDTH", "Accumulator"]
 
 SHIFT_WIDTH = 6  #: a partial sum's shift, the sum of two exponents: unsigned
+
+_FINE_WIDTH = 3  # bits of a shift that are done first
 
 
 class Accumulator(wiring.Component):
@@ -57,7 +59,7 @@ class Accumulator(wiring.Component):
     """
 
     #: Cycles from an update until a read, issued in that cycle, sees it.
-    LATENCY = 3
+    LATENCY = 4
 
     def __init__(self, *, cols, depth):
         if not isinstance(cols, int) or isinstance(cols, bool) or cols < 1:
@@ -84,69 +86,70 @@ class Accumulator(wiring.Component):
 
         row_width = 1 + ceil_log2(self.depth)
 
-        # Stage 1 shifts and reads the old sum, stage 2 adds, stage 3 writes.
-        row = Signal(row_width)
-        add_row = Signal(row_width, reset_less=True)
-        add_valid = Signal()
-        add_first = Signal(reset_less=True)
-        write_row = Signal(row_width, reset_less=True)
-        write_valid = Signal()
-        written_row = Signal(row_width, reset_less=True)
-        written_valid = Signal()
-        m.d.comb += row.eq(Cat(self.i_addr, self.i_bank))
+        # Stage 1 fetches the old sum and begins to shift, stage 2 registers it and ends the shift,
+        # stage 3 adds, stage 4 writes.
+        rows = [Signal(row_width, name=f"row_{n}", reset_less=True) for n in range(4)]
+        valids = [Signal(name=f"valid_{n}") for n in range(4)]
+        firsts = [Signal(name=f"first_{n}", reset_less=True) for n in range(2)]
         m.d.sync += [
-            add_valid.eq(self.i_valid),
-            add_row.eq(row),
-            add_first.eq(self.i_first),
-            write_valid.eq(add_valid),
-            write_row.eq(add_row),
-            written_valid.eq(write_valid),
-            written_row.eq(write_row),
+            rows[0].eq(Cat(self.i_addr, self.i_bank)),
+            valids[0].eq(self.i_valid),
+            firsts[0].eq(self.i_first),
+            firsts[1].eq(firsts[0]),
         ]
-
-        # The old sum was read before the last two updates were written.
-        from_write = Signal()
-        from_written = Signal()
-        m.d.comb += [
-            from_write.eq(write_valid & (write_row == add_row)),
-            from_written.eq(written_valid & (written_row == add_row)),
-        ]
-
-        for j in range(self.cols):
-            m.submodules[f"sums_{j}"] = sums = memory.Memory(
-                shape=signed(ACC_WIDTH), depth=1 << row_width, init=[]
-            )
-            update = sums.read_port()
-            read = sums.read_port()
-            write = sums.write_port()
-
-            addend = Signal(signed(ACC_WIDTH), name=f"addend_{j}", reset_less=True)
-            base = Signal(signed(ACC_WIDTH), name=f"base_{j}")
-            total = Signal(signed(ACC_WIDTH), name=f"total_{j}", reset_less=True)
-            written = Signal(signed(ACC_WIDTH), name=f"written_{j}", reset_less=True)
-
-            m.d.sync += addend.eq(shift_left(self.i_psum[j], self.i_shift[j], ACC_WIDTH))
-            with m.If(add_first):
-                m.d.comb += base.eq(0)
-            with m.Elif(from_write):
-                m.d.comb += base.eq(total)
-            with m.Elif(from_written):
-                m.d.comb += base.eq(written)
-            with m.Else():
-                m.d.comb += base.eq(update.data)
+        for stage in range(3):
             m.d.sync += [
-                total.eq(base + addend),
-                written.eq(total),
+                rows[stage + 1].eq(rows[stage]),
+                valids[stage + 1].eq(valids[stage]),
             ]
-            m.d.comb += [
-                update.addr.eq(row),
-                update.en.eq(self.i_valid),
-                write.addr.eq(write_row),
-                write.data.eq(total),
-                write.en.eq(write_valid),
-                read.addr.eq(Cat(self.read_addr, self.read_bank)),
-                read.en.eq(self.read_en),
-                self.read_data[j].eq(read.data),
+
+        # The fetch sees what is written in its own cycle; the last two updates come after that.
+        from_next = Signal(reset_less=True)  # in stage 3: the update before is in stage 4
+        from_last = Signal(reset_less=True)  # in stage 2: the one before that is in stage 4
+        m.d.sync += [
+            from_next.eq(valids[2] & ~firsts[1] & (rows[2] == rows[1])),
+            from_last.eq(valids[2] & (rows[2] == rows[0])),
+        ]
+
+        # One memory for all columns: it is wide and shallow, as block RAM is.
+        word = self.read_data.shape()
+        m.submodules.sums = sums = memory.Memory(
+            shape=word, depth=1 << row_width, init=[], attrs={"ram_style": "block"}
+        )
+        write = sums.write_port()
+        update = sums.read_port(transparent_for=[write])
+        read = sums.read_port(transparent_for=[write])
+        m.d.comb += [
+            update.addr.eq(rows[0]),
+            write.addr.eq(rows[3]),
+            write.en.eq(valids[3]),
+            read.addr.eq(Cat(self.read_addr, self.read_bank)),
+            read.en.eq(self.read_en),
+            self.read_data.eq(read.data),
+        ]
+
+        coarse_width = PSUM_WIDTH + (1 << _FINE_WIDTH) - 1
+        for j in range(self.cols):
+
+            def register(width, name, *, j=j):
+                return Signal(signed(width), name=f"{name}_{j}", reset_less=True)
+
+            psum = register(PSUM_WIDTH, "psum")
+            shift = Signal(SHIFT_WIDTH, name=f"shift_{j}", reset_less=True)
+            shifted = register(coarse_width, "shifted")
+            coarse = Signal(SHIFT_WIDTH - _FINE_WIDTH, name=f"coarse_{j}", reset_less=True)
+            addend = register(ACC_WIDTH, "addend")
+            old = register(ACC_WIDTH, "old")
+            total = register(ACC_WIDTH, "total")
+            m.d.sync += [
+                psum.eq(self.i_psum[j]),
+                shift.eq(self.i_shift[j]),
+                shifted.eq(shift_left(psum, shift[:_FINE_WIDTH], coarse_width)),
+                coarse.eq(shift[_FINE_WIDTH:]),
+                addend.eq(shift_left(shifted, Cat(C(0, _FINE_WIDTH), coarse), ACC_WIDTH)),
+                old.eq(Mux(firsts[1], 0, Mux(from_last, total, update.data[j]))),
+                total.eq(Mux(from_next, total, old) + addend),
             ]
+            m.d.comb += write.data[j].eq(total)
 
         return m

@@ -2,13 +2,14 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Value, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .ecp5.mult18x18d import Mult18x18d
 from .lib.arithmetic import round_half, round_shift, saturate, shift_left, with_half
+from .lib.credit_queue import free_running
 from .lib.parameter import check_lanes
-from .lib.pipeline import Pipeline
 from .spec.formats import FFN_WIDTH, HEAD_WIDTH, SIG_LUT_LEN
 from .spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT, SIG_ONE, activation_table
 
@@ -18,6 +19,7 @@ _STEPS = SIG_LUT_LEN - 1
 _INDEX_WIDTH = (_STEPS - 1).bit_length()
 _SELECT_WIDTH = (len(ACTIVATIONS) - 1).bit_length()
 _SIG_FRACTION = SIG_ONE.bit_length() - 1
+_FINE_WIDTH = 3  # bits of a shift that are done in its first stage
 
 
 def activation_pair_layout(*, lanes, meta_shape):
@@ -72,7 +74,7 @@ class Activation(wiring.Component):
     Timing
     ------
     Takes a beat a cycle, and offers its result :attr:`LATENCY` cycles later. ``i_pair.ready``
-    depends combinationally on ``o_ffn.ready``.
+    comes from registers.
 
     Raises
     ------
@@ -80,8 +82,11 @@ class Activation(wiring.Component):
         For a parameter that is not as above.
     """
 
+    #: Stages of the pipeline from a gate in a register to its gate function.
+    _FACTOR_STAGES = 4 + Mult18x18d.LATENCY + 2
+
     #: Cycles from a transfer on ``i_pair`` to the offer of its result.
-    LATENCY = 10
+    LATENCY = 1 + _FACTOR_STAGES + Mult18x18d.LATENCY + 1 + Mult18x18d.LATENCY + 4 + 1
 
     def __init__(self, *, lanes, meta_shape):
         check_lanes(lanes)
@@ -94,15 +99,16 @@ class Activation(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        advance = Signal()
-        m.d.comb += advance.eq(self.o_ffn.ready | ~self.o_ffn.valid)
-        m.d.comb += self.i_pair.ready.eq(advance)
-        pipe = Pipeline(m, advance)
+        stages = self.LATENCY - 1
+        pipe, result = free_running(m, self.i_pair, self.o_ffn, stages=stages)
         pair = self.i_pair.p
+        m.d.comb += result.meta.eq(pipe.hold(pair.meta, "meta", stages=stages))
 
-        align = pipe.hold(MAX_TABLE_SHIFT - pair.table_shift, "align", range(MAX_TABLE_SHIFT + 1))
-        table = pipe.hold(pair.activation, "table", stages=2)
-        last_shift = pipe.hold(pair.shift, "last_shift", stages=self.LATENCY - 2)
+        taken = pipe.hold(pair, "taken", pair.shape())
+        align = pipe.hold(MAX_TABLE_SHIFT - taken.table_shift, "align", range(MAX_TABLE_SHIFT + 1))
+        table = pipe.hold(taken.activation, "table", stages=2)
+        fine_shift = pipe.hold(taken.shift[:_FINE_WIDTH], "fine_shift", stages=stages - 5)
+        coarse_shift = pipe.hold(taken.shift[_FINE_WIDTH:], "coarse_shift", stages=stages - 4)
         entries = _entries()
         entry = data.StructLayout({
             "base": unsigned(SIG_ONE.bit_length()),
@@ -113,53 +119,57 @@ class Activation(wiring.Component):
                 shape=entry, depth=len(entries), init=entries
             )
             read = gates.read_port()
-            self._lane(m, pipe, i, advance, read, align, table, last_shift)
+            gate, up = taken.gate[i], taken.up[i]
+            factor = self._factor(m, pipe, i, gate, read, align, table)
 
-        valid = self.i_pair.valid
-        for stage in range(1, self.LATENCY):
-            valid = pipe.valid(valid, f"valid_{stage}")
-        pipe.put(self.o_ffn.valid, valid)
-        pipe.put(self.o_ffn.p.meta, pipe.hold(pair.meta, "meta", stages=self.LATENCY - 1))
+            # Activation: no larger than the gate.
+            gate = pipe.hold(gate, f"gate_{i}", stages=self._FACTOR_STAGES)
+            act_product = self._product(m, f"act_{i}", gate, factor)
+            act = pipe.hold(round_shift(act_product, _SIG_FRACTION), f"act_{i}", signed(HEAD_WIDTH))
+
+            # With up.
+            way = self._FACTOR_STAGES + Mult18x18d.LATENCY + 1
+            up = pipe.hold(up, f"up_{i}", stages=way)
+            gated = self._product(m, f"gated_{i}", act, up)
+
+            # Shift; round; saturate.
+            fine = pipe.hold(with_half(gated) >> fine_shift, f"fine_{i}")
+            shifted = pipe.hold(fine >> (coarse_shift << _FINE_WIDTH), f"shifted_{i}")
+            rounded = pipe.hold(round_half(shifted), f"rounded_{i}")
+            m.d.comb += result.data[i].eq(
+                pipe.hold(saturate(rounded, FFN_WIDTH), f"result_{i}", signed(FFN_WIDTH))
+            )
         return m
 
-    def _lane(self, m, pipe, i, advance, read, align, table, last_shift):
-        """Add one lane with its own copy of the tables; each numbered stage ends at a register."""
-        gate, up = self.i_pair.p.gate[i], self.i_pair.p.up[i]
+    def _product(self, m, name, a, b):
+        """Return a * b, `Mult18x18d.LATENCY` cycles later."""
+        a, b = Value.cast(a), Value.cast(b)
+        m.submodules[name] = multiplier = Mult18x18d(a_width=len(a), b_width=len(b))
+        m.d.comb += [multiplier.a.eq(a), multiplier.b.eq(b)]
+        return multiplier.p
 
-        # 1 Magnitude.
+    def _factor(self, m, pipe, i, gate, read, align, table):
+        """Return the gate function of a gate, as a signed number, `_FACTOR_STAGES` cycles later."""
+        # Magnitude; align: the table's index begins at a fixed bit.
         magnitude = pipe.hold(Mux(gate < 0, -gate, gate)[:HEAD_WIDTH], f"magnitude_{i}")
-
-        # 2 Align: the table's index begins at a fixed bit.
         aligned = pipe.hold(
             shift_left(magnitude, align, HEAD_WIDTH + MAX_TABLE_SHIFT), f"aligned_{i}"
         )
         index = aligned[MAX_TABLE_SHIFT : MAX_TABLE_SHIFT + _INDEX_WIDTH]
 
-        # 3 Look up the gate function and how far it is to the next entry.
-        m.d.comb += [read.en.eq(advance), read.addr.eq(Cat(index, table))]
-        rest = pipe.hold(aligned[:MAX_TABLE_SHIFT], f"rest_{i}")
-        beyond = pipe.hold(aligned[MAX_TABLE_SHIFT + _INDEX_WIDTH :].any(), f"beyond_{i}", stages=2)
+        # Look up the gate function and how far it is to the next entry.
+        m.d.comb += read.addr.eq(Cat(index, table))
+        found = pipe.hold(read.data, f"found_{i}")
+        rest = pipe.hold(aligned[:MAX_TABLE_SHIFT], f"rest_{i}", stages=2)
+        beyond = aligned[MAX_TABLE_SHIFT + _INDEX_WIDTH :].any()
+        beyond = pipe.hold(beyond, f"beyond_{i}", stages=2 + Mult18x18d.LATENCY)
 
-        # 4 Interpolate.
-        product = pipe.hold(read.data.step * rest, f"step_{i}")
-        base = pipe.hold(read.data.base, f"base_{i}")
-
-        # 5 Add; one less that for negative gates.
-        negative = pipe.hold(gate < 0, f"negative_{i}", stages=4)
-        positive = Mux(beyond, SIG_ONE, base + (product >> MAX_TABLE_SHIFT))
-        factor = pipe.hold(Mux(negative, SIG_ONE - positive, positive)[: len(base)], f"factor_{i}")
-
-        # 6 Activation: no larger than the gate.
-        delayed_gate = pipe.hold(gate, f"gate_{i}", stages=5)
-        act_product = pipe.hold(delayed_gate * factor, f"act_product_{i}")
-
-        # 7 Round.
-        act = pipe.hold(round_shift(act_product, _SIG_FRACTION), f"act_{i}", signed(HEAD_WIDTH))
-
-        # 8 Multiply.
-        delayed_up = pipe.hold(up, f"up_{i}", stages=7)
-        gated = pipe.hold(act * delayed_up, f"gated_{i}", signed(2 * HEAD_WIDTH))
-
-        # 9, 10 Shift; round and saturate.
-        shifted = pipe.hold(with_half(gated) >> last_shift, f"shifted_{i}")
-        pipe.put(self.o_ffn.p.data[i], saturate(round_half(shifted), FFN_WIDTH))
+        # Interpolate; one less that for negative gates.
+        product = self._product(m, f"step_{i}", Cat(found.step, 0), Cat(rest, 0))
+        base = pipe.hold(found.base, f"base_{i}", stages=Mult18x18d.LATENCY)
+        positive = pipe.hold(
+            Mux(beyond, SIG_ONE, base + (product >> MAX_TABLE_SHIFT))[: len(base)], f"positive_{i}"
+        )
+        negative = pipe.hold(gate < 0, f"negative_{i}", stages=self._FACTOR_STAGES - 1)
+        factor = Mux(negative, SIG_ONE - positive, positive)[: len(base)]
+        return Cat(pipe.hold(factor, f"factor_{i}"), 0)

@@ -85,7 +85,7 @@ class Drain(wiring.Component):
             "scale": In(RowScale),
             "value_max_en": Out(1),
             "value_max_block": Out(unsigned(4)),
-            "value_max_row": Out(row),
+            "value_max_row": Out(range(2 * config.max_rows)),
             "value_max": In(unsigned(EXP_WIDTH)),
             "o_act": Out(stream.Signature(self.requantiser.o_act.payload.shape())),
             "busy": Out(1),
@@ -103,6 +103,7 @@ class Drain(wiring.Component):
         head = Signal(range(cfg.max_rows + 1))
         head_row = Signal(range(cfg.max_rows + 1))
         index = Signal(range(cfg.max_rows))
+        score_row = Signal(range(cfg.max_rows))
         beat = Signal(range(max(2, cfg.beats)))
         block = Signal(10)  # first block of the head, from dst on
         advance = Signal()
@@ -116,10 +117,11 @@ class Drain(wiring.Component):
             header.en.eq(advance),
             header.addr.eq(Cat(beat, self.strip_bank) if cfg.beats > 1 else self.strip_bank),
             self.scale_en.eq(advance),
-            self.scale_row.eq(index),
+            score_row.eq(Mux(job.half, cfg.max_rows // 2, 0) + index),
+            self.scale_row.eq(score_row),
             self.value_max_en.eq(advance),
             self.value_max_block.eq(self.strip.section_strip),
-            self.value_max_row.eq(head_row),
+            self.value_max_row.eq(job.value_bank * (cfg.max_rows // 2) + head_row),
         ]
 
         shared = ~is_attention(job.dest)
@@ -150,7 +152,8 @@ class Drain(wiring.Component):
                 offered.eq(self.strip_valid),
                 label.dest.eq(job.dest),
                 label.row.eq(job.row0 + head_row),
-                label.index.eq(index),
+                label.index.eq(score_row),
+                label.half.eq(job.half),
                 label.head_row.eq(head_row),
                 label.section.eq(section),
                 label.strip.eq(self.strip.section_strip),

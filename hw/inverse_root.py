@@ -104,7 +104,8 @@ class InverseRoot(wiring.Component):
             with m.State("SEEK"):
                 m.d.sync += [
                     root.eq((root << 1) | fits),
-                    linear.eq((linear >> 1) + Mux(fits, square, 0)),
+                    # Not the sum with what fits: that would be one adder after the other.
+                    linear.eq(Mux(fits, (linear >> 1) + square, linear >> 1)),
                     square.eq(square >> 2),
                     step.eq(step - 1),
                 ]

@@ -3,7 +3,7 @@
 from amaranth.hdl import Mux, signed, unsigned
 from amaranth.lib import data, enum
 
-from .spec.formats import MULTIPLIER_WIDTH
+from .spec.formats import BLOCK_LEN, MULTIPLIER_WIDTH
 from .spec.sampling import RANDOM_WIDTH, TEMPERATURE_MULTIPLIER_WIDTH, TEMPERATURE_SHIFT_WIDTH
 
 __all__ = [
@@ -100,7 +100,9 @@ def matmul_job(config):
     takes those of its group; ``blocks``: blocks of 32 along the reduction; ``heads``,
     ``head_rows``: the rows fed are ``heads`` times ``head_rows``; row (h, i) is row ``row0 + i`` of
     the activation memory, from block ``src + h * head_blocks``; ``dst``: first block written;
-    ``strips0`` to ``strips2``, ``shift1_0``...: sections of the outputs.
+    ``strips0`` to ``strips2``, ``shift1_0``...: sections of the outputs. Of attention ``half`` of
+    the scores, ``value_bank`` of the exponents of V, and the ``first_block`` of positions that is
+    visited.
     """
     rows = range(config.max_rows + 1)
     sections = {}
@@ -121,6 +123,9 @@ def matmul_job(config):
         "row0": range(config.max_rows),
         "src": unsigned(10),
         "dst": unsigned(10),
+        "half": 1,
+        "value_bank": unsigned(2),
+        "first_block": range(config.max_context // BLOCK_LEN),
         **sections,
     })
 
@@ -128,16 +133,17 @@ def matmul_job(config):
 def result_label(config):
     """Return the layout that travels with each beat of results.
 
-    ``row``: row of the activation memory; ``index``: row in the job; ``head_row``: row in its head;
-    ``section``, ``strip`` (in its section), ``head``, ``block`` (in its head), ``beat`` (in its
-    block); ``dst``: block of the activation memory; ``strip_end``, ``last``: the tile's last beat
-    of a strip, and of the job.
+    ``row``: row of the activation memory; ``index``: row in the job, of attention of the scores;
+    ``half`` of the scores; ``head_row``: row in its head; ``section``, ``strip`` (in its section),
+    ``head``, ``block`` (in its head), ``beat`` (in its block); ``dst``: block of the activation
+    memory; ``strip_end``, ``last``: the tile's last beat of a strip, and of the job.
     """
     rows = range(config.max_rows)
     return data.StructLayout({
         "dest": Dest,
         "row": rows,
         "index": rows,
+        "half": 1,
         "head_row": rows,
         "section": unsigned(2),
         "strip": unsigned(16),

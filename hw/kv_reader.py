@@ -1,14 +1,14 @@
 """Tells the weight streamer where the keys and values of an attention pass lie."""
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from .attention_order import AttentionOrder, Phase, step_layout
 from .jobs import segment_layout
 from .operator_word import operator_layout
 from .spec.formats import BLOCK_LEN
-from .visible_span import VisibleSpan
 from .weight_streamer import descriptor_layout
 
 __all__ = ["KvReader"]
@@ -17,22 +17,20 @@ __all__ = ["KvReader"]
 class KvReader(wiring.Component):
     """Offer one descriptor after the other, in the order in which `Attention` takes the words.
 
-    For each KV head: the exponents of V, block by block; then for each chunk of query heads K, and
-    V block by block and substrip by substrip. Each runs over the pages of the sequence and stops
-    at the last block of 32 positions in use; K and V begin at the first block that a row sees.
+    The steps are those of `AttentionOrder`: exponents of V, block by block; K; V, block by block
+    and substrip by substrip. Each runs over the pages of the sequence and stops at the last block
+    of 32 positions in use; K and V begin at the first block that a row sees.
 
     Parameters
     ----------
     config : ArchConfig
     tile : int
-        It reads every ``config.tiles``-th KV head, from this one on; they lie one after the other
-        in the tile's channel.
+        See `AttentionOrder`.
 
     Members
     -------
     start : In(1)
-        Begin. ``word`` and ``segments`` must hold while ``busy``. Without a head for this tile
-        there is nothing to begin.
+        Begin. ``word`` and ``segments`` must hold while ``busy``.
     word : In(operator_layout("attention"))
     segments : In
         Segments of the pass, from 1.
@@ -47,8 +45,8 @@ class KvReader(wiring.Component):
 
     Timing
     ------
-    A descriptor every three cycles, the first on offer eight cycles after ``start``; so much later
-    comes a segment's after the last of the one before.
+    A descriptor every three cycles, and four from one step to the next. The first is on offer
+    eight cycles after ``start``; before a new segment there may be as many.
     """
 
     def __init__(self, config, *, tile=0):
@@ -71,18 +69,13 @@ class KvReader(wiring.Component):
         m = Module()
         cfg = self.config
         page_blocks = cfg.page_len // BLOCK_LEN
-        m.submodules.span = span = VisibleSpan(cfg)
         word = self.word
-        index = Signal(range(cfg.max_seqs + 1))
-        segment = Signal(segment_layout(cfg))
-        chunks = Mux(span.together, 1, word.group)
-        head = Signal(8)
-        head_offset = Signal(32)
-        chunk = Signal(8)
+        m.submodules.order = order = AttentionOrder(cfg, tile=self.tile)
+        step = Signal(step_layout(cfg))
         block = Signal(4)
         sub = Signal(range(max(2, cfg.subs)))
         page = Signal(range(cfg.max_pages + 1))
-        left = Signal.like(span.pos_blocks)  # blocks of positions from this page on
+        left = Signal.like(step.item.pos_blocks)  # blocks of positions from this page on
         skip = Signal(range(page_blocks))  # blocks of this page before the first one visited
         within = Signal(32)  # offset in the head's part of a page
         skipped = Signal(32)  # bytes
@@ -90,32 +83,31 @@ class KvReader(wiring.Component):
         addr = Signal(32)
         room = Signal(range(page_blocks + 1))
         here = Signal(range(page_blocks + 1))  # blocks of positions in this page
-        step = Signal(32)
+        plane = Signal(32)  # bytes of the exponents of K or V in a page
 
         m.d.comb += [
+            order.start.eq(self.start),
+            order.word.eq(word),
+            order.segments.eq(self.segments),
+            self.segment_index.eq(order.segment_index),
+            order.segment.eq(self.segment),
             self.busy.eq(1),
-            self.segment_index.eq(index),
-            span.first_pos.eq(segment.first_pos),
-            span.rows.eq(segment.rows),
-            span.window.eq(word.window),
-            span.group.eq(word.group),
-            self.page_slot.eq(segment.slot),
+            self.page_slot.eq(step.item.segment.slot),
             self.page_index.eq(page),
             room.eq(page_blocks - skip),
             here.eq(Mux(left > room, room, left)),
-            step.eq(cfg.page_len * word.head_blocks),
+            plane.eq(cfg.page_len * word.head_blocks),
             self.o_descriptor.p.addr.eq(addr),
         ]
         words_of_values = here << exact_log2(BLOCK_LEN)
         words_of_exponents = here << exact_log2(BLOCK_LEN // cfg.cols)
 
-        kind = Signal(2)  # 0: exponents of V, 1: K, 2: V
         last_page = left == here
         last_block = block == word.head_blocks - 1
-        with m.Switch(kind):
-            with m.Case(0):
+        with m.Switch(step.phase):
+            with m.Case(Phase.EXPONENTS):
                 m.d.comb += self.o_descriptor.p.words.eq(words_of_exponents)
-            with m.Case(1):
+            with m.Case(Phase.KEYS):
                 m.d.comb += self.o_descriptor.p.words.eq(
                     words_of_exponents * word.head_blocks * (BLOCK_LEN + 1)
                 )
@@ -124,45 +116,36 @@ class KvReader(wiring.Component):
                 m.d.comb += self.o_descriptor.p.words.eq(words_of_values)
                 m.d.comb += skipped.eq(skip * (BLOCK_LEN * cfg.cols))
 
-        def begin_at(block):
+        def begin(step):
+            """Go to the first page; exponents begin with the sequence."""
+            first = Mux(step.phase == Phase.EXPONENTS, 0, step.item.first_block)
+            first = first[: len(step.item.first_block)]
             return [
-                page.eq(block >> exact_log2(page_blocks)),
-                skip.eq(block[: exact_log2(page_blocks)]),
-                left.eq(span.pos_blocks - block),
+                page.eq(first >> exact_log2(page_blocks)),
+                skip.eq(first[: exact_log2(page_blocks)]),
+                left.eq(step.item.pos_blocks - first),
             ]
 
-        start_of_sequence = Const(0, span.first_block.shape())
-
         with m.FSM():
-            with m.State("IDLE"):
-                begins = self.start & (word.kv_heads > self.tile)
-                m.d.comb += self.busy.eq(begins)
-                m.d.sync += index.eq(0)
-                with m.If(begins):
-                    m.next = "SEGMENT"
-            with m.State("SEGMENT"):
-                m.next = "TAKE"
-            with m.State("TAKE"):
-                m.d.sync += segment.eq(self.segment)
-                m.next = "SPAN"
-            with m.State("SPAN"):
-                m.next = "EXTENT"
-            with m.State("EXTENT"):
-                m.next = "BEGIN"
-            with m.State("BEGIN"):
+            with m.State("STEP"):
+                m.d.comb += [self.busy.eq(order.busy), order.o_step.ready.eq(1)]
                 m.d.sync += [
-                    head.eq(self.tile),
-                    head_offset.eq(word.kv_offset),
-                    chunk.eq(0),
+                    step.eq(order.o_step.p),
                     block.eq(0),
                     sub.eq(0),
-                    kind.eq(0),
-                    *begin_at(start_of_sequence),
-                    within.eq(step * (BLOCK_LEN + 1)),
+                    *begin(order.o_step.p),
                 ]
-                m.next = "LOOK_UP"
+                with m.Switch(order.o_step.p.phase):
+                    with m.Case(Phase.EXPONENTS):
+                        m.d.sync += within.eq(plane * (BLOCK_LEN + 1))
+                    with m.Case(Phase.KEYS):
+                        m.d.sync += within.eq(0)
+                    with m.Default():
+                        m.d.sync += within.eq(plane * (BLOCK_LEN + 2))
+                with m.If(order.o_step.valid):
+                    m.next = "LOOK_UP"
             with m.State("LOOK_UP"):
-                m.d.sync += place.eq(head_offset + within + skipped)
+                m.d.sync += place.eq(step.item.head_offset + within + skipped)
                 m.next = "ADD"
             with m.State("ADD"):
                 m.d.sync += addr.eq(self.page + place)
@@ -173,16 +156,14 @@ class KvReader(wiring.Component):
                     m.next = "LOOK_UP"
                     m.d.sync += [page.eq(page + 1), skip.eq(0), left.eq(left - here)]
                     with m.If(last_page):
-                        m.d.sync += begin_at(span.first_block)
-                        with m.Switch(kind):
-                            with m.Case(0):
+                        m.d.sync += begin(step)
+                        with m.Switch(step.phase):
+                            with m.Case(Phase.EXPONENTS):
                                 m.d.sync += [block.eq(block + 1), within.eq(within + cfg.page_len)]
                                 with m.If(last_block):
-                                    m.d.sync += [block.eq(0), kind.eq(1), within.eq(0)]
-                                with m.Else():
-                                    m.d.sync += begin_at(start_of_sequence)
-                            with m.Case(1):
-                                m.d.sync += [kind.eq(2), within.eq(step * (BLOCK_LEN + 2))]
+                                    m.next = "STEP"
+                            with m.Case(Phase.KEYS):
+                                m.next = "STEP"
                             with m.Default():
                                 m.d.sync += [
                                     sub.eq(sub + 1),
@@ -191,24 +172,5 @@ class KvReader(wiring.Component):
                                 with m.If(sub == cfg.subs - 1):
                                     m.d.sync += [sub.eq(0), block.eq(block + 1)]
                                     with m.If(last_block):
-                                        m.d.sync += [
-                                            block.eq(0),
-                                            kind.eq(1),
-                                            within.eq(0),
-                                            chunk.eq(chunk + 1),
-                                        ]
-                                        with m.If(chunk == chunks - 1):
-                                            m.d.sync += [
-                                                chunk.eq(0),
-                                                kind.eq(0),
-                                                *begin_at(start_of_sequence),
-                                                within.eq(step * (BLOCK_LEN + 1)),
-                                                head.eq(head + cfg.tiles),
-                                                head_offset.eq(head_offset + word.head_stride),
-                                            ]
-                                            with m.If(head + cfg.tiles >= word.kv_heads):
-                                                m.d.sync += index.eq(index + 1)
-                                                m.next = "SEGMENT"
-                                                with m.If(index == self.segments - 1):
-                                                    m.next = "IDLE"
+                                        m.next = "STEP"
         return m

@@ -42,8 +42,8 @@ class Matmul(wiring.Component):
     o_table : Out(stream of cols bytes)
         Header words of a strip: multipliers and biases.
     act_* : read port of the activation memory: 32 elements and their exponent, one cycle later.
-    prob_*, value_exp_*, value_max_* : read ports for P.V: 32 probabilities of row ``prob_row``,
-        the exponents of the same 32 positions, and the running maximum of row ``value_max_row``.
+    prob_*, value_* : read ports for P.V: 32 probabilities of row ``prob_row``, the exponents of the
+        same 32 positions, and the running maximum of row ``value_max_row``. See `ValueExponents`.
     strip_valid, strip, strip_bank : Out
         A strip of sums waits in bank ``strip_bank``.
     strip_done : In(1)
@@ -52,8 +52,9 @@ class Matmul(wiring.Component):
         Bank of the header that ``o_table`` is filling; whether it holds biases.
     sum_en, sum_addr, sum : read port of the accumulators: ``cols`` sums, one cycle later.
         ``sum_addr`` = row * subs + substrip.
-    busy, feeding, starved, loading : Out(1)
-        A job is inside; a row enters the array; rows wait for weights; a weight word is taken.
+    busy, taking, feeding, starved, loading : Out(1)
+        A job is inside; its words or rows are still being taken; a row enters the array; rows wait
+        for weights; a weight word is taken.
 
     Timing
     ------
@@ -80,6 +81,7 @@ class Matmul(wiring.Component):
             "sum_addr": In(range(config.max_rows * config.subs)),
             "sum": Out(data.ArrayLayout(signed(ACC_WIDTH), config.cols)),
             "busy": Out(1),
+            "taking": Out(1),
             "feeding": Out(1),
             "starved": Out(1),
             "loading": Out(1),
@@ -90,7 +92,9 @@ class Matmul(wiring.Component):
         cfg = self.config
         m.submodules.loader = loader = WeightLoader(cfg, delay=FEED_LATENCY - 1)
         m.submodules.feeder = feeder = RowFeeder(cfg, group=self.group)
-        m.submodules.array = array = SystolicArray(rows=cfg.rows, cols=cfg.cols)
+        m.submodules.array = array = SystolicArray(
+            rows=cfg.rows, cols=cfg.cols, registers=cfg.pe_registers
+        )
         m.submodules.acc = acc = Accumulator(cols=cfg.cols, depth=cfg.max_rows * cfg.subs)
         connect(m, flipped(self.i_job), loader.i_job)
         connect(m, flipped(self.i_words), loader.i_words)
@@ -118,7 +122,10 @@ class Matmul(wiring.Component):
         ]
         fills = self._collect(m, loader, feeder, array, acc)
         used = self._banks(m, loader, feeder, acc, fills)
-        m.d.comb += self.busy.eq(loader.busy | feeder.busy | used.any())
+        m.d.comb += [
+            self.taking.eq(loader.busy | feeder.busy),
+            self.busy.eq(self.taking | used.any()),
+        ]
         return m
 
     def _banks(self, m, loader, feeder, acc, fills):

@@ -1,10 +1,14 @@
 """From exact sums to the integers of the next operator."""
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed, unsigned
+from itertools import pairwise
+
+from amaranth.hdl import Array, Cat, Module, Mux, Shape, signed, unsigned
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .lib.arithmetic import round_half, saturate, saturates, shift_left, with_half
+from .ecp5.mult18x18d import Mult18x18d
+from .lib.arithmetic import limit, round_half, with_half
+from .lib.credit_queue import free_running
 from .spec.formats import (
     ACC_WIDTH,
     FFN_WIDTH,
@@ -20,6 +24,10 @@ __all__ = ["OutWidth", "Requantiser"]
 SHIFT1_WIDTH = 7
 SHIFT2_WIDTH = 6
 
+_FINE_WIDTH = 3  # bits of a shift that are done in its first stage
+_RING_WIDTH = 1 << (SHIFT1_WIDTH - 1)
+_PRODUCT_WIDTH = SCALED_WIDTH + MULTIPLIER_WIDTH
+
 
 class OutWidth(enum.Enum, shape=unsigned(2)):
     """Width that results saturate to."""
@@ -30,7 +38,7 @@ class OutWidth(enum.Enum, shape=unsigned(2)):
     RESIDUAL = 3
 
 
-#: Width in bits that each member of `OutWidth` stands for.
+#: Width in bits that each member of `OutWidth` stands for, in their order and rising.
 WIDTHS = {
     OutWidth.HEAD: HEAD_WIDTH,
     OutWidth.NORM: NORM_WIDTH,
@@ -66,7 +74,7 @@ class Requantiser(wiring.Component):
     Timing
     ------
     Takes a transfer in every cycle, and offers its result :attr:`LATENCY` cycles later.
-    ``i_acc.ready`` depends combinationally on ``o_act.ready``.
+    ``i_acc.ready`` comes from registers.
 
     Raises
     ------
@@ -76,8 +84,12 @@ class Requantiser(wiring.Component):
         ``meta_shape`` is no shape.
     """
 
+    #: Stages of the pipeline before and after the multiplier's own.
+    _SCALE_STAGES = 4
+    _FINISH_STAGES = 6
+
     #: Cycles from a transfer on ``i_acc`` to its result on ``o_act``, with no backpressure.
-    LATENCY = 6
+    LATENCY = _SCALE_STAGES + Mult18x18d.LATENCY + _FINISH_STAGES + 1
 
     def __init__(self, *, lanes, meta_shape):
         if not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1:
@@ -116,98 +128,101 @@ class Requantiser(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-
-        # The whole pipeline moves, or none of it does.
-        advance = Signal()
-        m.d.comb += advance.eq(self.o_act.ready | ~self.o_act.valid)
-        m.d.comb += self.i_acc.ready.eq(advance)
-
-        def staged(value, name, stages, *, init=False):
-            """Return the value and what it is after each of so many stages."""
-            values = [value]
-            for stage in range(1, stages + 1):
-                register = Signal.like(values[-1], name=f"{name}_{stage}", reset_less=not init)
-                with m.If(advance):
-                    m.d.sync += register.eq(values[-1])
-                values.append(register)
-            return values
-
+        stages = self.LATENCY - 1
+        pipe, result = free_running(m, self.i_acc, self.o_act, stages=stages)
         i = self.i_acc.p
-        valid = staged(self.i_acc.valid, "valid", self.LATENCY, init=True)
-        meta = staged(i.meta, "meta", self.LATENCY)
-        width = staged(i.width, "width", self.LATENCY - 1)
-        bypass = staged(i.bypass, "bypass", 4)
-        multiplier = staged(i.multiplier, "multiplier", 2)
-        shift2 = staged(i.shift2, "shift2", 3)
-        bias = staged(i.bias, "bias", 4)
+        m.d.comb += result.meta.eq(pipe.hold(i.meta, "meta", stages=stages))
 
-        left = Signal()
-        left_amount = Signal(SHIFT1_WIDTH - 1)
-        m.d.comb += left.eq(i.shift1 < 0)
-        m.d.comb += left_amount.eq(-i.shift1)
-        # Without a multiplier nothing more is shifted.
-        last_shift = Signal(SHIFT2_WIDTH)
-        m.d.comb += last_shift.eq(Mux(bypass[3], 0, shift2[3]))
-
-        product_width = SCALED_WIDTH + MULTIPLIER_WIDTH
-        results = []
-        clips = []
+        # What the lanes share: lists of what it is after each stage.
+        bypass = _staged(pipe, i.bypass, "bypass", self._SCALE_STAGES)
+        shift1 = _staged(pipe, i.shift1, "shift1", 2)
+        wraps = [shift1[2][:-1] >= _RING_WIDTH - place for place in range(ACC_WIDTH + 1)]
+        left = shift1[2][-1]
+        kept = pipe.hold(Cat(Mux(left, wrap, ~wrap) for wrap in wraps), "kept")
+        # Without a multiplier nothing more is shifted or added.
+        shifts = self.LATENCY - self._FINISH_STAGES
+        shift2 = pipe.hold(i.shift2, "shift2")
+        shift2 = pipe.hold(Mux(bypass[1], 0, shift2), "last_shift", stages=shifts - 1)
+        coarse = pipe.hold(shift2[_FINE_WIDTH:], "coarse")
+        width = pipe.hold(i.width, "width", OutWidth, stages=stages - 1)
         for lane in range(self.lanes):
-
-            def register(width, name, *, lane=lane):
-                return Signal(signed(width), name=f"{name}_{lane}", reset_less=True)
-
-            # The half bit that a shift leaves behind is added in the stage after it.
-            shifted = register(ACC_WIDTH + 1, "shifted")
-            scaled = register(ACC_WIDTH, "scaled")
-            product = register(product_width, "product")
-            product_shifted = register(product_width + 1, "product_shifted")
-            biased = register(product_width + 1, "biased")
-            result = register(RESIDUAL_WIDTH, "result")
-            clip = Signal(name=f"clip_{lane}", reset_less=True)
-
-            acc = with_half(i.acc[lane])
-            high = saturate(biased, RESIDUAL_WIDTH)
-            clips_at = saturates(biased, RESIDUAL_WIDTH)
-            for choice, bits in WIDTHS.items():
-                if choice is not OutWidth.RESIDUAL:
-                    chosen = width[5] == choice
-                    high = Mux(chosen, saturate(biased, bits), high)
-                    clips_at = Mux(chosen, saturates(biased, bits), clips_at)
-
-            with m.If(advance):
-                m.d.sync += [
-                    shifted.eq(
-                        Mux(
-                            left,
-                            shift_left(acc, left_amount, ACC_WIDTH + 1),
-                            acc >> i.shift1[: SHIFT1_WIDTH - 1],
-                        )
-                    ),
-                    scaled.eq(round_half(shifted)),
-                    product.eq(
-                        Mux(
-                            bypass[2],
-                            scaled,
-                            scaled[:SCALED_WIDTH].as_signed() * multiplier[2][lane],
-                        )
-                    ),
-                    product_shifted.eq(with_half(product) >> last_shift),
-                    biased.eq(
-                        (product_shifted + Cat(1, Mux(bypass[4], 0, bias[4][lane])).as_signed())
-                        >> 1
-                    ),
-                    result.eq(high),
-                    clip.eq(clips_at),
-                ]
-            results.append(result)
-            clips.append(clip)
-
-        m.d.comb += [
-            self.o_act.valid.eq(valid[-1]),
-            self.o_act.p.data.eq(Cat(results)),
-            self.o_act.p.clipped.eq(Cat(clips)),
-            self.o_act.p.meta.eq(meta[-1]),
-        ]
-
+            scaled = self._scale(pipe, lane, shift1, left, kept)
+            product = self._multiply(m, pipe, lane, scaled, bypass)
+            bias = pipe.hold(i.bias[lane], f"bias_in_{lane}")
+            bias = pipe.hold(
+                Mux(bypass[1], 0, bias), f"bias_{lane}", signed(RESIDUAL_WIDTH), stages=shifts + 1
+            )
+            # Shift; the half bit that is left behind is added with the bias.
+            fine = pipe.hold(with_half(product) >> shift2[:_FINE_WIDTH], f"fine_{lane}")
+            shifted = pipe.hold(fine >> (coarse << _FINE_WIDTH), f"shifted_{lane}")
+            biased = pipe.hold(
+                (shifted + Cat(1, bias).as_signed()) >> 1,
+                f"biased_{lane}",
+                signed(_PRODUCT_WIDTH + 1),
+            )
+            data, clipped = self._clip(pipe, lane, biased, width)
+            m.d.comb += [result.data[lane].eq(data), result.clipped[lane].eq(clipped)]
         return m
+
+    def _scale(self, pipe, lane, shift1, left, kept):
+        """Return RSH(acc, shift1): a rotation either way, then what went round is replaced."""
+        acc = pipe.hold(self.i_acc.p.acc[lane], f"acc_{lane}")
+        sign = acc[-1]
+        ring = Cat(with_half(acc), sign.replicate(_RING_WIDTH - ACC_WIDTH - 1))
+        for stage, first in enumerate((0, _FINE_WIDTH), start=1):
+            for place in range(first, first + _FINE_WIDTH):
+                amount = 1 << place
+                ring = Mux(shift1[stage][place], Cat(ring[amount:], ring[:amount]), ring)
+            ring = pipe.hold(ring, f"ring_{lane}_{stage}")
+        sign = pipe.hold(sign, f"sign_{lane}")
+        fill = pipe.hold(sign & ~left, f"fill_{lane}")
+        shifted = (ring[: len(kept)] & kept) | (fill.replicate(len(kept)) & ~kept)
+        return pipe.hold(round_half(shifted.as_signed()), f"scaled_{lane}", signed(ACC_WIDTH))
+
+    def _multiply(self, m, pipe, lane, scaled, bypass):
+        """Return scaled * multiplier, or with ``bypass`` what was scaled."""
+        factor = pipe.hold(self.i_acc.p.multiplier[lane], f"factor_in_{lane}", stages=3)
+        factor = pipe.hold(Mux(bypass[3], 0, factor), f"factor_{lane}")
+        half = SCALED_WIDTH // 2
+        products = []
+        for name, part in (("low", scaled[:half]), ("high", scaled[half:SCALED_WIDTH])):
+            m.submodules[f"{name}_{lane}"] = multiplier = Mult18x18d(
+                a_width=half, b_width=MULTIPLIER_WIDTH + 1
+            )
+            m.d.comb += [multiplier.a.eq(part), multiplier.b.eq(factor)]
+            products.append(multiplier.p)
+        # The multiplier takes the low half's highest bit for a sign, which makes up for it.
+        amends = Mux(bypass[4], scaled, Mux(scaled[half - 1], factor << half, 0))
+        amends = pipe.hold(
+            amends, f"amends_{lane}", signed(_PRODUCT_WIDTH), stages=Mult18x18d.LATENCY
+        )
+        low, high = products
+        return pipe.hold((high << half) + low + amends, f"product_{lane}", signed(_PRODUCT_WIDTH))
+
+    def _clip(self, pipe, lane, value, width):
+        """Return a value clamped to its width, and whether that changed it, two stages later."""
+        edges = [bits - 1 for bits in WIDTHS.values()]
+        sign = value[-1]
+        beyond = [
+            (value[low:high] ^ sign.replicate(high - low)).any()
+            for low, high in pairwise([*edges, len(value) - 1])
+        ]
+        below = [value[low:high].any() for low, high in pairwise([0, *edges])]
+        beyond = pipe.hold(Cat(beyond), f"beyond_{lane}")
+        below = pipe.hold(Cat(below), f"below_{lane}")
+        value = pipe.hold(value[:RESIDUAL_WIDTH], f"value_{lane}")
+        sign = pipe.hold(sign, f"result_sign_{lane}")
+        clips = Array(
+            beyond[index:].any() | (sign & ~below[: index + 1].any()) for index in range(len(edges))
+        )[width.as_value()]
+        limits = Array(limit(sign, bits) for bits in WIDTHS.values())[width.as_value()]
+        data = pipe.hold(Mux(clips, limits, value.as_signed()), f"result_{lane}")
+        return data, pipe.hold(clips, f"clip_{lane}")
+
+
+def _staged(pipe, value, name, stages):
+    """Return the value and what it is after each of so many stages."""
+    values = [value]
+    for stage in range(1, stages + 1):
+        values.append(pipe.hold(values[-1], f"{name}_{stage}"))
+    return values

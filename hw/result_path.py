@@ -52,7 +52,7 @@ class ResultPath(wiring.Component):
         Write the activation memory.
     busy : Out(1)
         Elements are inside that are to become a block. Results of another destination than those
-        before must not come while it is high.
+        before must not come while it is high, but for scores.
 
     Timing
     ------

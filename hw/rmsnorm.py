@@ -4,10 +4,12 @@ import operator
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
+from .ecp5.mult18x18d import Mult18x18d
 from .inverse_root import ROOT_WIDTH, InverseRoot, root_layout
 from .lib.arithmetic import bit_length, round_half, saturate
+from .lib.credit_queue import CreditQueue
 from .lib.parameter import check_lanes, check_multiple, check_power_of_two
 from .lib.pipeline import Pipeline, shift_down
 from .spec.formats import BLOCK_LEN, GAIN_WIDTH, HEAD_WIDTH, NORM_WIDTH, RESIDUAL_WIDTH
@@ -19,6 +21,7 @@ _SCALED_WIDTH = 16  # of an element of the row, scaled by the row's shift
 _EPSILON_WIDTH = 48
 _DIRECTION_WIDTH = 19  # of t, the element over the length of the row
 _SHIFT_WIDTH = 6
+_FINE_WIDTH = 3  # bits of a shift that are done in its first stage
 
 
 def norm_job_layout(*, lanes, max_dim, max_rows, max_gains):
@@ -89,8 +92,8 @@ class RmsNorm(wiring.Component):
     ------
     The first beat of a row that comes alone is offered ``beats + first_cycles`` cycles after its
     job, the others a cycle each. Rows that follow each other closely take ``2 * beats`` cycles
-    each, or ``beats + search_cycles`` where that is more. ``read_en``, ``read_row``,
-    ``read_beat`` and ``gain_addr`` depend combinationally on ``o_norm.ready``.
+    each, or ``beats + search_cycles`` where that is more. No output depends
+    combinationally on an input.
 
     Raises
     ------
@@ -123,18 +126,32 @@ class RmsNorm(wiring.Component):
             "busy": Out(1),
         })
 
+    #: Stages from where a beat is read to the product of its elements.
+    _PRODUCT_STAGES = 4 + Mult18x18d.LATENCY
+
+    #: Stages from there to the result: to the direction, its product, what is left of that.
+    _RESULT_STAGES = 2 + Mult18x18d.LATENCY + 5
+
+    #: Cycles of a row besides its beats, a stage for each doubling of ``lanes`` and the search,
+    #: from one job to the next.
+    SEARCH_STAGES = _PRODUCT_STAGES + 4
+
+    #: Cycles from where a beat is read for the second time to the offer of its result.
+    EMIT_STAGES = _PRODUCT_STAGES + _RESULT_STAGES + 1
+
     @property
     def search_cycles(self):
         """Cycles of a row, besides its beats, from one job to the next."""
-        return 7 + (self.lanes.bit_length() - 1) + InverseRoot.LATENCY
+        return self.SEARCH_STAGES + (self.lanes.bit_length() - 1) + InverseRoot.LATENCY
 
     @property
     def first_cycles(self):
         """Cycles, besides its beats, from the job of a row that comes alone to its first result."""
-        return self.search_cycles + 9
+        return self.search_cycles + self.EMIT_STAGES
 
     def elaborate(self, platform):
         m = Module()
+        pipe = Pipeline(m)
         job = Signal(self._job)
         beat_shape = self.read_beat.shape()
 
@@ -143,7 +160,6 @@ class RmsNorm(wiring.Component):
             max(_EPSILON_WIDTH, 2 * (_SCALED_WIDTH - 1) + (self.max_dim - 1).bit_length()) + 1
         )
         total = Signal(total_width)
-        root = root_layout(total_width)
         m.submodules.search = search = InverseRoot(width=total_width)
 
         # What the second pass needs to know of a row.
@@ -153,7 +169,7 @@ class RmsNorm(wiring.Component):
             "last_beat": beat_shape,
             "gain_beat": self.gain_addr.shape(),
             "shrink": range(RESIDUAL_WIDTH - _SCALED_WIDTH + 1),
-            "root": root,
+            "root": root_layout(total_width),
             "shift": unsigned(_SHIFT_WIDTH),
             "is_head": unsigned(1),
         })
@@ -162,100 +178,51 @@ class RmsNorm(wiring.Component):
         emit_beat = Signal(beat_shape)
         emit_free = Signal()
 
-        # The pipeline of both passes moves, or none of it does.
-        advance = Signal()
-        m.d.comb += advance.eq(self.o_norm.ready | ~self.o_norm.valid)
-        pipe = Pipeline(m, advance)
-
         # Issue: the first pass of a row goes before the second of the one before it, so that the
-        # search that follows has that one's time.
+        # search that follows has that one's time. The second needs room for its results.
+        stages = self.EMIT_STAGES - 1
+        m.submodules.results = results = CreditQueue(self.o_norm.payload.shape(), latency=stages)
+        connect(m, results.o, flipped(self.o_norm))
         sum_wanted = Signal()
         sum_beat = Signal(beat_shape)
         last_beat = Signal(beat_shape)
         shrink = Signal(scale["shrink"].shape)
-        m.d.comb += last_beat.eq(job.beats - 1)
-        issue_valid = Signal()
-        issue_emit = Signal()
-        issue_beat = Signal(beat_shape)
-        issue_row = Signal(self.read_row.shape())
-        issue_last = Signal()
+        emits = Signal()
         m.d.comb += [
-            issue_emit.eq(~sum_wanted),
-            issue_valid.eq(emit_valid | sum_wanted),
-            issue_beat.eq(Mux(issue_emit, emit_beat, sum_beat)),
-            issue_row.eq(Mux(issue_emit, emit.row, job.row)),
-            issue_last.eq(issue_beat == Mux(issue_emit, emit.last_beat, last_beat)),
+            last_beat.eq(job.beats - 1),
+            emits.eq(emit_valid & ~sum_wanted & results.ready),
+            results.enters.eq(emits),
+            self.read_en.eq(emits | sum_wanted),
+            self.read_row.eq(Mux(sum_wanted, job.row, emit.row)),
+            self.read_beat.eq(Mux(sum_wanted, sum_beat, emit_beat)),
         ]
 
-        # Shift. While the pipeline waits, what has been read is read again.
-        read_valid = pipe.valid(issue_valid, "read_valid")
-        read_row = pipe.hold(issue_row, "read_row_now")
-        read_beat = pipe.hold(issue_beat, "read_beat_now")
-        read_emit = pipe.hold(issue_emit, "read_emit")
-        read_last = pipe.hold(issue_last, "read_last")
-        read_shrink = pipe.hold(Mux(issue_emit, emit.shrink, shrink), "read_shrink")
-        read_scale = pipe.hold(emit, "read_scale", scale)
-        m.d.comb += [
-            self.read_en.eq(Mux(advance, issue_valid, read_valid)),
-            self.read_row.eq(Mux(advance, issue_row, read_row)),
-            self.read_beat.eq(Mux(advance, issue_beat, read_beat)),
+        # Read, shift, round, multiply.
+        read_shrink = pipe.hold(Mux(sum_wanted, shrink, emit.shrink), "read_shrink", stages=2)
+        by_root = pipe.hold(~sum_wanted, "by_root", stages=4)
+        root = pipe.hold(emit.root.root, "root", stages=4)
+        products = [
+            self._multiply(m, pipe, lane, read_shrink, by_root, root) for lane in range(self.lanes)
         ]
-        # The row's ORM bounds what is left to 16 bits and a sign, doubled.
-        shifted = pipe.holds(
-            (shift_down(x, read_shrink, _SCALED_WIDTH + 2) for x in self.read_data), "shifted"
-        )
-        shift_valid, shift_emit, shift_last, shift_beat, shift_scale = (
-            pipe.valid(read_valid, "shift_valid"),
-            pipe.hold(read_emit, "shift_emit"),
-            pipe.hold(read_last, "shift_last"),
-            pipe.hold(read_beat, "shift_beat"),
-            pipe.hold(read_scale, "shift_scale", scale),
-        )
-
-        # Round.
-        scaled = pipe.holds(
-            (saturate(round_half(x), _SCALED_WIDTH) for x in shifted),
-            "scaled",
-            signed(_SCALED_WIDTH),
-        )
-        scaled_valid, scaled_emit, scaled_last, scaled_beat, scaled_scale = (
-            pipe.valid(shift_valid, "scaled_valid"),
-            pipe.hold(shift_emit, "scaled_emit"),
-            pipe.hold(shift_last, "scaled_last"),
-            pipe.hold(shift_beat, "scaled_beat"),
-            pipe.hold(shift_scale, "scaled_scale", scale),
-        )
-
-        # Multiply, by itself or by the root: the same multiplier.
-        products = []
-        for i, x in enumerate(scaled):
-            factor = Signal(signed(ROOT_WIDTH + 1), name=f"factor_{i}")
-            m.d.comb += factor.eq(Mux(scaled_emit, scaled_scale.root.root, x))
-            products.append(
-                pipe.hold(x * factor, f"product_{i}", signed(_SCALED_WIDTH + ROOT_WIDTH))
-            )
-        product_emit = pipe.valid(scaled_valid & scaled_emit, "product_emit")
-        product_sum = pipe.valid(scaled_valid & ~scaled_emit, "product_sum")
-        product_last = pipe.hold(scaled_last, "product_last")
-        product_beat = pipe.hold(scaled_beat, "product_beat")
-        product_scale = pipe.hold(scaled_scale, "product_scale", scale)
 
         # Sum, beside EPS.
         square_sum, levels = pipe.tree(
             [x.as_unsigned()[: 2 * (_SCALED_WIDTH - 1)] for x in products], operator.add, "sum"
         )
-        sum_valid, sum_last = product_sum, product_last
-        for level in range(levels):
-            sum_valid = pipe.valid(sum_valid, f"sum_valid_{level}")
-            sum_last = pipe.hold(sum_last, f"sum_last_{level}")
+        sum_stages = self._PRODUCT_STAGES + levels
+        sum_last = pipe.hold(sum_beat == last_beat, "sum_last", stages=sum_stages)
+        sum_valid = sum_wanted
+        for stage in range(1, sum_stages + 1):
+            sum_valid = pipe.valid(sum_valid, f"sum_valid_{stage}")
         eps_pending = Signal()
-        with m.If(advance & sum_valid):
+        with m.If(sum_valid):
             m.d.sync += total.eq(total + square_sum)
         # A total of 0 needs no root: it belongs to a row of zeros.
         m.d.comb += search.i_total.payload.eq(total)
 
         # First pass of a row, then the search.
         orm_len = Signal(range(_ORM_WIDTH + 1))
+        length = Signal.like(orm_len)
         bit_length(m, self.orm, orm_len)
         m.d.comb += self.orm_row.eq(self.i_job.p.row)
         with m.FSM():
@@ -265,8 +232,11 @@ class RmsNorm(wiring.Component):
                 with m.If(self.i_job.valid):
                     m.next = "MEASURE"
             with m.State("MEASURE"):
+                m.d.sync += length.eq(orm_len)
+                m.next = "BEGIN"
+            with m.State("BEGIN"):
                 m.d.sync += [
-                    shrink.eq(Mux(orm_len < _SCALED_WIDTH, 0, orm_len - (_SCALED_WIDTH - 1))),
+                    shrink.eq(Mux(length < _SCALED_WIDTH, 0, length - (_SCALED_WIDTH - 1))),
                     sum_beat.eq(0),
                     total.eq(0),
                     eps_pending.eq(1),
@@ -277,12 +247,11 @@ class RmsNorm(wiring.Component):
                 # The squares of the row are still far from the sum.
                 with m.If(eps_pending):
                     m.d.sync += [total.eq(job.epsilon >> (shrink << 1)), eps_pending.eq(0)]
-                with m.If(advance):
-                    m.d.sync += sum_beat.eq(sum_beat + 1)
-                    with m.If(sum_beat == last_beat):
-                        m.next = "DRAIN"
+                m.d.sync += sum_beat.eq(sum_beat + 1)
+                with m.If(sum_beat == last_beat):
+                    m.next = "DRAIN"
             with m.State("DRAIN"):
-                with m.If(advance & sum_valid & sum_last):
+                with m.If(sum_valid & sum_last):
                     m.next = "SEARCH"
             with m.State("SEARCH"):
                 m.d.comb += search.i_total.valid.eq(1)
@@ -294,12 +263,9 @@ class RmsNorm(wiring.Component):
                     m.next = "IDLE"
 
         # Hand over to the second pass.
-        emit_issued = Signal()
-        m.d.comb += [
-            emit_issued.eq(advance & issue_emit),
-            emit_free.eq(~emit_valid | (emit_issued & (emit_beat == emit.last_beat))),
-        ]
-        with m.If(emit_issued):
+        last = emit_beat == emit.last_beat
+        m.d.comb += emit_free.eq(~emit_valid | (emits & last))
+        with m.If(emits):
             m.d.sync += emit_beat.eq(emit_beat + 1)
         with m.If(emit_free):
             m.d.sync += [
@@ -315,72 +281,66 @@ class RmsNorm(wiring.Component):
                 emit.is_head.eq(job.is_head),
             ]
 
-        # Shift to t, which is bounded by construction: x**2 is part of the sum that R comes from.
-        direction_shifted = pipe.holds(
-            (shift_down(x << 1, product_scale.root.shift, _DIRECTION_WIDTH + 1) for x in products),
-            "direction_shifted",
+        # Results.
+        way = self._PRODUCT_STAGES
+        gain_addr = pipe.hold(emit.gain_beat, "gain_beat", stages=way - 1) + pipe.hold(
+            emit_beat, "emit_beat_now", stages=way - 1
         )
-        direction_shifted_valid = pipe.valid(product_emit, "direction_shifted_valid")
-        gain_addr = Signal.like(self.gain_addr)
-        m.d.comb += gain_addr.eq(product_scale.gain_beat + product_beat)
-        sides = [
-            (
-                product_last,
-                product_beat,
-                product_scale.dst_row,
-                product_scale.shift,
-                product_scale.is_head,
-                gain_addr,
-            )
+        m.d.comb += self.gain_addr.eq(pipe.hold(gain_addr, "gain_addr", self.gain_addr.shape()))
+        gains = pipe.hold(self.gain, "gain")
+        root_shift = pipe.hold(emit.root.shift, "root_shift", stages=way)
+        shift = pipe.hold(emit.shift, "shift", stages=stages - 4)
+        is_head = pipe.hold(emit.is_head, "is_head", stages=stages - 1)
+        for lane, product in enumerate(products):
+            direction = self._direction(pipe, lane, product, root_shift)
+            result = self._gain(m, pipe, lane, direction, gains[lane], shift, is_head)
+            m.d.comb += results.i.data[lane].eq(result)
+        valid = emits
+        for stage in range(1, stages + 1):
+            valid = pipe.valid(valid, f"valid_{stage}")
+        m.d.comb += [
+            results.i_valid.eq(valid),
+            results.i.row.eq(pipe.hold(emit.dst_row, "dst_row", stages=stages)),
+            results.i.beat.eq(pipe.hold(emit_beat, "beat", stages=stages)),
+            results.i.last.eq(pipe.hold(last, "last", stages=stages)),
+            self.busy.eq(~self.i_job.ready | emit_valid | ~results.empty),
         ]
-
-        def carry(name):
-            sides.append(tuple(pipe.hold(side, f"{name}_{i}") for i, side in enumerate(sides[-1])))
-
-        carry("direction_shifted_side")
-
-        # Round.
-        directions = pipe.holds(
-            (round_half(x) for x in direction_shifted), "direction", signed(_DIRECTION_WIDTH)
-        )
-        direction_valid = pipe.valid(direction_shifted_valid, "direction_valid")
-        carry("direction_side")
-        m.d.comb += self.gain_addr.eq(Mux(advance, sides[1][-1], sides[2][-1]))
-
-        # Gain.
-        gained = pipe.holds(
-            (t * gain for t, gain in zip(directions, self.gain, strict=True)), "gained"
-        )
-        gained_valid = pipe.valid(direction_valid, "gained_valid")
-        carry("gained_side")
-
-        # Shift.
-        gained_shifted = pipe.holds(((x << 1) >> sides[3][3] for x in gained), "gained_shifted")
-        gained_shifted_valid = pipe.valid(gained_valid, "gained_shifted_valid")
-        carry("gained_shifted_side")
-
-        # Round and saturate.
-        last, beat, row, _, is_head, _ = sides[-1]
-        for i, x in enumerate(gained_shifted):
-            rounded = round_half(x)
-            result = Mux(is_head, saturate(rounded, HEAD_WIDTH), saturate(rounded, NORM_WIDTH))
-            pipe.put(self.o_norm.p.data[i], result)
-        pipe.put(self.o_norm.valid, gained_shifted_valid)
-        pipe.put(self.o_norm.p.last, last)
-        pipe.put(self.o_norm.p.beat, beat)
-        pipe.put(self.o_norm.p.row, row)
-
-        m.d.comb += self.busy.eq(
-            ~self.i_job.ready
-            | emit_valid
-            | read_valid
-            | shift_valid
-            | scaled_valid
-            | product_emit
-            | direction_shifted_valid
-            | direction_valid
-            | gained_valid
-            | gained_shifted_valid
-            | self.o_norm.valid
-        )
         return m
+
+    def _multiply(self, m, pipe, lane, shrink, by_root, root):
+        """Return what is read, scaled, times itself or the root: the same multiplier."""
+        # The row's ORM bounds what is left to 16 bits and a sign, doubled.
+        read = pipe.hold(self.read_data[lane], f"read_{lane}")
+        shifted = pipe.hold(shift_down(read, shrink, _SCALED_WIDTH + 2), f"shifted_{lane}")
+        scaled = pipe.hold(
+            saturate(round_half(shifted), _SCALED_WIDTH), f"scaled_{lane}", signed(_SCALED_WIDTH)
+        )
+        m.submodules[f"scale_{lane}"] = multiplier = Mult18x18d(
+            a_width=_SCALED_WIDTH, b_width=ROOT_WIDTH + 1
+        )
+        m.d.comb += [multiplier.a.eq(scaled), multiplier.b.eq(Mux(by_root, root, scaled))]
+        return multiplier.p
+
+    def _direction(self, pipe, lane, product, root_shift):
+        """Return t, which is bounded by construction: x**2 is part of the sum R comes from."""
+        shifted = shift_down(product << 1, root_shift, _DIRECTION_WIDTH + 1)
+        shifted = pipe.hold(shifted, f"direction_shifted_{lane}")
+        return pipe.hold(round_half(shifted), f"direction_{lane}", signed(_DIRECTION_WIDTH))
+
+    def _gain(self, m, pipe, lane, direction, gain, shift, is_head):
+        """Return the direction times the gain, shifted, rounded and saturated."""
+        # The direction is a bit wider than the multiplier; its lowest bit goes beside.
+        m.submodules[f"gain_{lane}"] = multiplier = Mult18x18d(
+            a_width=_DIRECTION_WIDTH - 1, b_width=GAIN_WIDTH
+        )
+        m.d.comb += [multiplier.a.eq(direction >> 1), multiplier.b.eq(gain)]
+        beside = pipe.hold(Mux(direction[0], gain, 0), f"beside_{lane}", stages=Mult18x18d.LATENCY)
+        gained = pipe.hold(
+            (multiplier.p << 1) + beside, f"gained_{lane}", signed(_DIRECTION_WIDTH + GAIN_WIDTH)
+        )
+        fine = pipe.hold((gained << 1) >> shift[:_FINE_WIDTH], f"fine_{lane}")
+        coarse = pipe.hold(shift[_FINE_WIDTH:], f"coarse_{lane}") << _FINE_WIDTH
+        gained_shifted = pipe.hold(fine >> coarse, f"gained_shifted_{lane}")
+        rounded = pipe.hold(round_half(gained_shifted), f"rounded_{lane}")
+        result = Mux(is_head, saturate(rounded, HEAD_WIDTH), saturate(rounded, NORM_WIDTH))
+        return pipe.hold(result, f"result_{lane}", signed(NORM_WIDTH))

@@ -1,12 +1,13 @@
 """Rotary position embedding."""
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .ecp5.mult18x18d import Mult18x18d
 from .lib.arithmetic import saturate
+from .lib.credit_queue import free_running
 from .lib.parameter import check_lanes
-from .lib.pipeline import Pipeline
 from .spec.formats import HEAD_WIDTH, ROPE_FRACTION, ROPE_WIDTH
 
 __all__ = ["Rope", "rope_result_layout", "rope_vector_layout"]
@@ -51,7 +52,7 @@ class Rope(wiring.Component):
     Timing
     ------
     Takes a beat a cycle, and offers its result :attr:`LATENCY` cycles later. ``i_vec.ready``
-    depends combinationally on ``o_vec.ready``.
+    comes from registers.
 
     Raises
     ------
@@ -60,7 +61,7 @@ class Rope(wiring.Component):
     """
 
     #: Cycles from a transfer on ``i_vec`` to the offer of its result.
-    LATENCY = 3
+    LATENCY = 1 + Mult18x18d.LATENCY + 2 + 1
 
     def __init__(self, *, lanes, meta_shape):
         check_lanes(lanes)
@@ -73,35 +74,38 @@ class Rope(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        advance = Signal()
-        m.d.comb += advance.eq(self.o_vec.ready | ~self.o_vec.valid)
-        m.d.comb += self.i_vec.ready.eq(advance)
-        pipe = Pipeline(m, advance)
+        stages = self.LATENCY - 1
+        pipe, result = free_running(m, self.i_vec, self.o_vec, stages=stages)
         vec = self.i_vec.p
 
-        def carry(sides, name):
-            return [pipe.hold(side, f"{name}_{i}") for i, side in enumerate(sides)]
-
-        # Multiply.
-        products = []
-        for i in range(self.lanes // 2):
-            a, b, c, s = vec.data[2 * i], vec.data[2 * i + 1], vec.cos[i], vec.sin[i]
-            products.append(pipe.holds((a * c, b * s, a * s, b * c), f"product_{i}"))
-        product_valid = pipe.valid(self.i_vec.valid, "product_valid")
-        sides = carry((vec.data, vec.enable, vec.meta), "product_side")
+        # Multiply; cosines and sines come from a memory, far from the multipliers.
+        taken = pipe.hold(vec, "taken", vec.shape())
+        halves = []
+        for pair in range(self.lanes // 2):
+            a, b = taken.data[2 * pair], taken.data[2 * pair + 1]
+            c, s = taken.cos[pair], taken.sin[pair]
+            products = {}
+            for name, x, factor in (("ac", a, c), ("bs", b, s), ("as", a, s), ("bc", b, c)):
+                m.submodules[f"{name}_{pair}"] = multiplier = Mult18x18d(
+                    a_width=HEAD_WIDTH, b_width=ROPE_WIDTH
+                )
+                m.d.comb += [multiplier.a.eq(x), multiplier.b.eq(factor)]
+                products[name] = multiplier.p
+            halves.append(products)
 
         # Add, with the half that rounds.
         half = 1 << (ROPE_FRACTION - 1)
         sums = []
-        for i, (ac, bs, as_, bc) in enumerate(products):
-            sums += pipe.holds((ac - bs + half, as_ + bc + half), f"sum_{i}")
-        sum_valid = pipe.valid(product_valid, "sum_valid")
-        vector, enable, meta = carry(sides, "sum_side")
+        for pair, p in enumerate(halves):
+            sums += pipe.holds((p["ac"] - p["bs"] + half, p["as"] + p["bc"] + half), f"sum_{pair}")
 
         # Cut off, saturate.
-        for i, x in enumerate(sums):
+        enable = pipe.hold(taken.enable, "enable", stages=stages - 2)
+        m.d.comb += result.meta.eq(pipe.hold(taken.meta, "meta", stages=stages - 1))
+        for lane, x in enumerate(sums):
+            data = pipe.hold(taken.data[lane], f"data_{lane}", stages=stages - 2)
             rotated = saturate(x >> ROPE_FRACTION, HEAD_WIDTH)
-            pipe.put(self.o_vec.p.data[i], Mux(enable, rotated, vector[i]))
-        pipe.put(self.o_vec.p.meta, meta)
-        pipe.put(self.o_vec.valid, sum_valid)
+            m.d.comb += result.data[lane].eq(
+                pipe.hold(Mux(enable, rotated, data), f"result_{lane}")
+            )
         return m

@@ -60,9 +60,11 @@ def feed_ports(config):
         "prob_row": Out(row),
         "prob_block": Out(block),
         "prob": In(data.ArrayLayout(unsigned(PROB_WIDTH), BLOCK_LEN)),
+        "value_half": Out(1),
         "value_block": Out(unsigned(4)),
+        "value_pos_block": Out(block),
         "value_exp": In(data.ArrayLayout(unsigned(EXP_WIDTH), BLOCK_LEN)),
-        "value_max_row": Out(row),
+        "value_max_row": Out(range(2 * config.max_rows)),
         "value_max": In(unsigned(EXP_WIDTH)),
     }
 
@@ -233,10 +235,12 @@ class RowFeeder(wiring.Component):
             row.eq(job.row0 + head_row),
             self.act_block.eq(source + block),
             self.act_row.eq(row),
-            self.prob_row.eq(index),
+            self.prob_row.eq(Mux(job.half, cfg.max_rows // 2, 0) + index),
             self.prob_block.eq(block),
+            self.value_half.eq(job.value_bank[0]),
             self.value_block.eq(strip),
-            self.value_max_row.eq(head_row),
+            self.value_pos_block.eq(job.first_block + block),
+            self.value_max_row.eq(job.value_bank * (cfg.max_rows // 2) + head_row),
         ]
 
         # Stage 1: the memories' data; pick the tile's part of the 32 elements.

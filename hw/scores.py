@@ -1,6 +1,6 @@
 """Attention scores, their softmax, and the probabilities for the pass over V."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -14,11 +14,24 @@ __all__ = ["Scores"]
 _LOWEST = -(1 << (SCORE_WIDTH - 1)) + 1
 
 
+def _chunk_layout(config):
+    """Return the layout of what is kept of a chunk of query heads."""
+    return data.StructLayout({
+        "first_pos": range(config.max_context),
+        "window": range(config.max_context + 1),
+        "heads": range(config.max_rows + 1),
+        "head_rows": range(config.max_rows + 1),
+        "pos_blocks": range(config.max_context // BLOCK_LEN + 1),
+    })
+
+
 class Scores(wiring.Component):
     """Keep the scores of up to ``max_rows`` attention rows, and turn them into probabilities.
 
-    Row i of a head sees ``window`` positions, the last of them first_pos + i. Positions are counted
-    from the first block that is visited, wherever that lies in the sequence.
+    There is room for two chunks of up to half as many rows, in halves (rows from 0, and from
+    max_rows / 2): scores of one may come during the softmax of the other. A chunk of more rows is
+    one of half 0. Row i of a head sees ``window`` positions, the last of them first_pos + i.
+    Positions are counted from the first block that is visited, wherever that lies in the sequence.
 
     Parameters
     ----------
@@ -27,17 +40,17 @@ class Scores(wiring.Component):
     Members
     -------
     i_score : In(stream of data, meta)
-        Scores of 32 positions of a row, in beats; ``meta.strip`` counts the 32 positions.
-    start : In(1)
-        All scores are in: begin the softmax. The fields below must hold while ``busy``, and
-        ``first_pos`` and ``window`` while scores come.
-    first_pos, window, heads, head_rows, pos_blocks : In
-        Position of row 0; positions that a row sees, at least 1; heads and rows of each; blocks of
-        32 positions.
+        Scores of 32 positions of a row, in beats; ``meta.strip`` counts the 32 positions. The
+        softmax begins by itself behind ``meta.last``, when that of the other half is over.
+    expect : In(1)
+        Scores of another chunk will come into ``half``: take its fields.
+    half, first_pos, window, heads, head_rows, pos_blocks : In
+        Half; position of row 0; positions that a row sees, at least 1; heads and rows of each;
+        blocks of 32 positions.
+    ready : Out(2)
+        A bit for each half: probabilities and scales of what was last expected there are complete.
     busy : Out(1)
         The softmax works.
-    collecting : Out(1)
-        Scores are inside that the maximum does not show yet.
     prob_row, prob_block, prob : read port
         32 probabilities of a row, one cycle later.
     scale_en, scale_row, scale : read port
@@ -46,8 +59,8 @@ class Scores(wiring.Component):
     Timing
     ------
     Scores are taken at once. Between a row's last beat of a strip and its first of the next there
-    must be :attr:`strip_gap` cycles; `Matmul` needs many more for a strip. ``busy`` is high for
-    `softmax_cycles`.
+    must be :attr:`strip_gap` cycles; `Matmul` needs many more for a strip. ``busy`` rises
+    :attr:`strip_gap` + 1 cycles after the last beat, and is high for `softmax_cycles`.
     """
 
     def __init__(self, config):
@@ -65,14 +78,11 @@ class Scores(wiring.Component):
                     })
                 )
             ),
-            "start": In(1),
-            "first_pos": In(range(config.max_context)),
-            "window": In(range(config.max_context + 1)),
-            "heads": In(range(config.max_rows + 1)),
-            "head_rows": In(range(config.max_rows + 1)),
-            "pos_blocks": In(range(config.max_context // BLOCK_LEN + 1)),
+            "expect": In(1),
+            "half": In(1),
+            **{name: In(field.shape) for name, field in _chunk_layout(config)},
+            "ready": Out(2),
             "busy": Out(1),
-            "collecting": Out(1),
             "prob_row": In(row),
             "prob_block": In(10),
             "prob": Out(data.ArrayLayout(unsigned(PROB_WIDTH), BLOCK_LEN)),
@@ -87,7 +97,7 @@ class Scores(wiring.Component):
         return exact_log2(self.config.lanes) + 1
 
     def softmax_cycles(self, *, rows, pos_blocks):
-        """Return the cycles from ``start`` until ``busy`` is low again."""
+        """Return for how many cycles ``busy`` is high, for one chunk."""
         beats = pos_blocks * self.config.beats
         period = max(beats, Softmax.ROW_CYCLES)
         return (rows - 1) * period + beats + self.softmax.row_cycles + 4
@@ -117,8 +127,12 @@ class Scores(wiring.Component):
             read.addr.eq(Cat(softmax.score_row[:row_bits], softmax.score_beat)),
             softmax.score.eq(read.data),
         ]
-        maximum = self._maximum(m, place)
-        self._softmax(m, softmax, maximum)
+        halves = [Signal(_chunk_layout(cfg), name=f"chunk_{n}") for n in range(2)]
+        for number, chunk in enumerate(halves):
+            with m.If(self.expect & (self.half == number)):
+                m.d.sync += [chunk[name].eq(getattr(self, name)) for name, _ in _chunk_layout(cfg)]
+        maximum, collected = self._maximum(m, place, Array(halves)[meta.half])
+        self._softmax(m, softmax, maximum, collected, Array(halves))
 
         m.submodules.probs = probs = memory.Memory(
             shape=data.ArrayLayout(unsigned(PROB_WIDTH), BLOCK_LEN),
@@ -137,8 +151,11 @@ class Scores(wiring.Component):
             m.d.comb += prob_write.data[lane].eq(softmax.prob[lane % cfg.lanes])
         return m
 
-    def _maximum(self, m, place):
-        """Keep the largest score that each row sees; return a read port."""
+    def _maximum(self, m, place, chunk):
+        """Keep the largest score that each row sees.
+
+        Return a read port, and a bit for each half: its last score is counted in.
+        """
         cfg = self.config
         m.submodules.maxima = maxima = memory.Memory(
             shape=signed(SCORE_WIDTH), depth=cfg.max_rows, init=[]
@@ -150,8 +167,8 @@ class Scores(wiring.Component):
         limit = Signal(range(-cfg.max_context, 2 * cfg.max_context))
         hidden = Signal(range(-2 * cfg.max_context, 2 * cfg.max_context))  # last before the window
         m.d.comb += [
-            limit.eq(self.first_pos + meta.head_row - (place << exact_log2(cfg.lanes))),
-            hidden.eq(limit - self.window),
+            limit.eq(chunk.first_pos + meta.head_row - (place << exact_log2(cfg.lanes))),
+            hidden.eq(limit - chunk.window),
             old.addr.eq(meta.index),
         ]
         valid, label = Signal(), Signal.like(meta)
@@ -195,15 +212,19 @@ class Scores(wiring.Component):
             write.addr.eq(label.index),
             write.data.eq(largest),
             write.en.eq(valid),
-            self.collecting.eq(self.i_score.valid | Cat(stage[0] for stage in stages).any()),
         ]
+        collected = Signal(2)
         with m.If(valid):
             m.d.sync += of_row.eq(largest)
-        return read
+            m.d.comb += collected.eq(Mux(label.last, Mux(label.half, 2, 1), 0))
+        return read, collected
 
-    def _softmax(self, m, softmax, maximum):
-        """One job for each row; count the results."""
+    def _softmax(self, m, softmax, maximum, collected, halves):
+        """One job for each row of a half whose scores are collected; count the results."""
         cfg = self.config
+        waiting, half = Signal(2), Signal()
+        drops, finishes = Signal(2), Signal(2)
+        chunk = halves[half]
         head, head_row = Signal.like(self.heads), Signal.like(self.head_rows)
         index, done = Signal(range(cfg.max_rows)), Signal(range(cfg.max_rows + 1))
         count = Signal.like(done)
@@ -215,9 +236,9 @@ class Scores(wiring.Component):
         m.d.comb += [
             maximum.addr.eq(index),
             job.p.row.eq(index),
-            job.p.beats.eq(self.pos_blocks << exact_log2(cfg.beats)),
-            limit.eq(self.first_pos + head_row + 1),
-            job.p.first.eq(Mux(limit > self.window, limit - self.window, 0)),
+            job.p.beats.eq(chunk.pos_blocks << exact_log2(cfg.beats)),
+            limit.eq(chunk.first_pos + head_row + 1),
+            job.p.first.eq(Mux(limit > chunk.window, limit - chunk.window, 0)),
             job.p.limit.eq(limit),
             job.p.max.eq(maximum.data),
             result.ready.eq(1),
@@ -233,11 +254,18 @@ class Scores(wiring.Component):
         ]
         with m.If(result.valid):
             m.d.sync += done.eq(done + 1)
+        expected = Mux(self.expect, Mux(self.half, 2, 1), 0)
+        m.d.sync += [
+            waiting.eq((waiting & ~drops) | collected),
+            self.ready.eq((self.ready & ~expected) | finishes),
+        ]
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.busy.eq(self.start)
-                m.d.sync += [head.eq(0), head_row.eq(0), index.eq(0), done.eq(0), count.eq(0)]
-                with m.If(self.start):
+                m.d.comb += self.busy.eq(waiting.any())
+                m.d.sync += [head.eq(0), head_row.eq(0), done.eq(0), count.eq(0)]
+                m.d.sync += [half.eq(~waiting[0]), index.eq(Mux(waiting[0], 0, cfg.max_rows // 2))]
+                with m.If(waiting.any()):
+                    m.d.comb += drops.eq(Mux(waiting[0], 1, 2))
                     m.next = "LOOK_UP"
             with m.State("LOOK_UP"):
                 m.next = "OFFER"
@@ -250,10 +278,11 @@ class Scores(wiring.Component):
                         count.eq(count + 1),
                     ]
                     m.next = "LOOK_UP"
-                    with m.If(head_row == self.head_rows - 1):
+                    with m.If(head_row == chunk.head_rows - 1):
                         m.d.sync += [head_row.eq(0), head.eq(head + 1)]
-                        with m.If(head == self.heads - 1):
+                        with m.If(head == chunk.heads - 1):
                             m.next = "FINISH"
             with m.State("FINISH"):
                 with m.If((done == count) & ~softmax.busy):
+                    m.d.comb += finishes.eq(Mux(half, 2, 1))
                     m.next = "IDLE"

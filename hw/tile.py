@@ -218,8 +218,9 @@ class Tile(wiring.Component):
             scores.prob_row.eq(matmul.prob_row),
             scores.prob_block.eq(matmul.prob_block),
             matmul.prob.eq(scores.prob),
+            exponents.read_half.eq(matmul.value_half),
             exponents.read_block.eq(matmul.value_block),
-            exponents.read_pos_block.eq(matmul.prob_block),
+            exponents.read_pos_block.eq(matmul.value_pos_block),
             matmul.value_exp.eq(exponents.read),
             exponents.feed_block.eq(matmul.value_block),
             exponents.feed_row.eq(matmul.value_max_row),
@@ -244,6 +245,7 @@ class Tile(wiring.Component):
 
     def _attend(self, m, matmul, drain, exponents, scores):
         attention, kv_reader = self._attention, self._kv_reader
+        item = attention.item
         m.d.comb += [
             attention.start.eq(self.attention_start),
             attention.word.eq(self.attention),
@@ -251,8 +253,8 @@ class Tile(wiring.Component):
             self.segment_index.eq(attention.segment_index),
             attention.segment.eq(self.segment),
             attention.exponents_busy.eq(exponents.busy),
-            attention.scores_busy.eq(scores.busy),
-            attention.scores_collecting.eq(scores.collecting),
+            attention.scores_ready.eq(scores.ready),
+            attention.taking.eq(matmul.taking),
             attention.results_busy.eq(matmul.busy | drain.busy | self.results_busy),
             kv_reader.start.eq(self.attention_start),
             kv_reader.word.eq(self.attention),
@@ -263,17 +265,18 @@ class Tile(wiring.Component):
             self.page_index.eq(kv_reader.page_index),
             kv_reader.page.eq(self.page),
             exponents.start.eq(attention.exponents_start),
-            exponents.pos_blocks.eq(attention.pos_blocks),
-            exponents.first_block.eq(attention.first_block),
+            exponents.bank.eq(item.value_bank),
+            exponents.pos_blocks.eq(item.pos_blocks),
             exponents.head_blocks.eq(self.attention.head_blocks),
-            exponents.first_pos.eq(attention.first_pos),
-            exponents.rows.eq(attention.rows),
-            scores.start.eq(attention.scores_start),
-            scores.first_pos.eq(attention.visited_pos),
-            scores.window.eq(attention.seen),
-            scores.heads.eq(attention.chunk_heads),
-            scores.head_rows.eq(attention.rows),
-            scores.pos_blocks.eq(attention.visited_blocks),
+            exponents.first_pos.eq(item.segment.first_pos),
+            exponents.rows.eq(item.segment.rows),
+            scores.expect.eq(attention.scores_expect),
+            scores.half.eq(item.half),
+            scores.first_pos.eq(item.visited_pos),
+            scores.window.eq(item.seen),
+            scores.heads.eq(item.heads),
+            scores.head_rows.eq(item.segment.rows),
+            scores.pos_blocks.eq(item.visited_blocks),
         ]
 
     def _results(self, m, drain, scores):

@@ -16,7 +16,9 @@ class ValueExponents(wiring.Component):
     """Load the exponents of one KV head's values, and find the largest that each row sees.
 
     `numerics.md` 3.2 step 8: a row at position t sees those up to t, so that the maximum depends
-    on t alone.
+    on t alone. There are two halves of exponents, and four banks of maxima, of max_rows / 2 rows
+    each; a head with more rows has an even bank and the one behind it. Half n takes the exponents
+    of the banks n and n + 2: the maxima of the head before stay while its results drain.
 
     Parameters
     ----------
@@ -25,37 +27,40 @@ class ValueExponents(wiring.Component):
     Members
     -------
     start : In(1)
-        Begin to take words. The three below must hold while ``busy``.
+        Begin to take words. Those below must hold while ``busy``.
+    bank : In(2)
+        Bank of the maxima, and half of the exponents.
     pos_blocks, head_blocks : In
         Blocks of 32 positions; blocks of 32 elements in a head.
     first_pos, rows : In
         Position of row 0; number of rows.
     i_words : In(stream of cols bytes)
         Exponents, an unsigned byte for each position, block of the head by block.
-    first_block, read_block, read_pos_block, read : read port
-        Exponents of 32 positions, one cycle later. ``read_pos_block`` counts from ``first_block``.
+    read_half, read_block, read_pos_block, read : read port
+        Exponents of 32 positions, one cycle later.
     feed_block, feed_row, feed_max and drain_en, drain_block, drain_row, drain_max : read ports
-        The maximum for a row, one cycle later.
+        The maximum for a row, one cycle later. Rows of bank n are those from n * max_rows / 2.
     busy : Out(1)
         Words are yet to be taken; high with ``start`` already. Read ports count when it is low.
 
     Timing
     ------
-    A word takes a cycle, and one that holds a row's position ``cols`` more. The first is taken
-    in the cycle after ``start``.
+    A word takes a cycle, and a row one more in each block of the head. The first word is taken in
+    the cycle after ``start``.
     """
 
     def __init__(self, config):
         self.config = config
-        row = range(config.max_rows)
+        row = range(2 * config.max_rows)
         super().__init__({
             "start": In(1),
+            "bank": In(2),
             "pos_blocks": In(range(config.max_context // BLOCK_LEN + 1)),
             "head_blocks": In(4),
             "first_pos": In(range(config.max_context)),
             "rows": In(range(config.max_rows + 1)),
             "i_words": In(stream.Signature(data.ArrayLayout(signed(8), config.cols))),
-            "first_block": In(range(config.max_context // BLOCK_LEN)),
+            "read_half": In(1),
             "read_block": In(4),
             "read_pos_block": In(10),
             "read": Out(data.ArrayLayout(_EXP, BLOCK_LEN)),
@@ -78,17 +83,18 @@ class ValueExponents(wiring.Component):
         part = data.ArrayLayout(_EXP, cfg.cols)
 
         m.submodules.words = words = memory.Memory(
-            shape=data.ArrayLayout(_EXP, BLOCK_LEN), depth=1 << (block_bits + span_bits), init=[]
+            shape=data.ArrayLayout(_EXP, BLOCK_LEN), depth=2 << (block_bits + span_bits), init=[]
         )
         m.submodules.maxima = maxima = memory.Memory(
-            shape=_EXP, depth=cfg.max_rows << block_bits, init=[]
+            shape=_EXP, depth=2 * cfg.max_rows << block_bits, init=[]
         )
         write = words.write_port(granularity=cfg.cols)
         read = words.read_port()
         max_write, feed, drain = maxima.write_port(), maxima.read_port(), maxima.read_port()
-        read_span = self.first_block + self.read_pos_block
         m.d.comb += [
-            read.addr.eq(Cat(read_span[:span_bits], self.read_block[:block_bits])),
+            read.addr.eq(
+                Cat(self.read_pos_block[:span_bits], self.read_block[:block_bits], self.read_half)
+            ),
             self.read.eq(read.data),
             feed.addr.eq(Cat(self.feed_row, self.feed_block[:block_bits])),
             self.feed_max.eq(feed.data),
@@ -104,18 +110,22 @@ class ValueExponents(wiring.Component):
         lane = Signal(range(cfg.cols))
         held = Signal(part)
         taken = Signal(part)
+        ahead = Signal(range(-cfg.max_context, cfg.max_context))  # elements before the first row's
         for number in range(cfg.cols):
             m.d.comb += taken[number].eq(self.i_words.payload[number].as_unsigned()[:EXP_WIDTH])
 
         m.d.comb += [
             end.eq(self.pos_blocks << exact_log2(BLOCK_LEN)),
-            write.addr.eq(Cat(pos[exact_log2(BLOCK_LEN) :][:span_bits], block[:block_bits])),
+            write.addr.eq(
+                Cat(pos[exact_log2(BLOCK_LEN) :][:span_bits], block[:block_bits], self.bank[0])
+            ),
+            ahead.eq(self.first_pos - pos),
         ]
         for number in range(cfg.subs):
             for index in range(cfg.cols):
                 m.d.comb += write.data[number * cfg.cols + index].eq(taken[index])
 
-        largest = [running, *taken]
+        largest = [running, *(Mux(n < ahead, exp, 0) for n, exp in enumerate(taken))]
         while len(largest) > 1:
             pairs = [Mux(a > b, a, b) for a, b in zip(largest[::2], largest[1::2], strict=False)]
             largest = pairs + (largest[-1:] if len(largest) % 2 else [])
@@ -129,16 +139,17 @@ class ValueExponents(wiring.Component):
                     m.next = "IDLE"
 
         row = Signal(range(cfg.max_context + 1))
-        here = pos + lane
+        bank_row = Signal(range(2 * cfg.max_rows))
         m.d.comb += [
-            row.eq(here - self.first_pos),
-            max_write.addr.eq(Cat(row[: exact_log2(cfg.max_rows)], block[:block_bits])),
+            row.eq(lane - ahead),
+            bank_row.eq(self.bank * (cfg.max_rows // 2) + row),
+            max_write.addr.eq(Cat(bank_row, block[:block_bits])),
             self.busy.eq(1),
         ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(self.start)
-                m.d.sync += [block.eq(0), pos.eq(0), running.eq(0), lane.eq(0)]
+                m.d.sync += [block.eq(0), pos.eq(0), running.eq(0)]
                 with m.If(self.start):
                     m.next = "TAKE"
             with m.State("TAKE"):
@@ -146,11 +157,12 @@ class ValueExponents(wiring.Component):
                 with m.If(self.i_words.valid):
                     place = pos[: exact_log2(BLOCK_LEN)] >> exact_log2(cfg.cols)
                     m.d.comb += write.en.eq(1 << place)
-                    m.d.sync += held.eq(taken)
-                    with m.If(pos + cfg.cols <= self.first_pos):
-                        m.d.sync += running.eq(largest[0])
-                        next_word()
-                    with m.Elif(pos >= self.first_pos + self.rows):
+                    m.d.sync += [
+                        held.eq(taken),
+                        running.eq(largest[0]),
+                        lane.eq(Mux(ahead > 0, ahead, 0)),
+                    ]
+                    with m.If((ahead >= cfg.cols) | (ahead + self.rows <= 0)):
                         next_word()
                     with m.Else():
                         m.next = "WALK"
@@ -160,9 +172,9 @@ class ValueExponents(wiring.Component):
                 m.d.comb += [
                     larger.eq(Mux(held[lane] > running, held[lane], running)),
                     max_write.data.eq(larger),
-                    max_write.en.eq((here >= self.first_pos) & (here < self.first_pos + self.rows)),
+                    max_write.en.eq(1),
                 ]
                 m.d.sync += [running.eq(larger), lane.eq(lane + 1)]
-                with m.If(lane == cfg.cols - 1):
+                with m.If((lane == cfg.cols - 1) | (row == self.rows - 1)):
                     next_word()
         return m

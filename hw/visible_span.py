@@ -33,7 +33,10 @@ class VisibleSpan(wiring.Component):
     seen : Out
         Positions that a row sees at most, its own included.
     together : Out(1)
-        All query heads of a KV head fit ``max_rows`` rows.
+        All query heads of a KV head fit ``max_rows`` rows: they go through in one chunk. Otherwise
+        a chunk is one query head.
+    halved : Out(1)
+        The rows of a chunk fit half of ``max_rows``.
 
     Timing
     ------
@@ -54,6 +57,7 @@ class VisibleSpan(wiring.Component):
             "visited_pos": Out(range(config.max_context)),
             "seen": Out(range(config.max_context + 1)),
             "together": Out(1),
+            "halved": Out(1),
         })
 
     def elaborate(self, platform):
@@ -65,7 +69,12 @@ class VisibleSpan(wiring.Component):
         first_seen = Signal.like(self.first_pos)  # by the first row: the first of all that are seen
         end = Signal.like(self.pos_blocks)
         first = Signal.like(self.first_block)
-        m.d.comb += first.eq((first_seen >> exact_log2(span)) * (span // BLOCK_LEN))
+        grouped = Signal(range(256 * cfg.max_rows))
+        half = cfg.max_rows // 2
+        m.d.comb += [
+            first.eq((first_seen >> exact_log2(span)) * (span // BLOCK_LEN)),
+            grouped.eq(self.group * self.rows),
+        ]
         m.d.sync += [
             self.seen.eq(Mux(unlimited, cfg.max_context, self.window)),
             first_seen.eq(
@@ -80,6 +89,7 @@ class VisibleSpan(wiring.Component):
             self.first_block.eq(first),
             self.visited_blocks.eq(end - first),
             self.visited_pos.eq(self.first_pos - (first << block_bits)),
-            self.together.eq(self.group * self.rows <= cfg.max_rows),
+            self.together.eq(grouped <= cfg.max_rows),
+            self.halved.eq((grouped <= half) | ((grouped > cfg.max_rows) & (self.rows <= half))),
         ]
         return m

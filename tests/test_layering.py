@@ -24,6 +24,7 @@ ALLOWED = {
         "safetensors",
         "tokenizers",
     },
+    "sim/device": {"sim", "hw.spec", "numpy", "cocotb", "serial"},
     "sim": {"sim", "hw", "amaranth", "numpy", "rich", "cocotb", "cocotb_tools", "find_libpython"},
 }
 

@@ -7,6 +7,7 @@ from amaranth.hdl import Cat, Const, Mux, Value
 
 __all__ = [
     "bit_length",
+    "limit",
     "magnitude",
     "or_tree",
     "round_half",
@@ -64,14 +65,30 @@ def _extend(value, width):
 
 def saturates(value, width):
     """Return whether ``value`` is outside of what `saturate` leaves alone."""
-    high = (1 << (width - 1)) - 1
-    return (value > high) | (value < -high)
+    value = _as_signed(value)
+    if len(value) < width:
+        return Const(0, 1)
+    # No comparison: a carry chain would be slower and larger than bits that must be alike.
+    sign, low, beyond = value[-1], value[: width - 1], value[width - 1 : -1]
+    return (beyond ^ sign.replicate(len(beyond))).any() | (sign & ~low.any())
 
 
 def saturate(value, width):
-    """Clamp to plus or minus ``2**(width - 1) - 1``: `SAT`. Assign it to ``signed(width)``."""
-    high = (1 << (width - 1)) - 1
-    return Mux(value > high, high, Mux(value < -high, -high, value))
+    """Clamp to plus or minus ``2**(width - 1) - 1``: `SAT`, as ``signed(width)``."""
+    value = _as_signed(value)
+    if len(value) < width:
+        return value
+    return Mux(saturates(value, width), limit(value[-1], width), value[:width].as_signed())
+
+
+def limit(negative, width):
+    """Return ``2**(width - 1) - 1``, or if ``negative`` minus that: what `saturate` clamps to."""
+    return Cat(Const(1, 1), (~negative).replicate(width - 2), negative).as_signed()
+
+
+def _as_signed(value):
+    value = Value.cast(value)
+    return value if value.shape().signed else Cat(value, Const(0, 1)).as_signed()
 
 
 def magnitude(value):
@@ -82,10 +99,18 @@ def magnitude(value):
 
 def bit_length(m, value, target):
     """Assign to ``target`` the bit length of an unsigned ``value``; 0 has 0 bits."""
-    m.d.comb += target.eq(0)
-    for index, bit in enumerate(Value.cast(value)):
-        with m.If(bit):
-            m.d.comb += target.eq(index + 1)
+
+    def highest(bits):
+        """Return (whether one is set, place of the highest) of some bits, as a balanced tree."""
+        if len(bits) == 1:
+            return bits[0], Const(0, 0)
+        half = 1 << ((len(bits) - 1).bit_length() - 1)
+        low_any, low = highest(bits[:half])
+        high_any, high = highest(bits[half:])
+        return low_any | high_any, Cat(Mux(high_any, high, low), high_any)
+
+    # The length of a value is the place of the highest one of its double plus 1.
+    m.d.comb += target.eq(highest([Const(1, 1), *Value.cast(value)])[1])
 
 
 def _tree(values, operator):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from hw.accumulator import Accumulator
+from hw.block_quantiser import BlockQuantiser
 from hw.drain import Drain
 from hw.glu import Glu
 from hw.inverse_root import InverseRoot
@@ -11,12 +12,14 @@ from hw.memory_controller import MemoryController
 from hw.qkv_projection import QkvProjection
 from hw.reciprocal import Reciprocal
 from hw.residual import Residual
+from hw.rmsnorm import RmsNorm
 from hw.row_feeder import FEED_LATENCY
 from hw.softmax import Softmax
 from hw.spec import layout
 from hw.spec.formats import BLOCK_LEN
 from hw.spec.isa import WORD_BYTES
 from hw.spec.requests import EVENT_BYTES
+from hw.systolic_array import SystolicArray
 from sim.perf.stream_model import Dram, StreamModel
 
 __all__ = ["CycleModel", "Prediction"]
@@ -27,6 +30,7 @@ _KEY_WORDS = BLOCK_LEN + 1
 _WRITE_CYCLES = 7  # from a single write to the next: the writer waits for the burst to begin
 _KEY_CYCLES = _KEY_WORDS + 5 + _WRITE_CYCLES - 1  # `KvWriter`: a block of K
 _REQUEST = 45  # besides two fetches: page table and prompt before the first pass
+_FIRST_STEP = 5  # `AttentionOrder`: from the start of an attention operator
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Prediction:
 class CycleModel:
     """A chip of a configuration with a memory: everything that takes time in it.
 
-    A pass is followed operator by operator, and an attention operator phase by phase. Of each only
+    A pass is followed operator by operator, and an attention operator step by step. Of each only
     the slower of two counts: what the stream gives (`StreamModel`), and what array, accumulators
     and the way of the results take. Of several tiles the first is followed: none has more to do.
 
@@ -57,11 +61,13 @@ class CycleModel:
         cfg = config
         log_lanes = cfg.lanes.bit_length() - 1
         # `RmsNorm.search_cycles`, `Softmax.row_cycles`
-        self._search = 7 + log_lanes + InverseRoot.LATENCY
+        self._search = RmsNorm.SEARCH_STAGES + log_lanes + InverseRoot.LATENCY
         self._softmax_row = Softmax.LATENCY + log_lanes + 2 + Reciprocal.LATENCY
-        quantised = cfg.beats + 3 + 1  # `BlockQuantiser.latency`, and the write
+        # `BlockQuantiser.latency`, and the write
+        self._quantised = quantised = cfg.beats + BlockQuantiser.STAGES + 1
         # From a row's entry into the feeder to its first beat out of the requantiser ...
-        self._to_drain = FEED_LATENCY + cfg.rows + cfg.cols + Accumulator.LATENCY + Drain.LATENCY
+        array = SystolicArray.latency_of(cfg.rows, cfg.cols, cfg.pe_registers)
+        self._to_drain = FEED_LATENCY + array + Accumulator.LATENCY + Drain.LATENCY
         # ... and from its last beat to rest.
         self._to_rest = {
             "residual": Residual.LATENCY + 1,
@@ -106,7 +112,7 @@ class CycleModel:
     def norm_cycles(self, rows, beats):
         """Cycles from the first row's job to the last result."""
         period = max(2 * beats, beats + self._search)
-        return (rows - 1) * period + 2 * beats + self._search + 9
+        return (rows - 1) * period + 2 * beats + self._search + RmsNorm.EMIT_STAGES
 
     def softmax_cycles(self, rows, pos_blocks):
         """As `hw.scores.Scores.softmax_cycles`."""
@@ -182,7 +188,7 @@ class _Pass:
         words = step.words(self.config)
         first, last = self.stream.take(self._issued, words, start, max(1, beats / words))
         loaded = max(last, first + beats)
-        return loaded + 1 + self.model.norm_cycles(rows, beats) + self.config.beats + 5
+        return loaded + 1 + self.model.norm_cycles(rows, beats) + self.model._quantised + 1
 
     def _head_norm(self, step, start):
         words = step.words(self.config)
@@ -239,13 +245,32 @@ class _Pass:
         return beats + 2 * turns
 
     def _attention(self, step, start):
-        asked = start
-        now = start
+        """Steps in the order of `hw.attention_order`, each when the one before lets it."""
+        run = _Attention(self, step, start)
+        before = None
+        for item in self._items(step.window):
+            beside = before is not None and before.halved and item.halved
+            if before is not None and not beside:
+                run.values(before)
+            if item.first_chunk:
+                run.exponents(item)
+            run.keys(item)
+            if beside:
+                run.values(before)
+            before = item
+        run.values(before)
+        self.stream.asked = run.asked
+        return run.drained + 1
+
+    def _items(self, window):
+        """Yield the chunks of query heads of all segments and of the first tile's KV heads."""
+        most, group = self.config.max_rows, self.shape.group
         for rows, first in self.segments:
+            chunks, heads = (1, group) if group * rows <= most else (group, 1)
+            halved, before = heads * rows <= most // 2, self._blocks_before(window, first)
             for _ in range(layout.channel_heads(self.config, self.shape.kv_heads)):
-                now, asked = self._kv_head(step, now, asked, rows, first)
-        self.stream.asked = asked
-        return now
+                for chunk in range(chunks):
+                    yield _Item(rows, first, before, heads * rows, chunk == 0, halved)
 
     def _blocks_before(self, window, first):
         """Blocks of positions that no row of a segment sees: as `hw.visible_span.VisibleSpan`."""
@@ -253,46 +278,88 @@ class _Pass:
         unseen = max(0, first - window + 1) if window else 0
         return unseen // span * (span // BLOCK_LEN)
 
-    def _kv_head(self, step, now, asked, rows, first):
-        """One KV head of one sequence: exponents, then scores, softmax and P.V of each chunk."""
-        cfg, model, size = self.config, self.model, step.blocks
-        group = self.shape.group
-        together = group * rows <= cfg.max_rows
-        chunks, heads = (1, group) if together else (group, 1)
-        fed = heads * rows
-        pos_blocks = ceil((first + rows) / BLOCK_LEN)
-        pages = ceil(pos_blocks * BLOCK_LEN / cfg.page_len)
-        before = self._blocks_before(step.window, first)
-        seen = pos_blocks - before
-        seen_pages = pages - before * BLOCK_LEN // cfg.page_len
-        walked = (first + rows - 1) // cfg.cols - first // cfg.cols + 1
 
-        # Exponents: a word with rows in it is walked through.
-        words = pos_blocks * cfg.subs * size
-        asked += _DESCRIPTOR * size * pages
-        _, last = self.stream.take(asked, words, now + 2)
-        now = last + size * walked * cfg.cols + 2
+@dataclass
+class _Item:
+    """A chunk of query heads: rows of its segment, their first position, rows that are fed.
 
-        for _ in range(chunks):
-            # Scores: positions are the strips.
-            feed = max(cfg.rows, fed)
-            block = (cfg.tiles_per_block - 1) * feed + max(feed, cfg.rows + 1)
-            strip = max(cfg.subs * size * block, fed * cfg.beats)
-            words = seen * cfg.subs * size * (BLOCK_LEN + 1)
-            asked += _DESCRIPTOR * seen_pages
-            first_word, last = self.stream.take(asked, words, now + 2, seen * strip / words)
-            done = max(last, first_word + cfg.rows + seen * strip - feed) + fed
-            now = done + model._to_drain + fed * cfg.beats + model._to_rest["scores"]
+    ``before``: blocks of positions that no row sees.
+    """
 
-            now += 1 + model.softmax_cycles(fed, seen)
+    rows: int
+    first: int
+    before: int
+    fed: int
+    first_chunk: bool
+    halved: bool
+    ready: float = 0.0  # when its probabilities are
 
-            # P.V: each row goes in twice, elements of the head are the strips.
-            feed = max(cfg.rows, 2 * fed)
-            leave = fed * cfg.beats * min(cfg.tiles, self.shape.kv_heads)
-            strip = max(seen * cfg.subs * cfg.tiles_per_block * feed, leave)
-            words = seen * BLOCK_LEN * cfg.subs * size
-            asked += _DESCRIPTOR * seen_pages * size * cfg.subs
-            first_word, last = self.stream.take(asked, words, now + 2, size * strip / words)
-            done = max(last, first_word + cfg.rows + size * strip - feed) + 2 * fed
-            now = done + model._to_drain + leave + model._to_rest["values"] + 1
-        return now, asked
+    @property
+    def pos_blocks(self):
+        return ceil((self.first + self.rows) / BLOCK_LEN)
+
+    @property
+    def visited_blocks(self):
+        return self.pos_blocks - self.before
+
+
+class _Attention:
+    """The clock of an attention operator: what array, softmax and drain do at the same time."""
+
+    def __init__(self, run, step, start):
+        self.config, self.model, self.stream = run.config, run.model, run.stream
+        self.size = step.blocks
+        self.sharing = min(run.config.tiles, run.shape.kv_heads)  # tiles whose results take turns
+        self.asked = start + _FIRST_STEP
+        self.free = start + _FIRST_STEP  # when the next step may take its first word
+        self.softmax = self.drained = start
+
+    def _ask(self, descriptors):
+        """Return when the words of a step can have been asked for."""
+        asked = self.asked + _DESCRIPTOR + 1
+        self.asked += _DESCRIPTOR * descriptors + 1
+        return asked
+
+    def _pages(self, item, before=0):
+        """Pages of a segment from that of a block of positions on."""
+        page_len = self.config.page_len
+        return ceil(item.pos_blocks * BLOCK_LEN / page_len) - before * BLOCK_LEN // page_len
+
+    def exponents(self, item):
+        words = item.pos_blocks * self.config.subs * self.size
+        asked = self._ask(self.size * self._pages(item))
+        _, last = self.stream.take(asked, words, self.free + 1)
+        self.free = last + self.size * item.rows + 2
+
+    def keys(self, item):
+        """Scores: positions are the strips."""
+        cfg, fed = self.config, item.fed
+        feed = max(cfg.rows, fed)
+        block = (cfg.tiles_per_block - 1) * feed + max(feed, cfg.rows + 1)
+        strip = max(cfg.subs * self.size * block, fed * cfg.beats)
+        strips, pages = item.visited_blocks, self._pages(item, item.before)
+        words = strips * cfg.subs * self.size * (BLOCK_LEN + 1)
+        scores = self._job(pages, words, strips, strip, feed, fed) + fed * cfg.beats
+        begins = max(self.softmax, scores + self.model._to_rest["scores"])
+        item.ready = begins + 1 + self.model.softmax_cycles(fed, strips)
+        self.softmax = item.ready
+
+    def values(self, item):
+        """P.V: each row goes in twice, elements of the head are the strips."""
+        cfg, fed = self.config, item.fed
+        feed = max(cfg.rows, 2 * fed)
+        blocks, leave = item.visited_blocks, fed * cfg.beats * self.sharing
+        strip = max(blocks * cfg.subs * cfg.tiles_per_block * feed, leave)
+        words = blocks * BLOCK_LEN * cfg.subs * self.size
+        descriptors = self._pages(item, item.before) * self.size * cfg.subs
+        self.free = max(self.free, item.ready)
+        results = self._job(descriptors, words, self.size, strip, feed, 2 * fed) + leave
+        self.drained = results + self.model._to_rest["values"]
+
+    def _job(self, descriptors, words, strips, strip, feed, rows):
+        """Return when the first result of the last strip leaves the requantiser."""
+        cfg, total = self.config, strips * strip
+        asked = self._ask(descriptors)
+        first, last = self.stream.take(asked, words, self.free + 1, total / words)
+        self.free = max(last, first + cfg.rows + total - feed) + rows + 1
+        return self.free + self.model._to_drain

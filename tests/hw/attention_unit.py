@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from hw.activation_memory import ActivationMemory, Block
 from hw.attention import Attention
 from hw.drain import Drain
-from hw.jobs import Dest
+from hw.jobs import Dest, segment_layout
 from hw.kv_reader import KvReader
 from hw.matmul import Matmul
 from hw.operator_word import operator_layout
@@ -19,10 +19,7 @@ __all__ = ["AttentionUnit"]
 
 
 class AttentionUnit(wiring.Component):
-    """An attention operator from its word to its results, without memory and block quantiser.
-
-    The pass has one segment, of slot 0, which begins at row 0.
-    """
+    """An attention operator from its word to its results, without memory and block quantiser."""
 
     def __init__(self, config):
         self.config = config
@@ -31,8 +28,12 @@ class AttentionUnit(wiring.Component):
         super().__init__({
             "start": In(1),
             "word": In(operator_layout("attention")),
-            "first_pos": In(range(config.max_context)),
-            "rows": In(range(config.max_rows + 1)),
+            "segments": In(range(config.max_seqs + 1)),
+            "segment_index": Out(range(config.max_seqs)),
+            "segment": In(segment_layout(config)),
+            "read_segment_index": Out(range(config.max_seqs)),
+            "read_segment": In(segment_layout(config)),
+            "page_slot": Out(range(config.max_seqs)),
             "page_index": Out(range(max(2, config.max_pages))),
             "page": In(32),
             "o_descriptor": Out(stream.Signature(descriptor_layout())),
@@ -75,32 +76,35 @@ class AttentionUnit(wiring.Component):
         for lane in range(cfg.lanes):
             m.d.comb += scores.i_score.p.data[lane].eq(act.p.data[lane])
 
-        for unit in (attention, reader):
+        item = attention.item
+        for unit, name in ((attention, "segment"), (reader, "read_segment")):
             m.d.comb += [
-                unit.segments.eq(1),
-                unit.segment.first_pos.eq(self.first_pos),
-                unit.segment.rows.eq(self.rows),
+                unit.segments.eq(self.segments),
+                getattr(self, f"{name}_index").eq(unit.segment_index),
+                unit.segment.eq(getattr(self, name)),
             ]
         m.d.comb += [
             attention.start.eq(self.start),
             attention.word.eq(self.word),
             attention.exponents_busy.eq(exponents.busy),
-            attention.scores_busy.eq(scores.busy),
-            attention.scores_collecting.eq(scores.collecting),
+            attention.scores_ready.eq(scores.ready),
+            attention.taking.eq(matmul.taking),
             attention.results_busy.eq(matmul.busy | drain.busy),
             self.busy.eq(attention.busy | reader.busy),
             reader.start.eq(self.start),
             reader.word.eq(self.word),
+            self.page_slot.eq(reader.page_slot),
             self.page_index.eq(reader.page_index),
             reader.page.eq(self.page),
             exponents.start.eq(attention.exponents_start),
-            exponents.pos_blocks.eq(attention.pos_blocks),
-            exponents.first_block.eq(attention.first_block),
+            exponents.bank.eq(item.value_bank),
+            exponents.pos_blocks.eq(item.pos_blocks),
             exponents.head_blocks.eq(self.word.head_blocks),
-            exponents.first_pos.eq(attention.first_pos),
-            exponents.rows.eq(attention.rows),
+            exponents.first_pos.eq(item.segment.first_pos),
+            exponents.rows.eq(item.segment.rows),
+            exponents.read_half.eq(matmul.value_half),
             exponents.read_block.eq(matmul.value_block),
-            exponents.read_pos_block.eq(matmul.prob_block),
+            exponents.read_pos_block.eq(matmul.value_pos_block),
             matmul.value_exp.eq(exponents.read),
             exponents.feed_block.eq(matmul.value_block),
             exponents.feed_row.eq(matmul.value_max_row),
@@ -109,12 +113,13 @@ class AttentionUnit(wiring.Component):
             exponents.drain_block.eq(drain.value_max_block),
             exponents.drain_row.eq(drain.value_max_row),
             drain.value_max.eq(exponents.drain_max),
-            scores.start.eq(attention.scores_start),
-            scores.first_pos.eq(attention.visited_pos),
-            scores.window.eq(attention.seen),
-            scores.heads.eq(attention.chunk_heads),
-            scores.head_rows.eq(attention.rows),
-            scores.pos_blocks.eq(attention.visited_blocks),
+            scores.expect.eq(attention.scores_expect),
+            scores.half.eq(item.half),
+            scores.first_pos.eq(item.visited_pos),
+            scores.window.eq(item.seen),
+            scores.heads.eq(item.heads),
+            scores.head_rows.eq(item.segment.rows),
+            scores.pos_blocks.eq(item.visited_blocks),
             scores.prob_row.eq(matmul.prob_row),
             scores.prob_block.eq(matmul.prob_block),
             matmul.prob.eq(scores.prob),

@@ -6,11 +6,12 @@ import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.attention import Attention
+from hw.attention_order import Phase
 from hw.jobs import Dest, segment_layout
 from hw.operator_word import operator_layout
 from hw.spec.config import ArchConfig
 from tests.hw.read_port import serves
-from tests.hw.segments import random_segments, visited_span
+from tests.hw.segments import attention_steps, random_segments
 from tests.hw.vector_stream import seeded
 from tests.support.bench import STALLS, obeys_rules, pack, params, start, unpack, watchdog
 
@@ -20,14 +21,15 @@ JOB = DUT.o_job.payload.shape()
 WORD = operator_layout("attention")
 SEGMENT = segment_layout(CONFIG)
 TOP = (1 << 32) - 1
-#: What the units learn of a segment.
-LEARNT = ("rows", "first_pos", *DUT.SPAN, "chunks", "chunk_heads")
+ITEM = DUT.item.shape()
+SPAN = ("pos_blocks", "first_block", "visited_blocks", "visited_pos", "seen")
 
 
 class Neighbours:
     """Units that are busy for a while after they are started.
 
-    Keeps what happens, in order, each with what the units are told; that holds while they work.
+    Keeps what happens, in order: exponents and expected scores, each with the item that the unit is
+    told, which holds for exponents while they come; and jobs.
     """
 
     def __init__(self, dut, stall, longest):
@@ -35,7 +37,7 @@ class Neighbours:
         self.idle = stall()
         self.rng = random.Random(longest)
         self.longest = longest
-        self.left = dict.fromkeys(("exponents", "scores", "results", "collecting"), 0)
+        self.left = dict.fromkeys(("exponents", "taking", "results", 0, 1), 0)
         self.events = []
         self.segments = {}
         cocotb.start_soon(serves(dut, SEGMENT, "segment", self.segments, addr="segment_index"))
@@ -46,77 +48,131 @@ class Neighbours:
         wait = next(self.idle)
         while True:
             dut.exponents_busy.value = int(self.left["exponents"] > 0)
-            dut.scores_busy.value = int(self.left["scores"] > 0)
+            dut.taking.value = int(self.left["taking"] > 0)
             dut.results_busy.value = int(self.left["results"] > 0)
-            dut.scores_collecting.value = int(self.left["collecting"] > 0)
-            dut.o_job__ready.value = int(not wait)
+            dut.scores_ready.value = int(not self.left[0]) | int(not self.left[1]) << 1
+            ready = not wait and not self.left["taking"]
+            dut.o_job__ready.value = int(ready)
             await ReadOnly()
-            told = {name: int(getattr(dut, name).value) for name in LEARNT}
-            started = {
-                name: int(getattr(dut, f"{name}_start").value) for name in ("exponents", "scores")
-            }
+            item = unpack(ITEM, int(dut.item.value))
+            starts, expects = int(dut.exponents_start.value), int(dut.scores_expect.value)
             job = None
             if int(dut.o_job__valid.value):
-                if not wait:
+                if ready:
                     job = unpack(JOB, int(dut.o_job__payload.value))
-                wait = next(self.idle) if not wait else wait - 1
-            busy = {name for name, left in self.left.items() if left}
-            if busy:
-                assert told == self.events[-1][1], f"{busy} are told something else"
+                    wait = next(self.idle)
+                wait = max(0, wait - 1)
+            if self.left["exponents"]:
+                assert item == self.events[-1]["item"], "exponents are told something else"
+            left = self.left
             await RisingEdge(dut.clk)
             self.left = {name: max(0, left - 1) for name, left in self.left.items()}
-            for name, value in started.items():
-                if value:
-                    self._starts(name, name, busy, told)
+            if starts:
+                assert not left["exponents"], "exponents while others come"
+                assert not left["taking"], "exponents while a job takes words"
+                self.events.append({"item": item, "alone": not left["results"]})
+                self.left["exponents"] = self._while()
             if job is not None:
-                self._starts(job, "results", busy, told)
-                # Scores linger on their way to the maximum for longer than in the drain.
-                if job["dest"] == Dest.SCORES.value:
-                    self.left["collecting"] = self.left["results"] + self.rng.randrange(5)
+                assert not left["exponents"], "a job while exponents come"
+                self._begins(job, item, expects, left)
+            else:
+                assert not expects, "scores are expected of no job"
 
-    def _starts(self, event, unit, busy, told):
-        assert not busy, f"{event} while {busy} is busy"
-        self.events.append((event, told))
-        self.left[unit] = self.rng.randrange(1, self.longest + 1)
+    def _while(self):
+        return self.rng.randrange(1, self.longest + 1)
+
+    def _begins(self, job, item, expects, left):
+        half = job["half"]
+        if job["dest"] == Dest.SCORES.value:
+            assert expects, "nobody expects the scores"
+            self.left[half] = 3 + 2 * self._while()
+        else:
+            assert not expects, "probabilities are no scores"
+            assert not left[half], "P.V before its probabilities"
+        self.events.append(job | {"item": item})
+        self.left["taking"] = self._while()
+        self.left["results"] = self.left["taking"] + self._while()
 
 
-def expected_events(word, segment):
-    """Return what an attention operator does for a segment, as nested loops."""
-    rows = segment["rows"]
-    span = visited_span(CONFIG, segment, window=word["window"], group=word["group"])
-    chunks, heads = (1, word["group"]) if span.pop("together") else (word["group"], 1)
-    common = {
-        "heads": heads,
-        "head_rows": rows,
-        "head_blocks": word["head_blocks"],
-        "row0": segment["row0"],
-    }
-    query = 0
+def expected_events(word, segments):
+    """Return what an attention operator does, as nested loops."""
     events = []
-    for _ in range(word["kv_heads"]):
-        events.append("exponents")
-        for _ in range(chunks):
-            jobs = [
-                {
-                    "dest": Dest.SCORES,
-                    "strips": span["visited_blocks"],
-                    "blocks": word["head_blocks"],
-                    "src": word["q_src"] + query,
-                    "shift1_0": word["shift"],
-                },
-                {
-                    "dest": Dest.VALUES,
-                    "strips": word["head_blocks"],
-                    "blocks": span["visited_blocks"],
-                    "dst": word["dst"] + query,
-                },
-            ]
-            scores, values = (unpack(JOB, pack(JOB, common | job)) for job in jobs)
-            events += [scores, "scores", values]
-            query += heads * word["head_blocks"]
-    told = span | {"chunks": chunks, "chunk_heads": heads}
-    told |= {name: segment[name] for name in ("rows", "first_pos")}
-    return [(event, told) for event in events]
+    for phase, step in attention_steps(CONFIG, segments, word):
+        segment, span = step["segment"], step["span"]
+        learnt = {name: span[name] for name in SPAN} | {"heads": step["heads"]}
+        if phase == Phase.EXPONENTS:
+            events.append({"item": learnt | {"segment": segment}})
+            continue
+        job = {
+            "heads": step["heads"],
+            "head_rows": segment["rows"],
+            "head_blocks": word["head_blocks"],
+            "row0": segment["row0"],
+            "first_block": span["first_block"],
+        }
+        if phase == Phase.KEYS:
+            job |= {
+                "dest": Dest.SCORES,
+                "strips": span["visited_blocks"],
+                "blocks": word["head_blocks"],
+                "src": word["q_src"] + step["query_block"],
+                "shift1_0": word["shift"],
+            }
+        else:
+            job |= {
+                "dest": Dest.VALUES,
+                "strips": word["head_blocks"],
+                "blocks": span["visited_blocks"],
+                "dst": word["dst"] + step["query_block"],
+            }
+        events.append(unpack(JOB, pack(JOB, job)) | {"item": learnt | {"segment": segment}})
+    return events
+
+
+def places(item):
+    """Return the rows of scores, and the banks of exponents, that an item takes."""
+    most, rows = CONFIG.max_rows, item["segment"]["rows"]
+    first, chunk = item["half"] * most // 2, item["heads"] * rows
+    banks = (
+        {item["value_bank"]}
+        if chunk <= most // 2
+        else {item["value_bank"] // 2 * 2 + n for n in (0, 1)}
+    )
+    return set(range(first, first + chunk)), banks
+
+
+def checks_places(events):
+    """Nothing is overwritten that a later P.V, or one whose results are on their way, reads."""
+    waiting, drains, loaded = [], set(), None
+    for event in events:
+        item = event["item"]
+        rows, banks = places(item)
+        assert max(rows) < CONFIG.max_rows
+        if "dest" not in event:
+            others = set() if event["alone"] else drains
+            assert not banks & others.union(*(places(other)[1] for other in waiting)), banks
+            assert all(item["value_bank"] % 2 != other["value_bank"] % 2 for other in waiting)
+            loaded = item["value_bank"]
+            continue
+        assert (event["half"], event["value_bank"]) == (item["half"], item["value_bank"])
+        if event["dest"] == Dest.SCORES.value:
+            assert item["value_bank"] == loaded
+            assert not any(rows & places(other)[0] for other in waiting)
+            waiting.append(item)
+        else:
+            assert item == waiting.pop(0)
+            drains = banks
+
+
+def stripped(events):
+    """Return events without places in memories, which `checks_places` looks at."""
+    kept = []
+    for event in events:
+        item = event["item"]
+        item = {name: item[name] for name in (*SPAN, "heads", "segment")}
+        fields = ("half", "value_bank", "alone")
+        kept.append({k: v for k, v in event.items() if k not in fields} | {"item": item})
+    return kept
 
 
 async def run(dut, neighbours, word, segments):
@@ -136,9 +192,9 @@ async def run(dut, neighbours, word, segments):
         await RisingEdge(dut.clk)
         if not busy:
             break
-    expected = [event for segment in segments for event in expected_events(word, segment)]
-    assert neighbours.events == expected
-    assert not any(neighbours.left.values()), "over before its results are"
+    assert stripped(neighbours.events) == stripped(expected_events(word, segments))
+    checks_places(neighbours.events)
+    assert not neighbours.left["results"], "over before its results are"
 
 
 def segment_of(first_pos, rows, **changes):
@@ -174,7 +230,8 @@ async def order_equals_nested_loops(dut, stall, longest):
         (word_of(rng, group=2), [segment_of(31, most // 2)]),
         (word_of(rng, group=2), [segment_of(0, most // 2 + 1)]),  # just not
         (word_of(rng, group=most), [segment_of(CONFIG.max_context - most, most)]),
-        *((word_of(rng, group=group), random_segments(rng, CONFIG)) for group in (1, 2, 3, 4)),
+        *((word_of(rng, group=group), random_segments(rng, CONFIG)) for group in (1, 2, 3, 4, 8)),
+        (word_of(rng, group=2), [segment_of(9, rows) for rows in (1, most - 2, 1)]),
     ]
     for case in cases:
         await run(dut, neighbours, *case)

@@ -5,6 +5,7 @@ import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.activation_memory import Block
+from hw.jobs import segment_layout
 from hw.operator_word import operator_layout
 from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN
@@ -26,27 +27,29 @@ from tests.support.bench import (
 
 CONFIG = ArchConfig(**params()["config"])
 DUT = AttentionUnit(CONFIG)
-WORD = operator_layout("attention")
+WORD, SEGMENT = operator_layout("attention"), segment_layout(CONFIG)
 STREAM = DUT.i_words.payload.shape()
 DESCRIPTOR = DUT.o_descriptor.payload.shape()
 RESULT = DUT.o_act.payload.shape()
 MOST, CONTEXT, PAGE = CONFIG.max_rows, CONFIG.max_context, CONFIG.page_len
 SHIFT = 11  # brings scores to within a few octaves of each other
 Q_SRC, DST = 3, 5
-SLOT = 0
 
 #: Windows: none, the row alone, less than a page, a page, no multiple of anything, past everything.
 WINDOWS = [0, 1, PAGE - 7, PAGE, PAGE + 13, CONTEXT + 1]
-#: (first_pos, rows, group): heads together, and just not; the last positions; decode. Where a
-#: context is a single page, those past it move to its end.
+#: Group and segments (first_pos, rows): chunks that fit half of the rows, that fit all of them, one
+#: query head at a time of either, and all of these in turn. Where a context is a single page,
+#: positions past it move to its end.
 PASSES = [
-    (min(first_pos, CONTEXT - rows), rows, group)
-    for first_pos, rows, group in (
-        (PAGE - 3, MOST // 2, 2),
-        (PAGE + 5, MOST // 2 + 1, 2),
-        (CONTEXT - MOST, MOST, 1),
-        (CONTEXT - 1, 1, 3),
-    )
+    (2, [(PAGE - 3, MOST // 2)]),
+    (2, [(PAGE + 5, MOST // 2 + 1)]),
+    (1, [(CONTEXT - MOST, MOST)]),
+    (3, [(CONTEXT - 1, 1)]),
+    (8, [(PAGE - 1, 1), (0, 2), (CONTEXT - 3, 3)]),
+    (2, [(7, 1), (PAGE - 2, MOST - 2), (CONTEXT - 1, 1)]),
+    (1, [(PAGE - 1, 1), (3, 1), (CONTEXT - 1, 2), (0, MOST // 2)]),
+    (3, [(31, MOST // 2), (CONTEXT - 1, 1), (0, MOST // 4), (1, 1)]),
+    (1, [(0, MOST // 2 + 1), (PAGE + 1, 1), (CONTEXT - 2, 2)]),
 ]
 
 
@@ -54,7 +57,7 @@ def filled(rng, *, blocks, kv_heads):
     """Return pages whose every element and exponent is one that the chip could have written."""
     memory = KvMemory(CONFIG, rng, blocks=blocks, kv_heads=kv_heads)
     values, exponents = (PAGE, BLOCK_LEN * blocks), (PAGE, blocks)
-    for page in range(CONFIG.max_pages):
+    for slot, page in memory.pages:
         for head in range(kv_heads):
             fields = {
                 "k": rng.integers(-127, 128, values),
@@ -66,16 +69,16 @@ def filled(rng, *, blocks, kv_heads):
                 fields["v_exponents"][0] = 10  # counts in every maximum, whoever sees position 0
             kinds = {name: np.uint8 if "exp" in name else np.int8 for name in fields}
             fields = {name: value.astype(kinds[name]) for name, value in fields.items()}
-            memory.store(SLOT, page, head, HeadCache(**fields))
+            memory.store(slot, page, head, HeadCache(**fields))
     return memory
 
 
-def past(memory, end):
+def past(memory, slot, end):
     """Return k, its exponents, v and its exponents of the positions before ``end``."""
 
     def joined(name):
         heads = [
-            [getattr(memory.head(SLOT, page, head), name) for page in range(CONFIG.max_pages)]
+            [getattr(memory.head(slot, page, head), name) for page in range(CONFIG.max_pages)]
             for head in range(memory.kv_heads)
         ]
         return np.stack([np.concatenate(pages)[:end] for pages in heads])
@@ -121,11 +124,23 @@ def words_needed(memory, first_pos, rows, chunks, window):
     return memory.kv_heads * memory.blocks * size * BLOCK_LEN // CONFIG.cols
 
 
-async def run(dut, rng, memory, fetched, *, first_pos, rows, group, window, stall):
+def segments_of(places):
+    """Return segments that follow each other, of slots in another order."""
+    segments, row0 = [], 0
+    for number, (first_pos, rows) in enumerate(places):
+        first_pos = min(first_pos, CONTEXT - rows)
+        slot = CONFIG.max_seqs - 1 - number
+        segments.append({"slot": slot, "row0": row0, "rows": rows, "first_pos": first_pos})
+        row0 += rows
+    return segments
+
+
+async def run(dut, rng, memory, fetched, *, places, group, window, stall):
     """Run one operator, and compare all its results and the words it fetched."""
-    heads = memory.kv_heads * group
-    q = rng.integers(-127, 128, (rows, heads, BLOCK_LEN * memory.blocks)).astype(np.int8)
-    exponents = rng.integers(0, 5, (rows, heads, memory.blocks)).astype(np.uint8)
+    heads, segments = memory.kv_heads * group, segments_of(places)
+    count = sum(segment["rows"] for segment in segments)
+    q = rng.integers(-127, 128, (count, heads, BLOCK_LEN * memory.blocks)).astype(np.int8)
+    exponents = rng.integers(0, 5, (count, heads, memory.blocks)).astype(np.uint8)
     await fill(dut, q, exponents)
     word = {
         "q_src": Q_SRC,
@@ -138,27 +153,34 @@ async def run(dut, rng, memory, fetched, *, first_pos, rows, group, window, stal
         "head_stride": memory.head_stride,
         "window": window,
     }
+    memory.segments.clear()
+    memory.segments |= dict(enumerate(segments))
     dut.word.value = pack(WORD, word)
-    dut.first_pos.value = first_pos
-    dut.rows.value = rows
+    dut.segments.value = len(segments)
     dut.start.value = 1
     await RisingEdge(dut.clk)
     dut.start.value = 0
     fetched.clear()
-    out = attend(q, exponents, *past(memory, first_pos + rows), first_pos, SHIFT, window=window)
-    expected = {
-        (row, DST + block, beat): lanes.tolist()
-        for row, blocks in enumerate(out.reshape(rows, -1, CONFIG.beats, CONFIG.lanes))
-        for block, beats in enumerate(blocks)
-        for beat, lanes in enumerate(beats)
-    }
+    expected, words = {}, 0
+    for segment in segments:
+        rows, first_pos = segment["rows"], segment["first_pos"]
+        part = slice(segment["row0"], segment["row0"] + rows)
+        cache = past(memory, segment["slot"], first_pos + rows)
+        out = attend(q[part], exponents[part], *cache, first_pos, SHIFT, window=window)
+        expected |= {
+            (segment["row0"] + row, DST + block, beat): lanes.tolist()
+            for row, blocks in enumerate(out.reshape(rows, -1, CONFIG.beats, CONFIG.lanes))
+            for block, beats in enumerate(blocks)
+            for beat, lanes in enumerate(beats)
+        }
+        chunks = 1 if group * rows <= MOST else group
+        words += words_needed(memory, first_pos, rows, chunks, window)
     beats = await collects(dut, "o_act", RESULT, len(expected), stall=STALLS[stall])
     got = {(x["meta"]["row"], x["meta"]["dst"], x["meta"]["beat"]): x["data"] for x in beats}
     assert got.keys() == expected.keys()
     for place, lanes in expected.items():
         assert got[place] == lanes, f"row, block, beat {place}: {got[place]}, expected {lanes}"
-    chunks = 1 if group * rows <= MOST else group
-    assert sum(fetched) == words_needed(memory, first_pos, rows, chunks, window)
+    assert sum(fetched) == words
     while True:
         await ReadOnly()
         busy = int(dut.busy.value)
@@ -169,13 +191,15 @@ async def run(dut, rng, memory, fetched, *, first_pos, rows, group, window, stal
 
 async def prepare(dut, rng, stall, *, blocks, kv_heads, cycles):
     memory = filled(rng, blocks=blocks, kv_heads=kv_heads)
+    memory.segments = {}
     fetched = []
     await start(dut)
     cocotb.start_soon(watchdog(dut, cycles))
     cocotb.start_soon(obeys_rules(dut, "o_act"))
     cocotb.start_soon(obeys_rules(dut, "o_descriptor"))
-    pages = {page: addr for (slot, page), addr in memory.pages.items() if slot == SLOT}
-    cocotb.start_soon(serves(dut, 32, "page", pages, addr="page_index"))
+    cocotb.start_soon(serves(dut, 32, "page", memory.pages, addr=("page_slot", "page_index")))
+    for name in ("segment", "read_segment"):
+        cocotb.start_soon(serves(dut, SEGMENT, name, memory.segments, addr=f"{name}_index"))
     cocotb.start_soon(streams(dut, memory, STALLS[stall], fetched))
     return memory, fetched
 
@@ -184,10 +208,11 @@ async def prepare(dut, rng, stall, *, blocks, kv_heads, cycles):
 @cocotb.parametrize(window=WINDOWS)
 async def attention_equals_golden(dut, window):
     """Passes of all kinds, one after the other: nothing is left of the one before."""
-    rng = np.random.default_rng(40 + WINDOWS.index(window))
+    number = WINDOWS.index(window)
+    rng = np.random.default_rng(40 + number)
     memory, fetched = await prepare(dut, rng, "never", blocks=1, kv_heads=2, cycles=200_000)
-    for first_pos, rows, group in PASSES:
-        sizes = {"first_pos": first_pos, "rows": rows, "group": group}
+    for group, places in PASSES[number % 3 :: 3]:
+        sizes = {"places": places, "group": group}
         await run(dut, rng, memory, fetched, **sizes, window=window, stall="never")
 
 
@@ -196,10 +221,30 @@ async def attention_equals_golden(dut, window):
 async def stalls_change_nothing(dut, stall):
     rng = np.random.default_rng(50)
     blocks = CONFIG.max_head_dim // BLOCK_LEN
-    memory, fetched = await prepare(dut, rng, stall, blocks=blocks, kv_heads=1, cycles=300_000)
-    for window in (PAGE - 7, 0, PAGE + 13):
-        sizes = {"first_pos": CONTEXT - MOST, "rows": MOST, "group": 1}
-        await run(dut, rng, memory, fetched, **sizes, window=window, stall=stall)
+    memory, fetched = await prepare(dut, rng, stall, blocks=blocks, kv_heads=1, cycles=400_000)
+    for window in (PAGE - 7, 0):
+        for places in ([(CONTEXT - MOST, MOST)], [(1, 1), (CONTEXT - 1, 1), (PAGE - 1, MOST // 2)]):
+            sizes = {"places": places, "group": 1}
+            await run(dut, rng, memory, fetched, **sizes, window=window, stall=stall)
+
+
+@cocotb.test()
+@cocotb.parametrize(seed=range(3))
+async def short_heads_overtake_nothing(dut, seed):
+    """Single blocks of positions: scores, probabilities and results of several items at once."""
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    memory, fetched = await prepare(dut, rng, "never", blocks=1, kv_heads=3, cycles=200_000)
+    for _ in range(6):
+        group, room, places = int(rng.choice([1, 2, 3, 5])), MOST, []
+        while room and len(places) < CONFIG.max_seqs:
+            rows = int(rng.choice([1, 1, 2, rng.integers(1, room + 1)]))
+            rows = min(rows, room)
+            places.append((int(rng.integers(0, 33 - min(rows, 32))), rows))
+            room -= rows
+        sizes = {"places": places, "group": group}
+        window = int(rng.choice([0, 0, 1, 9]))
+        await run(dut, rng, memory, fetched, **sizes, window=window, stall="never")
 
 
 @cocotb.test()
@@ -209,5 +254,5 @@ async def windows_of_decode_move_through_all_positions(dut):
     memory, fetched = await prepare(dut, rng, "never", blocks=1, kv_heads=1, cycles=300_000)
     for first_pos in range(PAGE - 2, CONTEXT, 23):
         for window in (5, BLOCK_LEN + 1):
-            sizes = {"first_pos": first_pos, "rows": 1, "group": 2}
+            sizes = {"places": [(first_pos, 1)], "group": 2}
             await run(dut, rng, memory, fetched, **sizes, window=window, stall="never")

@@ -6,6 +6,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
+from hw.attention_order import Phase
 from hw.jobs import segment_layout
 from hw.kv_reader import KvReader
 from hw.operator_word import operator_layout
@@ -14,7 +15,7 @@ from hw.spec.formats import BLOCK_LEN
 from sim.compiler.kv_page import HeadCache
 from tests.hw.kv_memory import KvMemory
 from tests.hw.read_port import serves
-from tests.hw.segments import random_segments, visited_span
+from tests.hw.segments import attention_steps, random_segments
 from tests.support.bench import STALLS, collects, obeys_rules, pack, params, start, watchdog
 
 CONFIG = ArchConfig(**params()["config"])
@@ -30,14 +31,6 @@ STEP = max(1, CONFIG.align_bytes // BLOCK_LEN)
 LAST_SLOT = CONFIG.max_seqs - 1
 
 
-def spans(segments, word):
-    """Yield each segment with (blocks up to its last row, first that is visited, chunks)."""
-    for segment in segments:
-        span = visited_span(CONFIG, segment, window=word["window"], group=word["group"])
-        chunks = 1 if span["together"] else word["group"]
-        yield segment, (span["pos_blocks"], span["first_block"], chunks)
-
-
 def joined(memory, slot, head):
     """Return the cache of a sequence's head at all positions."""
     parts = [memory.head(slot, page, head) for page in range(CONFIG.max_pages)]
@@ -45,31 +38,36 @@ def joined(memory, slot, head):
     return HeadCache(**{name: np.concatenate([getattr(x, name) for x in parts]) for name in fields})
 
 
-def expected_bytes(memory, slot, pos_blocks, first_block, chunks):
-    """Return what `Attention` takes for a segment, word after word."""
-    cols, out = CONFIG.cols, []
-    used, start = pos_blocks * BLOCK_LEN, first_block * BLOCK_LEN
-    for head in range(memory.kv_heads):
-        cache = joined(memory, slot, head)
+def expected_bytes(memory, phase, item):
+    """Return what `Attention` takes in a step, word after word."""
+    cols, out, span = CONFIG.cols, [], item["span"]
+    used, start = span["pos_blocks"] * BLOCK_LEN, span["first_block"] * BLOCK_LEN
+    cache = joined(memory, item["segment"]["slot"], item["head"])
+    if phase == Phase.EXPONENTS:
         for block in range(memory.blocks):
             out.append(cache.v_exponents[:used, block])
-        for _ in range(chunks):
-            for pos in range(start, used, cols):
-                for block in range(memory.blocks):
-                    out.append(cache.k_exponents[pos : pos + cols, block])
-                    for element in range(BLOCK_LEN * block, BLOCK_LEN * (block + 1)):
-                        out.append(cache.k[pos : pos + cols, element].view(np.uint8))
-            for first in range(0, BLOCK_LEN * memory.blocks, cols):
-                for pos in range(start, used):
-                    out.append(cache.v[pos, first : first + cols].view(np.uint8))
+    elif phase == Phase.KEYS:
+        for pos in range(start, used, cols):
+            for block in range(memory.blocks):
+                out.append(cache.k_exponents[pos : pos + cols, block])
+                for element in range(BLOCK_LEN * block, BLOCK_LEN * (block + 1)):
+                    out.append(cache.k[pos : pos + cols, element].view(np.uint8))
+    else:
+        for first in range(0, BLOCK_LEN * memory.blocks, cols):
+            for pos in range(start, used):
+                out.append(cache.v[pos, first : first + cols].view(np.uint8))
     return np.concatenate(out)
 
 
-def descriptor_count(memory, pos_blocks, first_block, chunks):
-    pages = -(-pos_blocks // PAGE_SPANS)
-    visited = pages - first_block // PAGE_SPANS
-    runs = chunks * (1 + memory.blocks * CONFIG.subs)
-    return memory.kv_heads * (pages * memory.blocks + visited * runs)
+def descriptor_count(memory, phase, item):
+    span = item["span"]
+    pages = -(-span["pos_blocks"] // PAGE_SPANS)
+    visited = pages - span["first_block"] // PAGE_SPANS
+    return {
+        Phase.EXPONENTS: pages * memory.blocks,
+        Phase.KEYS: visited,
+        Phase.VALUES: visited * memory.blocks * CONFIG.subs,
+    }[phase]
 
 
 async def prepare(dut, rng, cycles, **sizes):
@@ -84,6 +82,7 @@ async def prepare(dut, rng, cycles, **sizes):
 
 
 async def begin(dut, memory, segments, word):
+    """Start; return the steps."""
     memory.segments.clear()
     memory.segments |= dict(enumerate(segments))
     fields = {
@@ -92,27 +91,26 @@ async def begin(dut, memory, segments, word):
         "kv_offset": memory.kv_offset,
         "head_stride": memory.head_stride,
     }
-    dut.word.value = pack(WORD, word | fields)
+    word = word | fields
+    dut.word.value = pack(WORD, word)
     dut.segments.value = len(segments)
     dut.start.value = 1
     await RisingEdge(dut.clk)
     dut.start.value = 0
+    return attention_steps(CONFIG, segments, word)
 
 
 async def visits(dut, memory, segments, *, group=1, window=0, stall="never"):
     """Run once, compare all the words that the descriptors name, and return how many."""
-    word = {"group": group, "window": window}
-    await begin(dut, memory, segments, word)
-    count = sum(descriptor_count(memory, *span) for _, span in spans(segments, word))
+    steps = await begin(dut, memory, segments, {"group": group, "window": window})
+    count = sum(descriptor_count(memory, *step) for step in steps)
     descriptors = await collects(dut, "o_descriptor", DESCRIPTOR, count, stall=STALLS[stall])
     await ReadOnly()
     assert not dut.busy.value
     assert not dut.o_descriptor__valid.value
     assert all(item["addr"] % CONFIG.align_bytes == 0 for item in descriptors)
     parts = [memory.read(item["addr"], item["words"] * CONFIG.cols) for item in descriptors]
-    expected = [
-        expected_bytes(memory, segment["slot"], *span) for segment, span in spans(segments, word)
-    ]
+    expected = [expected_bytes(memory, *step) for step in steps]
     np.testing.assert_array_equal(np.concatenate(parts), np.concatenate(expected))
     await RisingEdge(dut.clk)
     return sum(item["words"] for item in descriptors)
@@ -132,8 +130,10 @@ async def descriptors_name_the_words_that_attention_takes(dut, stall):
     for pos_blocks in POS_BLOCKS:
         last = BLOCK_LEN * pos_blocks
         await visits(dut, memory, [segment_of(last - 1)], stall=stall)
-        # Two heads fit together, or do not.
+        # Two heads fit together, or do not; then two rows and all.
         await visits(dut, memory, [segment_of(last - most // 2, most // 2)], group=2, stall=stall)
+        mixed = [segment_of(last - 2, 1), segment_of(last - most + 2, most - 2), segment_of(0)]
+        await visits(dut, memory, mixed, group=2, stall=stall)
         await visits(dut, memory, [segment_of(last - most, most)], group=2, stall=stall)
 
 
@@ -189,11 +189,10 @@ async def limits_of_heads_chunks_and_blocks(dut, sizes):
 
 @cocotb.test()
 @cocotb.parametrize(count=[1, CONFIG.max_seqs])
-async def a_descriptor_every_three_cycles_and_eight_before_a_segment(dut, count):
+async def a_descriptor_every_three_cycles_and_four_between_steps(dut, count):
     rng = np.random.default_rng(13)
     memory = await prepare(dut, rng, 10_000, blocks=1, kv_heads=2)
     segments = [segment_of(CONFIG.max_context - 1, slot=slot) for slot in range(count)]
-    each = descriptor_count(memory, SPANS, 0, 1)
     dut.o_descriptor__ready.value = 1
     busy, at = [], []
 
@@ -206,13 +205,19 @@ async def a_descriptor_every_three_cycles_and_eight_before_a_segment(dut, count)
             await RisingEdge(dut.clk)
 
     cocotb.start_soon(watches())
-    await begin(dut, memory, segments, {"group": 1, "window": 0})
-    period = 8 + 3 * (each - 1)  # of a segment: from the last descriptor before it to its own last
-    for _ in range(count * period + 10):
+    steps = await begin(dut, memory, segments, {"group": 1, "window": 0})
+    counts = [descriptor_count(memory, *step) for step in steps]
+    for _ in range(4 * sum(counts) + 8 * count + 10):
         await RisingEdge(dut.clk)
     started = busy.index(1)
-    assert at == [
-        started + number * period + 8 + 3 * n for number in range(count) for n in range(each)
-    ]
-    last = started + count * period
-    assert busy == [int(started <= now <= last) for now in range(len(busy))]
+    gaps = [late - early for early, late in zip([started, *at], at, strict=False)]
+    segment = None
+    for (phase, item), number in zip(steps, counts, strict=True):
+        fresh = phase == Phase.EXPONENTS and item["segment"] is not segment
+        segment = item["segment"] if fresh else segment
+        first, *others = (gaps.pop(0) for _ in range(number))
+        assert 4 <= first <= 8 if fresh else first == 4, (phase, first)
+        assert others == [3] * len(others)
+    assert at[0] == started + 8
+    assert gaps == []
+    assert busy == [int(started <= now <= at[-1]) for now in range(len(busy))]

@@ -1,5 +1,7 @@
 """Bench for `hw.scores`."""
 
+import random
+
 import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
@@ -14,7 +16,6 @@ from tests.hw.vector_stream import numbers, seeded
 from tests.support.bench import (
     STALLS,
     cycle,
-    pack,
     params,
     sends,
     start,
@@ -33,7 +34,8 @@ HIGH = (1 << (SCORE_WIDTH - 1)) - 1
 class Work:
     """Scores of all rows of a chunk of heads, and what golden makes of them."""
 
-    def __init__(self, rng, *, first_pos, heads, head_rows, window=CONFIG.max_context):
+    def __init__(self, rng, *, first_pos, heads, head_rows, window=CONFIG.max_context, half=0):
+        self.half, self.base = half, half * (CONFIG.max_rows // 2)
         self.first_pos, self.heads, self.head_rows = first_pos, heads, head_rows
         self.window = window
         self.rows = heads * head_rows
@@ -82,7 +84,11 @@ class Work:
             {
                 "data": self.scores[row][at : at + LANES],
                 "meta": {
-                    "index": row,
+                    "index": self.base + row,
+                    "half": self.half,
+                    "last": int(
+                        (strip, row, beat) == (self.pos_blocks - 1, self.rows - 1, BEATS - 1)
+                    ),
                     "head_row": row % self.head_rows,
                     "strip": strip,
                     "beat": beat,
@@ -96,36 +102,34 @@ class Work:
 
 
 async def feed(dut, work, stall):
-    """Send the scores of all strips, with the documented gap between those of one row."""
+    """Announce a chunk and send its scores, with the documented gap between those of one row."""
+    for name in ("half", "first_pos", "window", "heads", "head_rows", "pos_blocks"):
+        getattr(dut, name).value = getattr(work, name)
+    dut.expect.value = 1
+    await RisingEdge(dut.clk)
+    dut.expect.value = 0
+    for name in ("half", "first_pos", "window", "heads", "head_rows", "pos_blocks"):
+        getattr(dut, name).value = 0
     beats = work.beats()
     per_strip = len(beats) // work.pos_blocks
     for at in range(0, len(beats), per_strip):
         await sends(dut, "i_score", I_SCORE, beats[at : at + per_strip], stall=stall)
-        for _ in range(max(0, DUT.strip_gap - (per_strip - BEATS))):
-            await RisingEdge(dut.clk)
-    while True:
-        await ReadOnly()
-        collecting = int(dut.collecting.value)
-        await RisingEdge(dut.clk)
-        if not collecting:
-            return
+        if at + per_strip < len(beats):
+            for _ in range(max(0, DUT.strip_gap - (per_strip - BEATS))):
+                await RisingEdge(dut.clk)
 
 
-async def run_softmax(dut):
-    """Start, and return how many cycles ``busy`` is high."""
-    dut.start.value = 1
-    first = cycle()
-    await ReadOnly()
-    assert int(dut.busy.value)
-    await RisingEdge(dut.clk)
-    dut.start.value = 0
+async def completes(dut, half):
+    """Wait for a half's probabilities; return the cycles until ``busy`` rises, and it is high."""
+    first, rise = cycle(), None
     while True:
         await ReadOnly()
-        busy = int(dut.busy.value)
-        now = cycle()
+        ready, busy, now = int(dut.ready.value) >> half & 1, int(dut.busy.value), cycle()
         await RisingEdge(dut.clk)
-        if not busy:
-            return now - first
+        if busy and rise is None:
+            rise = now
+        if ready:
+            return (rise or now) - first, now - (rise or now)
 
 
 async def checks(dut, work):
@@ -134,8 +138,9 @@ async def checks(dut, work):
     dut.scale_en.value = 1
     for number in range(len(places) + 1):
         if number < len(places):
-            dut.prob_row.value, dut.prob_block.value = places[number]
-            dut.scale_row.value = places[number][0]
+            row, block = places[number]
+            dut.prob_row.value, dut.prob_block.value = work.base + row, block
+            dut.scale_row.value = work.base + row
         await ReadOnly()
         if number:
             row, block = places[number - 1]
@@ -155,10 +160,8 @@ async def checks(dut, work):
 
 
 async def runs(dut, work, stall="never"):
-    for name in ("first_pos", "window", "heads", "head_rows", "pos_blocks"):
-        getattr(dut, name).value = getattr(work, name)
     await feed(dut, work, STALLS[stall])
-    cycles = await run_softmax(dut)
+    cycles = await completes(dut, work.half)
     await checks(dut, work)
     return cycles
 
@@ -215,7 +218,34 @@ async def softmax_takes_as_long_as_documented(dut, rows):
     cocotb.start_soon(watchdog(dut, 10_000))
     work = Work(seeded(), first_pos=CONFIG.max_context - 1, heads=rows, head_rows=1)
     cycles = await runs(dut, work)
-    assert cycles == DUT.softmax_cycles(rows=rows, pos_blocks=work.pos_blocks)
+    # The first cycle of both is that after the last beat.
+    busy = DUT.softmax_cycles(rows=rows, pos_blocks=work.pos_blocks)
+    assert cycles == (DUT.strip_gap, busy)
+
+
+@cocotb.test()
+@cocotb.parametrize(seed=range(3))
+async def halves_do_not_disturb_each_other(dut, seed):
+    """Scores of one half come while the softmax of the other runs, or waits for it."""
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 60_000))
+    most, before = CONFIG.max_rows // 2, None
+    for number in range(16):
+        heads = rng.randrange(1, most + 1)
+        rows = rng.randrange(1, most // heads + 1)
+        first_pos = rng.choice((0, 5, rng.randrange(CONFIG.max_context - rows)))
+        window = rng.choice((1, BLOCK_LEN + 3, CONFIG.max_context))
+        sizes = {"first_pos": first_pos, "heads": heads, "head_rows": rows, "window": window}
+        work = Work(rng, **sizes, half=number % 2)
+        await feed(dut, work, STALLS["never"])
+        if before:
+            await completes(dut, before.half)
+            await checks(dut, before)
+        before = work
+    await completes(dut, before.half)
+    await checks(dut, before)
 
 
 @cocotb.test()
@@ -223,9 +253,4 @@ async def scores_are_taken_at_once(dut):
     await start(dut)
     await ReadOnly()
     assert int(dut.i_score__ready.value)
-    assert not int(dut.collecting.value)
-    await RisingEdge(dut.clk)
-    dut.i_score__payload.value = pack(I_SCORE, {"data": [0] * LANES, "meta": {}})
-    dut.i_score__valid.value = 1
-    await ReadOnly()
-    assert int(dut.collecting.value)
+    assert not int(dut.busy.value)

@@ -13,7 +13,8 @@ from tests.support.bench import pack, params, start, unpack, watchdog
 
 ROWS = params()["rows"]
 COLS = params()["cols"]
-DUT = SystolicArray(rows=ROWS, cols=COLS)
+REGISTERS = params()["registers"]
+DUT = SystolicArray(rows=ROWS, cols=COLS, registers=REGISTERS)
 ACT, WEIGHT, PSUM = DUT.act.shape(), DUT.weight.shape(), DUT.psum.shape()
 
 
@@ -123,6 +124,6 @@ async def a_tile_of_one_row_takes_as_many_cycles_as_it_has_words(dut):
 async def latency_is_as_documented(dut):
     rng = random.Random(2)
     words, acts, psums = schedule(rng, [1], no_gaps(), no_gaps())
-    assert DUT.latency == ROWS + COLS
+    assert DUT.latency == (2 * ROWS + COLS + 3 if REGISTERS else ROWS + COLS)
     await start(dut)
     await plays(dut, rng, words, acts, psums)

@@ -50,15 +50,9 @@ def words_of(table):
     return [flat[n : n + CONFIG.cols] for n in range(0, len(flat), CONFIG.cols)]
 
 
-def walked(first_pos, rows, pos_blocks):
-    """Words beside which some row has its position."""
-    last = first_pos + rows - 1
-    assert last < pos_blocks * BLOCK_LEN
-    return last // CONFIG.cols - first_pos // CONFIG.cols + 1
-
-
-async def loads(dut, table, first_pos, rows, stall="never"):
+async def loads(dut, table, first_pos, rows, stall="never", bank=0):
     """Load a table, and return for how many cycles the unit was busy."""
+    dut.bank.value = bank
     dut.first_pos.value = first_pos
     dut.rows.value = rows
     dut.pos_blocks.value = len(table[0]) // BLOCK_LEN
@@ -92,15 +86,17 @@ async def asks(dut, answer, **addresses):
     return unpack(getattr(DUT, answer).shape(), bits)
 
 
-async def compares(dut, table, first_pos, rows):
+async def compares(dut, table, first_pos, rows, bank=0):
+    base, half = bank * (CONFIG.max_rows // 2), bank % 2
     for block, line in enumerate(table):
         for span in range(len(line) // BLOCK_LEN):
-            got = await asks(dut, "read", read_block=block, read_pos_block=span)
+            got = await asks(dut, "read", read_half=half, read_block=block, read_pos_block=span)
             assert got == line[BLOCK_LEN * span :][:BLOCK_LEN], f"block {block}, span {span}"
         for row in range(rows):
             largest = max(line[: first_pos + row + 1])
-            feed = await asks(dut, "feed_max", feed_block=block, feed_row=row)
-            drain = await asks(dut, "drain_max", drain_en=1, drain_block=block, drain_row=row)
+            place = base + row
+            feed = await asks(dut, "feed_max", feed_block=block, feed_row=place)
+            drain = await asks(dut, "drain_max", drain_en=1, drain_block=block, drain_row=place)
             assert (feed, drain) == (largest, largest), f"block {block}, row {row}"
 
 
@@ -119,27 +115,31 @@ async def exponents_and_maxima_equal_slow_code(dut, stall):
         least = -(-(first_pos + rows) // BLOCK_LEN)
         pos_blocks = rng.choice((least, SPANS))
         table = exponents_of(rng, first_pos, pos_blocks, rng.choice((1, HEAD_BLOCKS)))
-        await loads(dut, table, first_pos, rows, stall)
-        await compares(dut, table, first_pos, rows)
+        bank = rng.choice((0, 2))
+        await loads(dut, table, first_pos, rows, stall, bank)
+        await compares(dut, table, first_pos, rows, bank)
 
 
 @cocotb.test()
-async def exponents_are_read_from_the_first_block_on(dut):
-    """The maximum is still that of all positions."""
+async def banks_leave_each_other_alone(dut):
+    """Exponents of two banks and maxima of all four are there at once."""
     rng = random.Random(23)
     await prepare(dut)
-    last = CONFIG.max_context - 1
-    table = exponents_of(rng, last, SPANS, HEAD_BLOCKS)
-    for line in table:
-        line[0] = TOP
-    await loads(dut, table, last, 1)
-    for first_block in range(SPANS):
-        dut.first_block.value = first_block
-        for block, line in enumerate(table):
-            for span in range(SPANS - first_block):
-                got = await asks(dut, "read", read_block=block, read_pos_block=span)
-                assert got == line[BLOCK_LEN * (first_block + span) :][:BLOCK_LEN]
-            assert await asks(dut, "feed_max", feed_block=block, feed_row=0) == TOP
+    most, tables = CONFIG.max_rows // 2, []
+    first_pos = CONFIG.max_context - most
+    for bank in range(4):
+        table = exponents_of(rng, first_pos, SPANS, HEAD_BLOCKS)
+        table[0][0] = TOP - bank
+        await loads(dut, table, first_pos, most, bank=bank)
+        tables.append(table)
+    for bank in (2, 3):
+        await compares(dut, tables[bank], first_pos, most, bank)
+    for bank, table in enumerate(tables):
+        for row in range(most):
+            largest = max(table[0][: first_pos + row + 1])
+            place = bank * most + row
+            assert await asks(dut, "feed_max", feed_row=place) == largest
+            assert await asks(dut, "drain_max", drain_en=1, drain_row=place) == largest
 
 
 @cocotb.test()
@@ -173,8 +173,7 @@ async def timing_is_as_documented(dut):
         for head_blocks in {1, HEAD_BLOCKS}:
             table = [[0] * BLOCK_LEN * pos_blocks] * head_blocks
             words = pos_blocks * BLOCK_LEN // CONFIG.cols
-            steps = walked(first_pos, rows, pos_blocks) * CONFIG.cols
-            assert await loads(dut, table, first_pos, rows) == 1 + head_blocks * (words + steps)
+            assert await loads(dut, table, first_pos, rows) == 1 + head_blocks * (words + rows)
 
 
 @cocotb.test()

@@ -1,8 +1,9 @@
-"""Segments of a pass as a bench may have them, and what attention visits for one."""
+"""Segments of a pass as a bench may have them, and what attention does with them."""
 
+from hw.attention_order import Phase
 from hw.spec.formats import BLOCK_LEN
 
-__all__ = ["random_segments", "visited_span"]
+__all__ = ["attention_steps", "random_segments", "visited_span"]
 
 
 def random_segments(rng, config, rows=None):
@@ -37,6 +38,7 @@ def random_segments(rng, config, rows=None):
 
 def visited_span(config, segment, *, window, group):
     """Return the outputs of `hw.visible_span`, the slow way."""
+    chunk = _chunk_heads(config, segment, group) * segment["rows"]
     rows = range(segment["first_pos"], segment["first_pos"] + segment["rows"])
     window = min(window or config.max_context, config.max_context)
     seen = {pos // BLOCK_LEN for row in rows for pos in range(max(0, row - window + 1), row + 1)}
@@ -49,4 +51,47 @@ def visited_span(config, segment, *, window, group):
         "visited_pos": segment["first_pos"] - first * BLOCK_LEN,
         "seen": window,
         "together": int(group * len(rows) <= config.max_rows),
+        "halved": int(chunk <= config.max_rows // 2),
     }
+
+
+def _chunk_heads(config, segment, group):
+    """Return how many query heads go through attention together."""
+    return group if group * segment["rows"] <= config.max_rows else 1
+
+
+def attention_steps(config, segments, word):
+    """Return the steps of an attention operator as nested loops: a list of (phase, item).
+
+    An item is a dict: ``segment``, ``span`` (see `visited_span`), ``heads``, ``head``: KV head,
+    ``query_block``, ``halved``.
+    """
+    items = []
+    for segment in segments:
+        span = visited_span(config, segment, window=word["window"], group=word["group"])
+        heads = _chunk_heads(config, segment, word["group"])
+        query = 0
+        for head in range(word["kv_heads"]):
+            for chunk in range(word["group"] // heads):
+                items.append({
+                    "segment": segment,
+                    "span": span,
+                    "heads": heads,
+                    "head": head,
+                    "chunk": chunk,
+                    "query_block": query,
+                    "halved": span["halved"],
+                })
+                query += heads * word["head_blocks"]
+    steps, before = [], None
+    for item in items:
+        beside = before is not None and before["halved"] and item["halved"]
+        if before is not None and not beside:
+            steps.append((Phase.VALUES, before))
+        if item["chunk"] == 0:
+            steps.append((Phase.EXPONENTS, item))
+        steps.append((Phase.KEYS, item))
+        if beside:
+            steps.append((Phase.VALUES, before))
+        before = item
+    return [*steps, (Phase.VALUES, before)]

@@ -30,6 +30,7 @@ REFUSED = {
     "stream_depth must be a power of two from 16, not 48": {"stream_depth": 48},
     "tiles must be 1, 2 or 4, not 3": {"tiles": 3},
     "tiles must be 1, 2 or 4, not 8": {"tiles": 8},
+    "pe_registers must be True or False, not 1": {"pe_registers": 1},
 }
 
 

@@ -7,11 +7,13 @@ from tests.hw.matrix_unit import MatrixUnit
 from tests.support.runner import run_bench
 
 SIZES = {"4x4": (4, 4, 4), "8x8": (8, 8, 8), "8x16": (8, 16, 8), "16x16": (16, 16, 16)}
+#: With more registers in the array.
+REGISTERED = {"8x8_registers": (8, 8, 4), "4x16_registers": (4, 16, 4)}
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [*SIZES, *REGISTERED])
 def test_jobs_equal_golden(size):
-    rows, cols, lanes = SIZES[size]
+    rows, cols, lanes = (SIZES | REGISTERED)[size]
     fields = {
         "rows": rows,
         "cols": cols,
@@ -19,6 +21,7 @@ def test_jobs_equal_golden(size):
         "port_bytes": cols,
         "max_rows": 8,
         "act_blocks": 8,
+        "pe_registers": size in REGISTERED,
     }
     run_bench(
         MatrixUnit(ArchConfig(**fields)),

@@ -6,14 +6,21 @@ from hw.systolic_array import SystolicArray
 from tests.support.runner import run_bench
 
 SIZES = [(4, 4), (8, 8), (8, 16), (16, 16), (32, 4), (2, 1)]
+REGISTERED = [(4, 4), (8, 8), (32, 4), (2, 1)]
 
 
-@pytest.mark.parametrize(("rows", "cols"), SIZES)
-def test_emitted_verilog_equals_golden(rows, cols):
+@pytest.mark.parametrize(
+    ("rows", "cols", "registers"),
+    [
+        *(pytest.param(*size, False, id="{}x{}".format(*size)) for size in SIZES),
+        *(pytest.param(*size, True, id="{}x{}-registers".format(*size)) for size in REGISTERED),
+    ],
+)
+def test_emitted_verilog_equals_golden(rows, cols, registers):
     run_bench(
-        SystolicArray(rows=rows, cols=cols),
+        SystolicArray(rows=rows, cols=cols, registers=registers),
         "tests.hw.bench_systolic_array",
-        params={"rows": rows, "cols": cols},
+        params={"rows": rows, "cols": cols, "registers": registers},
     )
 
 
@@ -27,3 +34,9 @@ def test_rows_must_divide_a_block(rows):
 def test_cols_must_be_a_positive_integer(cols):
     with pytest.raises(ValueError, match=f"cols must be a positive integer, not {cols!r}"):
         SystolicArray(rows=4, cols=cols)
+
+
+@pytest.mark.parametrize("registers", [0, 1, None, "yes"])
+def test_registers_must_be_a_bool(registers):
+    with pytest.raises(ValueError, match=f"registers must be True or False, not {registers!r}"):
+        SystolicArray(rows=4, cols=4, registers=registers)

@@ -25,7 +25,7 @@ class BenchFailed(AssertionError):
     """Tests of a bench failed."""
 
 
-def run_bench(dut, bench, *, name=None, params=None, timeout=600):
+def run_bench(dut, bench, *, name=None, params=None, timeout=600, sources=(), plusargs=()):
     """Convert a component to Verilog, verilate it, and run every test of a bench.
 
     After a failure the bench runs again with a waveform, whose path the exception names.
@@ -42,6 +42,10 @@ def run_bench(dut, bench, *, name=None, params=None, timeout=600):
         What the bench gets from ``tests.support.bench.params()``. Must survive JSON.
     timeout : float
         Seconds that the simulation may take.
+    sources : list of Path
+        What the component's instances are made of, if it has any.
+    plusargs : list of str
+        Arguments of the simulator.
 
     Raises
     ------
@@ -62,7 +66,13 @@ def run_bench(dut, bench, *, name=None, params=None, timeout=600):
     def once(*, trace):
         build_dir = folder / ("trace" if trace else "plain")
         executable = verilate.build(
-            [source], "dut", build_dir, fast=False, trace=trace, public=inputs, readable=outputs
+            [source, *sources],
+            "dut",
+            build_dir,
+            fast=False,
+            trace=trace,
+            public=inputs,
+            readable=outputs,
         )
         run_dir = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
         waveform = run_dir / "dump.vcd" if trace else None
@@ -71,6 +81,7 @@ def run_bench(dut, bench, *, name=None, params=None, timeout=600):
             bench,
             top="dut",
             run_dir=run_dir,
+            plusargs=plusargs,
             env={
                 "SERRANO_PARAMS": json.dumps(params or {}),
                 "SERRANO_INPUTS": json.dumps(inputs),

@@ -1,0 +1,1 @@
+"""Cells of Lattice's ECP5 family, each with a portable twin."""

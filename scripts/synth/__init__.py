@@ -1,0 +1,1 @@
+"""What `make lint-synth` is made of: checks of the RTL, areas, budgets."""

@@ -1,0 +1,170 @@
+"""How large the chip is: each module by itself, and the whole."""
+
+import hashlib
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+from .design import BUILD, TOP, alone, memories, write_whole
+from .finding import Finding
+from .yosys import run_yosys, version
+
+__all__ = ["DEVICE", "FIGURES", "figures", "misplaced", "subtrees", "synthesise", "whole"]
+
+#: What a table shows of a unit, as (name, heading).
+FIGURES = {
+    "lut": "LUT4",
+    "ff": "FF",
+    "dsp": "MULT18X18D",
+    "bram": "DP16KD",
+    "gates": "gates",
+    "gate_ff": "gate FF",
+    "memory_bits": "memory bits",
+}
+
+#: What an LFE5U-85F has.
+DEVICE = {"lut": 83_640, "ff": 83_640, "dsp": 156, "bram": 208}
+
+#: LUT4 that a cell takes. Two slices of a distributed RAM hold its bits, a third is its write port.
+LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
+
+#: Bits above which a memory must not become this: a small one is cheaper in LUTs.
+LIMITS = {"LUT RAM": 4096, "FF": 256}
+
+#: Jobs side by side: a large module takes half a gigabyte.
+JOBS = 2
+
+# ABC9 fails on names that are equal but for their first character, as Amaranth's can be: hide them.
+ECP5 = (
+    "rename -hide",
+    "synth_ecp5 -top {top} {options} -run begin:check",
+    "tee -q -o ecp5.json stat -json",
+)
+GATES = (
+    "synth -top {top} -run begin:fine",
+    "opt -fast -full",
+    "techmap",
+    "opt -fast",
+    "abc -g simple",
+    "opt_clean",
+    "tee -q -o gates.json stat -json",
+)
+
+_MAPPED = re.compile(
+    r"^(?:mapping memory|using FF mapping for memory) (\S+?)(?: via (\S+))?$", re.M
+)
+_KINDS = {"$__DP16KD_": "block RAM", "$__PDPW16KD_": "block RAM", "$__TRELLIS_DPR16X4_": "LUT RAM"}
+
+
+def _cells(path):
+    """Return the counts of cells of the design in a file that ``stat -json`` wrote."""
+    text = path.read_text()
+    counts = json.loads(text[text.index("{") : text.rindex("}") + 1])["design"]["num_cells_by_type"]
+    return {kind: count for kind, count in counts.items() if not kind.startswith("box")}
+
+
+def _mapped(log):
+    """Return memory name to what it became, in the order of the log."""
+    return {
+        name.rsplit(".", 1)[-1]: _KINDS[kind] if kind else "FF"
+        for name, kind in _MAPPED.findall(log)
+    }
+
+
+def _measured(text, top, options, folder):
+    """Synthesise RTLIL, or find what that gave; return cells of both mappings, and memories."""
+    scripts = [[line.format(top=top, options=options) for line in steps] for steps in (ECP5, GATES)]
+    key = hashlib.sha256(repr((version(), scripts, text)).encode()).hexdigest()[:24]
+    kept = folder / f"{key}.json"
+    if kept.exists():
+        return json.loads(kept.read_text())
+    work = folder / f"{key}.work"
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "in.il").write_text(text)
+    log = run_yosys(
+        ["read_rtlil in.il", f"hierarchy -top {top}", "design -save in", *scripts[0]],
+        work, log="ecp5.log",
+    )  # fmt: skip
+    run_yosys(["read_rtlil in.il", f"hierarchy -top {top}", *scripts[1]], work, log="gates.log")
+    result = {
+        "ecp5": _cells(work / "ecp5.json"),
+        "gates": _cells(work / "gates.json"),
+        "memories": _mapped(log),
+    }
+    write_whole(kept, json.dumps(result))
+    for path in work.iterdir():
+        path.unlink()
+    work.rmdir()
+    return result
+
+
+def synthesise(found, on_step=lambda text: None):
+    """Return name to cells of each module of `design.modules`, what it holds not counted."""
+    texts = {name: alone(module, found) for name, module in found.items()}
+    different = sorted(set(texts.values()), key=len, reverse=True)
+    done = 0
+
+    def measure(text):
+        nonlocal done
+        result = _measured(text, "unit", "-noflatten", BUILD / "modules")
+        done += 1
+        on_step(f"{done} of {len(different)} modules")
+        return text, result
+
+    with ThreadPoolExecutor(JOBS) as pool:
+        results = dict(pool.map(measure, different))
+    return {name: results[text] for name, text in texts.items()}
+
+
+def misplaced(found, results):
+    """Return a finding for each memory that is too large for what it became."""
+    findings = []
+    for name, module in found.items():
+        for memory in memories(alone(module, found)):
+            kind = results[name]["memories"].get(memory.name)
+            if memory.bits > LIMITS.get(kind, memory.bits):
+                size = f"{memory.depth} x {memory.width}"
+                findings.append(Finding("memory", module.unit, f"{memory.name} {size} in {kind}"))
+    return findings
+
+
+def whole(text):
+    """Return the cells of the chip synthesised as one, from the text of `design.emit`."""
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    return _measured(body, TOP, "", BUILD / "whole")
+
+
+def figures(result, bits):
+    """Return what `FIGURES` lists, of the result of a synthesis."""
+    ecp5, gates = result["ecp5"], result["gates"]
+    registers = {kind: n for kind, n in gates.items() if "DFF" in kind}
+    return {
+        "lut": sum(count * ecp5.get(kind, 0) for kind, count in LUTS.items()),
+        "ff": ecp5.get("TRELLIS_FF", 0),
+        "dsp": ecp5.get("MULT18X18D", 0),
+        "bram": ecp5.get("DP16KD", 0),
+        "gates": sum(n for kind, n in gates.items() if kind.startswith("$_")) - sum(
+            registers.values()
+        ),
+        "gate_ff": sum(registers.values()),
+        "memory_bits": bits,
+    }  # fmt: skip
+
+
+def subtrees(found, results):
+    """Return unit to figures of each module with all that it holds."""
+    totals = {}
+
+    def total(name):
+        if name not in totals:
+            module = found[name]
+            own = figures(results[name], sum(memory.bits for memory in module.memories))
+            for child in module.children:
+                inner = total(child)
+                own = {key: value + inner[key] for key, value in own.items()}
+            totals[name] = own
+        return totals[name]
+
+    for name in found:
+        total(name)
+    return {found[name].unit: value for name, value in totals.items()}

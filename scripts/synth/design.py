@@ -1,0 +1,169 @@
+"""The chip as RTLIL: written once for each state of the sources, and cut into its modules."""
+
+import hashlib
+import importlib.metadata
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.spec.presets import preset
+
+__all__ = [
+    "BUILD",
+    "ROOT",
+    "TOP",
+    "Memory",
+    "Module",
+    "alone",
+    "emit",
+    "memories",
+    "modules",
+    "sources_digest",
+    "unit_name",
+    "write_whole",
+]
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "synth"
+TOP = "serrano"
+
+_MODULE = re.compile(r"^module \\(\S+)\n(.*?)^end\n", re.M | re.S)
+_PORT = re.compile(r"^  wire width (\d+) (input|output|inout) \d+ +(?:signed )? *(\\\S+)$", re.M)
+_CELL = re.compile(r"^  cell \\(\S+) (\\\S+)$", re.M)
+_MEMORY = re.compile(r"^  memory width (\d+) size (\d+) \\(\S+)$", re.M)
+_SRC = re.compile(r"^ *attribute \\(src|amaranth\.\S+) .*\n", re.M)
+_NUMBER = re.compile(r"\$(\d+)")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A memory of a module: its name, and its size in bits."""
+
+    name: str
+    width: int
+    depth: int
+
+    @property
+    def bits(self):
+        """Bits in all."""
+        return self.width * self.depth
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module of the chip.
+
+    Members
+    -------
+    name : str
+        As in the RTLIL.
+    text : str
+        Everything between its first line and its last.
+    children : tuple of str
+        Names of the modules it holds.
+    memories : tuple of Memory
+    """
+
+    name: str
+    text: str
+    children: tuple
+    memories: tuple
+
+    @property
+    def unit(self):
+        """Its name in our words: ``core.scores.softmax``."""
+        return unit_name(self.name)
+
+    def ports(self):
+        """Return (width, direction, name) of each port."""
+        return _PORT.findall(self.text)
+
+
+def unit_name(name):
+    """Return the path of a module without the chip's name and without Amaranth's numbers."""
+    path = _NUMBER.sub("", name).split(".")
+    return ".".join(path[1:]) if len(path) > 1 else "top"
+
+
+def write_whole(path, text):
+    """Write a file beside its place and put it there: it is never seen half written."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def sources_digest():
+    """Return a digest of everything that the RTLIL is made from, but the preset."""
+    digest = hashlib.sha256(importlib.metadata.version("amaranth").encode())
+    for path in sorted((ROOT / "hw").rglob("*.py")):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def emit(name, *, trace=False):
+    """Return the path of the RTLIL of a preset's chip, writing it unless it is up to date.
+
+    With ``trace`` it has the ports of the probes, which `sim.harness` needs.
+
+    Raises
+    ------
+    ValueError
+        An unknown preset.
+    """
+    config = preset(name)
+    path = BUILD / name / f"{TOP}{'_trace' if trace else ''}.il"
+    first = f"# {sources_digest()}\n"
+    if path.exists():
+        with path.open() as file:
+            if file.readline() == first:
+                return path
+    from amaranth.back import rtlil  # two seconds that a run from the cache need not spend
+
+    from hw.top import Top
+
+    write_whole(path, first + rtlil.convert(Top(config, trace=trace), name=TOP))
+    return path
+
+
+def memories(text):
+    """Return the memories of the RTLIL text of a module."""
+    return tuple(
+        Memory(name, int(width), int(depth)) for width, depth, name in _MEMORY.findall(text)
+    )
+
+
+def modules(text):
+    """Return the modules of an RTLIL text: name to `Module`, the top first."""
+    bodies = dict(_MODULE.findall(text))
+    return {
+        name: Module(
+            name,
+            body,
+            tuple(kind for kind, _ in _CELL.findall(body) if kind in bodies),
+            memories(body),
+        )
+        for name, body in bodies.items()
+    }
+
+
+def alone(module, found):
+    """Return a module as RTLIL by itself, with what it holds as black boxes.
+
+    It is called ``unit``, and Amaranth's numbers count anew: modules that do the same give the same
+    text, and so does a module after a change elsewhere.
+    """
+    body = _SRC.sub("", module.text)
+    boxes = []
+    for index, child in enumerate(dict.fromkeys(module.children)):
+        body = re.sub(rf"^  cell {re.escape(chr(92) + child)} ", f"  cell \\\\box{index} ", body,
+                      flags=re.M)  # fmt: skip
+        ports = "".join(
+            f"  wire width {width} {way} {number} {name}\n"
+            for number, (width, way, name) in enumerate(found[child].ports())
+        )
+        boxes.append(f"attribute \\blackbox 1\nmodule \\box{index}\n{ports}end\n")
+    text = f"attribute \\top 1\nmodule \\unit\n{body}end\n" + "".join(boxes)
+    numbers = {}
+    return _NUMBER.sub(lambda match: f"${numbers.setdefault(match[1], len(numbers))}", text)

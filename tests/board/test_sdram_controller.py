@@ -1,0 +1,62 @@
+"""Tests of `hw.board.sdram_controller` and its parts, with the simulated chip."""
+
+import random
+
+import pytest
+
+from hw.board import sdram_timing
+from hw.board.sdram_controller import SdramController
+from sim.harness import sdram
+from tests.board.sdram_board import SdramBoard
+from tests.support.runner import run_bench
+
+BENCH = "tests.board.bench_sdram_controller"
+AS4C, WINBOND = "as4c16m16sa-7", "w9825g6kh-6"
+
+
+def image(path, seed=1):
+    """Write a file of random bytes where the benches go, and zeros elsewhere."""
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    with path.open("wb") as file:
+        for row in (0, 1, 5, 8191):
+            file.seek(row * 4096)
+            file.write(rng.randbytes(4096))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "clock_hz", "data_bytes", "capture_delay"),
+    [
+        (AS4C, 100_000_000, 8, 0),
+        (AS4C, 133_000_000, 8, 2),
+        (WINBOND, 119_000_000, 4, 1),
+        ("is42s16160g-7", 125_000_000, 16, 4),
+    ],
+)
+def test_controller(tmp_path, name, clock_hz, data_bytes, capture_delay):
+    chip = sdram_timing.chip(name)
+    timing = sdram_timing.timing(chip, clock_hz)
+    path = image(tmp_path / "image")
+    run_bench(
+        SdramBoard(timing=timing, data_bytes=data_bytes, capture_delay=capture_delay),
+        BENCH,
+        params={"image": str(path), "seeds": [1, 2]},
+        sources=sdram.SOURCES,
+        plusargs=sdram.plusargs(chip, clock_hz, path, delay=capture_delay),
+    )
+
+
+TIMING = sdram_timing.timing(sdram_timing.chip(AS4C), 133_000_000)
+
+
+@pytest.mark.parametrize("value", [2, 6, 32, "8"])
+def test_port_must_be_one_burst_of_the_chip(value):
+    with pytest.raises(ValueError, match=f"data_bytes must be 4, 8 or 16, not {value!r}"):
+        SdramController(timing=TIMING, data_bytes=value)
+
+
+@pytest.mark.parametrize("value", [-1, 5])
+def test_capture_delay_must_be_short(value):
+    with pytest.raises(ValueError, match=f"capture_delay must be from 0 to 4, not {value!r}"):
+        SdramController(timing=TIMING, data_bytes=8, capture_delay=value)

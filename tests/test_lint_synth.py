@@ -1,0 +1,250 @@
+import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Module
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from scripts import lint_synth
+from scripts.synth import area, design, netlist, yosys
+from scripts.synth.finding import Finding, Waivers
+from scripts.synth.lint_verilog import lint_verilog
+from scripts.synth.random_state import without_initial_values
+
+PORTS = """
+  wire input 0 \\clk
+  wire input 1 \\a
+  wire input 2 \\b
+  wire output 3 \\y
+"""
+NOT = """
+  cell $not $1
+    parameter \\A_SIGNED 0
+    parameter \\A_WIDTH 1
+    parameter \\Y_WIDTH 1
+    connect \\A {}
+    connect \\Y {}
+  end
+"""
+DFF = """
+  cell $dff $2
+    parameter \\WIDTH 1
+    parameter \\CLK_POLARITY 1
+    connect \\CLK \\clk
+    connect \\D {}
+    connect \\Q {}
+  end
+"""
+LATCH = """
+  wire $0
+  process $3
+    assign $0 \\y
+    switch \\a
+      case 1'1
+        assign $0 \\b
+    end
+    sync always
+      update \\y $0
+  end
+"""
+DESIGNS = {
+    "clean": (DFF.format("\\a", "\\y"), []),
+    "latch": (LATCH, ["Latch inferred", "latch: top: y"]),
+    "loop": (NOT.format("\\y", "\\y"), ["logic loop"]),
+    "undriven": ("  wire \\x\n" + NOT.format("\\x", "\\y"), ["x is used but has no driver"]),
+    "twice": (NOT.format("\\a", "\\y") + DFF.format("\\b", "\\y"), ["conflicting drivers"]),
+    "unread": (
+        "  wire \\sleeper\n" + DFF.format("\\b", "\\sleeper") + NOT.format("\\a", "\\y"),
+        ["unread: top: register sleeper"],
+    ),
+}  # fmt: skip
+
+
+class Adder(wiring.Component):
+    a: In(4)
+    b: In(4)
+    total: Out(4)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.total.eq(self.a + self.b)
+        return m
+
+
+class TwoAdders(wiring.Component):
+    a: In(4)
+    b: In(4)
+    o: Out(4)
+
+    def __init__(self, connected):
+        super().__init__()
+        self.connected = connected
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.first = first = Adder()
+        m.submodules.second = second = Adder()
+        m.d.comb += [first.a.eq(self.a), first.b.eq(self.b), second.a.eq(self.a)]
+        if self.connected:
+            m.d.comb += second.b.eq(self.b)
+        m.d.comb += self.o.eq(first.total & ~second.total)
+        return m
+
+
+class Store(wiring.Component):
+    addr: In(10)
+    data: In(8)
+    o: Out(8)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.words = words = memory.Memory(shape=8, depth=1024, init=[])
+        write, read = words.write_port(), words.read_port()
+        m.d.comb += [write.addr.eq(self.addr), read.addr.eq(self.addr), self.o.eq(read.data)]
+        m.d.comb += [write.data.eq(self.data), write.en.eq(self.data[0]), read.en.eq(1)]
+        return m
+
+
+def modules(component):
+    return design.modules(rtlil.convert(component, name="serrano"))
+
+
+@pytest.mark.parametrize(("body", "expected"), DESIGNS.values(), ids=DESIGNS)
+def test_netlist_fault_is_found(body, expected, tmp_path):
+    source = tmp_path / "planted.il"
+    source.write_text(f"attribute \\top 1\nmodule \\serrano\n{PORTS}{body}end\n")
+    found = [str(finding) for finding in netlist.check_netlist(source, tmp_path / "out")]
+    assert len(found) == len(expected), found
+    for line, text in zip(found, expected, strict=True):
+        assert text in line
+
+
+def test_unconnected_input_is_found():
+    found = [str(finding) for finding in netlist.constant_inputs(modules(TwoAdders(False)))]
+    assert found == ["constant: second: b = 4'0000"]
+
+
+def test_connected_inputs_are_clean():
+    assert netlist.constant_inputs(modules(TwoAdders(True))) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "rule"),
+    [("assign y = a;", None), ("wire lost; assign y = a & lost;", "UNDRIVEN"),
+     ("wire [1:0] w = {a, a}; assign y = w[0];", "UNUSEDSIGNAL")],
+    ids=["clean", "undriven", "unused"],
+)  # fmt: skip
+def test_verilator_warning_is_a_finding(body, rule, tmp_path):
+    path = tmp_path / "serrano.v"
+    path.write_text(f"module serrano(input a, output y);\n{body}\nendmodule\n")
+    found = lint_verilog(path, "serrano")
+    assert [finding.what.split(":")[0] for finding in found] == ([rule] if rule else [])
+
+
+def test_waiver_allows_only_what_it_names(tmp_path):
+    path = tmp_path / "waivers.toml"
+    path.write_text(
+        "[[waiver]]\nmatch = 'unread: core: .*'\nreason = 'known'\n"
+        "[[waiver]]\nmatch = 'latch: .*'\nreason = 'old'\n"
+    )
+    waivers = Waivers(path)
+    known, other = Finding("unread", "core", "register a"), Finding("unread", "csr", "register a")
+    assert waivers.left([known, other]) == [other]
+    assert waivers.unused() == ["latch: .*"]
+
+
+@pytest.mark.parametrize(
+    "entry", ["match = 'a'", "match = 'a'\nreason = ' '", "match = '('\nreason = 'b'"]
+)
+def test_waiver_must_have_reason_and_expression(entry, tmp_path):
+    path = tmp_path / "waivers.toml"
+    path.write_text(f"[[waiver]]\n{entry}\n")
+    with pytest.raises(ValueError, match="waivers.toml: "):
+        Waivers(path)
+
+
+def test_every_waiver_of_the_chip_has_a_reason():
+    assert Waivers().unused()
+
+
+def test_initial_values_are_removed_but_those_of_tables():
+    text = (
+        "module a;\n  reg [3:0] count = 4'h7;\n  reg \\$auto$x = 0;\n  reg [1:0] ram [1:0];\n"
+        "  initial begin\n    ram[0] = 2'h1;\n    ram[1] = 2'h2;\n  end\n"
+        "  always @(posedge clk)\n    if (en)\n      ram[addr] <= data;\n"
+        "  initial begin\n    table[0] = 2'h3;\n    table[1] = 2'h0;\n  end\nendmodule\n"
+    )
+    stripped = without_initial_values(text)
+    assert "reg [3:0] count ;" in stripped or "reg [3:0] count;" in stripped
+    assert "\\$auto$x = 0;" in stripped
+    assert "ram[0] =" not in stripped
+    assert "table[0] = 2'h3;" in stripped
+
+
+def test_equal_modules_are_synthesised_once():
+    found = modules(TwoAdders(True))
+    texts = [design.alone(m, found) for m in found.values() if m.unit in ("first", "second")]
+    assert len(set(texts)) == 1
+
+
+def test_areas_are_counted_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(area, "BUILD", tmp_path)
+    found = modules(Store())
+    units = area.subtrees(found, area.synthesise(found))
+    assert units["top"]["bram"] == 1
+    assert units["top"]["memory_bits"] == 8 * 1024
+    monkeypatch.setattr(area, "run_yosys", None)
+    assert area.subtrees(found, area.synthesise(found)) == units
+
+
+def test_area_of_a_unit_is_that_of_its_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(area, "BUILD", tmp_path)
+    found = modules(TwoAdders(True))
+    units = area.subtrees(found, area.synthesise(found))
+    assert units["first"]["ff"] == 4
+    assert units["top"]["ff"] == 8
+
+
+def test_large_memory_in_luts_is_found():
+    found = modules(Store())
+    name = next(name for name, module in found.items() if module.memories)
+    mapped = {memory.name: "LUT RAM" for memory in found[name].memories}
+    results = {other: {"memories": mapped if other == name else {}} for other in found}
+    assert [finding.what for finding in area.misplaced(found, results)] == [
+        f"{next(iter(mapped))} 1024 x 8 in LUT RAM"
+    ]
+
+
+def test_unknown_preset_is_one_line(capsys):
+    assert lint_synth.main(["--preset", "huge"]) == 2
+    assert capsys.readouterr().err == (
+        "lint-synth: preset must be one of tiny, small, ulx3s, not 'huge'\n"
+    )
+
+
+def test_missing_yosys_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(yosys.importlib.util, "find_spec", lambda name: None)
+    assert lint_synth.main(["--preset", "tiny"]) == 1
+    assert capsys.readouterr().err.startswith("lint-synth: Yosys is missing: `pip install")
+
+
+def test_yosys_error_is_told_with_its_log(tmp_path):
+    with pytest.raises(yosys.ToolError, match=r"ERROR: .*no_such_pass.*yosys\.log"):
+        yosys.run_yosys(["no_such_pass"], tmp_path)
+
+
+def test_file_is_whole_or_as_before(tmp_path, monkeypatch):
+    path = tmp_path / "areas.md"
+    design.write_whole(path, "before")
+
+    def interrupted(self, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(design.Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        design.write_whole(path, "after")
+    assert path.read_text() == "before"
+
+
+def test_signal_names_are_ours():
+    assert design.unit_name("serrano.core.results.qkv.rope$63") == "core.results.qkv.rope"
+    assert design.unit_name("serrano") == "top"

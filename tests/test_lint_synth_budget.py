@@ -1,0 +1,65 @@
+import pytest
+
+from scripts.synth import budget, report
+
+BUDGETS = {"tiny": {"core": {"lut": 1000, "ff": 0, "mhz": 100.0}}}
+
+
+@pytest.mark.parametrize(
+    ("figures", "line"),
+    [
+        ({"lut": 1030}, None),
+        ({"lut": 1040}, "tiny: core: lut is 1,040, 4.0% worse than its budget of 1,000"),
+        ({"lut": 700}, None),
+        ({"ff": 1}, "tiny: core: ff is 1, anything worse than its budget of 0"),
+        ({"mhz": 97.0}, None),
+        ({"mhz": 96.0}, "tiny: core: mhz is 96.0, 4.0% worse than its budget of 100.0"),
+        ({"dsp": 2}, "tiny: core: dsp has no budget"),
+        ({"memory_bits": 5}, None),
+    ],
+    ids=str,
+)
+def test_figure_may_be_three_percent_worse(figures, line):
+    assert budget.exceeded(BUDGETS, "tiny", {"core": figures}) == ([line] if line else [])
+
+
+def test_unit_without_budget_and_budget_without_unit_are_told():
+    assert budget.exceeded(BUDGETS, "tiny", {"csr": {"lut": 5}}) == [
+        "tiny: csr: lut has no budget",
+        "tiny: core: has a budget and is not there",
+    ]
+
+
+def test_accepting_areas_keeps_frequencies(tmp_path):
+    areas = {"core": dict.fromkeys(budget.AREAS, 7), "csr": dict.fromkeys(budget.AREAS, 1)}
+    path = tmp_path / "budgets.toml"
+    budget.save(budget.accepted(BUDGETS, "tiny", areas), path)
+    saved = budget.load(path)
+    assert saved["tiny"]["core"] == areas["core"] | {"mhz": 100.0}
+    assert budget.exceeded(saved, "tiny", areas) == []
+
+
+def test_accepting_one_preset_keeps_the_others():
+    areas = {"core": dict.fromkeys(budget.AREAS, 7)}
+    assert budget.accepted(BUDGETS, "ulx3s", areas)["tiny"] == BUDGETS["tiny"]
+
+
+def test_broken_budgets_are_named(tmp_path):
+    path = tmp_path / "budgets.toml"
+    path.write_text("[tiny\n")
+    with pytest.raises(ValueError, match="budgets.toml: "):
+        budget.load(path)
+
+
+def test_docs_change_between_their_markers_only(tmp_path):
+    figures = dict.fromkeys(report.FIGURES, 1234)
+    path = tmp_path / "synthesis.md"
+    path.write_text("a\n<!-- areas of tiny, by make budgets -->\nold\n<!-- end of tiny -->\nb\n")
+    report.update_docs("tiny", {"top": figures}, "yosys 1", path)
+    text = path.read_text()
+    assert text.startswith("a\n<!-- areas of tiny, by make budgets -->\n\nyosys 1.\n")
+    assert "| top | 1,234 |" in text
+    assert "old" not in text
+    assert text.endswith("<!-- end of tiny -->\nb\n")
+    report.update_docs("ulx3s", {"top": figures}, "yosys 1", path)
+    assert path.read_text() == text
