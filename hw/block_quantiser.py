@@ -2,9 +2,10 @@
 
 from amaranth.hdl import Array, Cat, Module, Shape, Signal, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .lib.arithmetic import bit_length, magnitude, or_tree, round_half, saturate, with_half
+from .lib.slice import Slice
 from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, FFN_WIDTH
 
 __all__ = ["BlockQuantiser"]
@@ -44,6 +45,9 @@ class BlockQuantiser(wiring.Component):
     TypeError
         ``meta_shape`` is no shape.
     """
+
+    #: Cycles from a block's last transfer to the block, besides its transfers.
+    STAGES = Slice.LATENCY + 3
 
     def __init__(self, *, lanes, width=FFN_WIDTH, meta_shape):
         if lanes not in (1, 2, 4, 8, 16, BLOCK_LEN):
@@ -88,12 +92,14 @@ class BlockQuantiser(wiring.Component):
     @property
     def latency(self):
         """Cycles from a block's last transfer to the block, with no backpressure."""
-        return self.beats + 3
+        return self.beats + self.STAGES
 
     def elaborate(self, platform):
         m = Module()
 
-        i, o = self.i_act, self.o_block
+        m.submodules.arriving = arriving = Slice(self.i_act.payload.shape())
+        connect(m, flipped(self.i_act), arriving.i)
+        i, o = arriving.o, self.o_block
         last_beat = self.beats - 1
 
         # One half of the buffer fills while the other empties, a beat a cycle.

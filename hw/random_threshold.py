@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .ecp5.mult18x18d import Mult18x18d
 from .lib.parameter import check_positive
 from .spec.sampling import MIX_FACTORS, MIX_SHIFTS, POSITION_OFFSET, RANDOM_WIDTH
 
@@ -42,10 +43,10 @@ class RandomThreshold(wiring.Component):
     """
 
     #: Cycles from a transfer on ``i_key`` to the first in which its total is taken.
-    KEY_CYCLES = 2 * (len(MIX_SHIFTS) + 3 * len(MIX_FACTORS)) + 1
+    KEY_CYCLES = 2 * (len(MIX_SHIFTS) + (3 + Mult18x18d.LATENCY) * len(MIX_FACTORS)) + 1
 
     #: Cycles from a transfer on ``i_total`` to the offer of its threshold.
-    LATENCY = 4
+    LATENCY = 4 + Mult18x18d.LATENCY
 
     def __init__(self, *, total_width):
         check_positive("total_width", total_width)
@@ -74,8 +75,14 @@ class RandomThreshold(wiring.Component):
         product = Signal(RANDOM_WIDTH + _PART)
         low = Signal(RANDOM_WIDTH + _PART)
         whole = Signal(2 * RANDOM_WIDTH)
-        m.d.sync += product.eq(number * part)
+        partial = []
+        for name, half in (("number_low", number[:_PART]), ("number_high", number[_PART:])):
+            m.submodules[name] = multiplier = Mult18x18d(a_width=_PART + 1, b_width=_PART + 1)
+            m.d.comb += [multiplier.a.eq(half), multiplier.b.eq(part)]
+            partial.append(multiplier.p)
+        m.d.sync += product.eq(partial[0] + (partial[1] << _PART))
         m.d.comb += whole.eq(low + (product << _PART))
+        waited = Signal(range(Mult18x18d.LATENCY))
 
         with m.FSM():
             with m.State("IDLE"):
@@ -118,10 +125,14 @@ class RandomThreshold(wiring.Component):
                 ]
                 with m.If(self.i_total.valid):
                     m.next = "LOW"
-            # The product of each half of the factor is there a cycle after the half.
+            # The products of the factor's halves come one after the other.
             with m.State("LOW"):
-                m.d.sync += part.eq(factor >> _PART)
-                m.next = "HIGH"
+                m.d.sync += [part.eq(factor >> _PART), waited.eq(0)]
+                m.next = "WAIT"
+            with m.State("WAIT"):
+                m.d.sync += waited.eq(waited + 1)
+                with m.If(waited == Mult18x18d.LATENCY - 1):
+                    m.next = "HIGH"
             with m.State("HIGH"):
                 m.d.sync += low.eq(product)
                 m.next = "ADD"

@@ -2,11 +2,12 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .lib.arithmetic import magnitude, or_tree, saturate
 from .lib.parameter import check_lanes, check_multiple, check_power_of_two
 from .lib.pipeline import Pipeline
+from .lib.slice import Slice
 from .spec.formats import BLOCK_LEN, RESIDUAL_WIDTH
 
 __all__ = ["Residual", "residual_write_layout"]
@@ -58,10 +59,10 @@ class Residual(wiring.Component):
 
     Timing
     ------
-    Takes one beat a cycle. ``i_write`` waits, up to three cycles, before adding to an address that
-    is being written, and while ``read_en`` is high, as both read through one port. A beat is
-    stored, and traced, :attr:`LATENCY` cycles after its transfer. ``i_write.ready`` depends
-    combinationally on ``i_write.payload`` and ``read_en``.
+    Takes one beat a cycle. A beat waits, up to four cycles, before it is added to an address that
+    is being written, and while ``read_en`` is high, as both read through one port. It is stored,
+    and traced, :attr:`LATENCY` cycles after its transfer if it does not wait. ``i_write.ready``
+    comes from a register.
 
     Raises
     ------
@@ -70,7 +71,7 @@ class Residual(wiring.Component):
     """
 
     #: Cycles from a transfer on ``i_write`` to that in which the beat is traced.
-    LATENCY = 3
+    LATENCY = Slice.LATENCY + 4
 
     def __init__(self, *, lanes, max_dim, max_rows):
         check_lanes(lanes)
@@ -115,28 +116,35 @@ class Residual(wiring.Component):
         orm_read = orms.read_port(transparent_for=[orm_write])
         orm_out = orms.read_port(transparent_for=[orm_write])
         pipe = Pipeline(m)
-        incoming = self.i_write.p
+        m.submodules.arriving = arriving = Slice(self.i_write.payload.shape())
+        connect(m, flipped(self.i_write), arriving.i)
+        incoming = arriving.o.p
 
         # Take: read what is to be added to, unless it is on its way or the port is taken.
         addr = Cat(incoming.row, incoming.beat)
         take = Signal()
         pending = Signal()
         m.d.comb += [
-            self.i_write.ready.eq(~(incoming.add & (pending | self.read_en))),
-            take.eq(self.i_write.valid & self.i_write.ready),
+            arriving.o.ready.eq(~(incoming.add & (pending | self.read_en))),
+            take.eq(arriving.o.valid & arriving.o.ready),
             read.en.eq(self.read_en | (take & incoming.add)),
             read.addr.eq(Mux(self.read_en, Cat(self.read_row, self.read_beat), addr)),
             self.read_data.eq(read.data),
         ]
-        add_valid = pipe.valid(take, "add_valid")
-        add_data = pipe.hold(incoming.data, "add_data")
-        add = pipe.hold(incoming.add, "add")
-        addrs = [pipe.hold(addr, "add_addr")]
-        firsts = [pipe.hold(incoming.first, "add_first")]
+        read_valid = pipe.valid(take, "read_valid")
+        addrs = [pipe.hold(addr, "read_addr")]
+
+        # What was read, in a register.
+        add_valid = pipe.valid(read_valid, "add_valid")
+        add_data = pipe.hold(incoming.data, "add_data", stages=2)
+        add = pipe.hold(incoming.add, "add", stages=2)
+        old = pipe.hold(read.data, "old")
+        addrs.append(pipe.hold(addrs[-1], "add_addr"))
+        firsts = [pipe.hold(incoming.first, "add_first", stages=2)]
 
         # Add.
         sums = pipe.holds(
-            (a + Mux(add, b, 0) for a, b in zip(add_data, read.data, strict=True)),
+            (a + Mux(add, b, 0) for a, b in zip(add_data, old, strict=True)),
             "sum",
             signed(RESIDUAL_WIDTH + 1),
         )
@@ -182,9 +190,13 @@ class Residual(wiring.Component):
             orm_write.data.eq(beat_orm | Mux(orm_first, 0, orm_read.data)),
             orm_out.addr.eq(self.orm_row),
             self.orm.eq(orm_out.data),
-            self.busy.eq(add_valid | sum_valid | stored_valid | orm_valid),
+            self.busy.eq(
+                arriving.o.valid | read_valid | add_valid | sum_valid | stored_valid | orm_valid
+            ),
         ]
-        for valid, other in zip((add_valid, sum_valid, stored_valid), addrs, strict=True):
+        for valid, other in zip(
+            (read_valid, add_valid, sum_valid, stored_valid), addrs, strict=True
+        ):
             with m.If(valid & (other == addr)):
                 m.d.comb += pending.eq(1)
         return m

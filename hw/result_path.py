@@ -207,9 +207,9 @@ class ResultPath(wiring.Component):
         ]
 
         # Beats on their way to a block.
-        # The rows of a head, two blocks, and fewer than 16 in a pipeline.
+        # The rows of a head, two blocks, and fewer than 64 in a pipeline and its queue.
         head_beats = cfg.max_rows * cfg.max_head_dim // cfg.lanes
-        inside = Signal(range(head_beats + 2 * cfg.beats + 16))
+        inside = Signal(range(head_beats + 2 * cfg.beats + 64))
         kept = self.gated & (meta.section == 0)
         quantised = (
             (meta.dest == Dest.QKV) | ((meta.dest == Dest.GLU) & ~kept) | (meta.dest == Dest.VALUES)

@@ -87,7 +87,7 @@ class Softmax(wiring.Component):
     """
 
     #: Cycles from where a word is read to its probabilities.
-    LATENCY = 5
+    LATENCY = 7
 
     #: Cycles from one reciprocal to the next.
     ROW_CYCLES = Reciprocal.LATENCY + 1
@@ -163,13 +163,17 @@ class Softmax(wiring.Component):
         def carry(sides, name):
             return tuple(pipe.hold(side, f"{name}_{i}") for i, side in enumerate(sides))
 
+        # Read.
+        lane_range = range(self.lanes + 1)
+        read_first = pipe.hold(lanes_before(job.first), "read_first", lane_range, stages=2)
+        read_limit = pipe.hold(lanes_before(job.limit), "read_limit", lane_range, stages=2)
+        read_max = pipe.hold(job.max, "read_max", stages=2)
+        read_valid = pipe.valid(pipe.valid(active, "read_valid"), "score_valid")
+        sides = carry(carry((job.row, beat, last), "read_side"), "score_side")
+        scores = pipe.holds(self.score, "score_now")
+
         # Subtract from the largest.
-        read_valid = pipe.valid(active, "read_valid")
-        read_first = pipe.hold(lanes_before(job.first), "read_first", range(self.lanes + 1))
-        read_limit = pipe.hold(lanes_before(job.limit), "read_limit", range(self.lanes + 1))
-        read_max = pipe.hold(job.max, "read_max")
-        sides = carry((job.row, beat, last), "read_side")
-        depths = pipe.holds((read_max - z for z in self.score), "depth")
+        depths = pipe.holds((read_max - z for z in scores), "depth")
         seens = [(lane >= read_first) & (lane < read_limit) for lane in range(self.lanes)]
         seens = pipe.holds(seens, "seen")
         valid = pipe.valid(read_valid, "depth_valid")
@@ -182,17 +186,18 @@ class Softmax(wiring.Component):
             m.submodules[f"exp_{i}"] = table
             read = table.read_port()
             m.d.comb += read.addr.eq(depth[:SCORE_FRACTION])
-            fractions.append(read.data)
+            fractions.append(pipe.hold(read.data, f"fraction_{i}"))
             whole_octaves = depth[SCORE_FRACTION:]
             octaves.append(
                 pipe.hold(
                     Mux(seen & (whole_octaves < _OCTAVES), whole_octaves, _OCTAVES),
                     f"octave_{i}",
                     range(_OCTAVES + 1),
+                    stages=2,
                 )
             )
-        valid = pipe.valid(valid, "octave_valid")
-        sides = carry(sides, "octave_side")
+        valid = pipe.valid(pipe.valid(valid, "table_valid"), "octave_valid")
+        sides = carry(carry(sides, "table_side"), "octave_side")
 
         # Shift. The last octave is one past what leaves anything of a probability.
         shifted = pipe.holds(

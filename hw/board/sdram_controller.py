@@ -122,17 +122,19 @@ class SdramController(wiring.Component):
             ~rows.busy & ~reads.o_segment.valid & ~writes.o_segment.valid
         )
 
+        # A read's answer is noted long before its word comes.
+        is_read = column.valid & ~column.write
+        m.d.sync += reads.issued.eq(is_read)
         m.d.comb += [
-            reads.issued.eq(column.valid & ~column.write),
             writes.issued.eq(column.valid & column.write),
-            words.read.eq(reads.issued),
+            words.read.eq(is_read),
             words.write.eq(writes.issued & (column.resp == RESP_OKAY)),
             words.beat.eq(writes.beat),
             reads.word_valid.eq(words.word_valid),
             reads.word.eq(words.word),
         ]
-        for half in (reads, writes):
-            m.d.comb += [
+        for half, domain in ((reads, m.d.sync), (writes, m.d.comb)):
+            domain += [
                 half.issued_id.eq(column.id),
                 half.issued_resp.eq(column.resp),
                 half.issued_last.eq(column.last),

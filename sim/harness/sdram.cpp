@@ -94,13 +94,14 @@ struct Sdram {
     const Word& at(int64_t edge) const { return sent[edge & 63]; }
     bool sends(int64_t edge) const { return edge >= 0 && at(edge).edge == edge; }
 
-    int64_t cycles(const char* name, uint64_t least = 0) const {
+    // Times that are limits from below are rounded up, the others down.
+    int64_t cycles(const char* name, uint64_t least = 0, bool up = true) const {
         const std::string option = std::string("sdram_") + name;
         const char* text = plusarg(option);
         const uint64_t ps = text ? std::strtoull(text, nullptr, 0) : 0;
         const auto product = static_cast<unsigned __int128>(ps) * clock_hz;
         const auto second = static_cast<unsigned __int128>(1000000000000);
-        return std::max<int64_t>((product + second - 1) / second, least);
+        return std::max<int64_t>((product + (up ? second - 1 : 0)) / second, least);
     }
 
     static uint64_t number(const char* name, uint64_t otherwise) {
@@ -117,7 +118,7 @@ struct Sdram {
         rcd = cycles("trcd");
         rp = cycles("trp");
         ras = cycles("tras");
-        ras_max = cycles("tras_max");
+        ras_max = cycles("tras_max", 0, false);
         rc = cycles("trc");
         rfc = cycles("trfc");
         rrd = cycles("trrd", number("trrd_clocks", 1));
@@ -128,9 +129,9 @@ struct Sdram {
         cl3_ps = number("tcl3", 0);
         init_refreshes = number("init_refreshes", 8);
         interval = static_cast<double>(number("tref", 0)) * clock_hz / 1e12 / ROWS;
-        retention = plusarg("sdram_retention") ? cycles("retention") : cycles("tref");
+        retention = cycles(plusarg("sdram_retention") ? "retention" : "tref", 0, false);
         weak_row = number("weak_row", NONE);
-        weak_retention = cycles("weak_retention");
+        weak_retention = cycles("weak_retention", 0, false);
         stuck_bit = number("stuck_bit", NONE);
         stuck_value = number("stuck_value", 0);
         swap_a = number("swap_a", 0);

@@ -1,6 +1,7 @@
 """Tests of `hw.board.sdram_controller` and its parts, with the simulated chip."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -26,25 +27,58 @@ def image(path, seed=1):
 
 
 @pytest.mark.parametrize(
-    ("name", "clock_hz", "data_bytes", "capture_delay"),
+    ("name", "clock_hz", "data_bytes", "capture_delay", "seed"),
     [
-        (AS4C, 100_000_000, 8, 0),
-        (AS4C, 133_000_000, 8, 2),
-        (WINBOND, 119_000_000, 4, 1),
-        ("is42s16160g-7", 125_000_000, 16, 4),
+        (AS4C, 100_000_000, 8, 0, 1),
+        (AS4C, 133_000_000, 8, 2, 2),
+        (WINBOND, 119_000_000, 4, 1, 3),
+        ("is42s16160g-7", 125_000_000, 16, 4, 4),
     ],
 )
-def test_controller(tmp_path, name, clock_hz, data_bytes, capture_delay):
+def test_controller(tmp_path, name, clock_hz, data_bytes, capture_delay, seed):
     chip = sdram_timing.chip(name)
     timing = sdram_timing.timing(chip, clock_hz)
     path = image(tmp_path / "image")
     run_bench(
         SdramBoard(timing=timing, data_bytes=data_bytes, capture_delay=capture_delay),
         BENCH,
-        params={"image": str(path), "seeds": [1, 2]},
+        params={"image": str(path), "seeds": [seed]},
         sources=sdram.SOURCES,
         plusargs=sdram.plusargs(chip, clock_hz, path, delay=capture_delay),
     )
+
+
+# What is mutated by how much, where it binds, and the rule that is then broken. tRRD and tMRD are
+# shorter than the controller's own path, so that no table can break them.
+MUTATIONS = {
+    "rcd": (AS4C, 133_000_000, 8, -1, "tRCD"),
+    "rp": (AS4C, 133_000_000, 8, -1, "tRP"),
+    "ras": (WINBOND, 133_000_000, 4, -1, "tRAS"),
+    "rc": (WINBOND, 119_000_000, 4, -1, "tRC"),
+    "rfc": (AS4C, 133_000_000, 8, -1, "tRFC"),
+    "wr": (AS4C, 133_000_000, 8, -1, "tWR"),
+    "power_up": (AS4C, 133_000_000, 8, -10, "initialisation"),
+    "refresh_interval": (AS4C, 133_000_000, 8, 400, "tREF"),
+    "cas_latency": (AS4C, 133_000_000, 8, -1, "CAS latency"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_mutated_table_breaks_its_rule(tmp_path, name):
+    chip_name, clock_hz, data_bytes, change, rule = MUTATIONS[name]
+    chip = sdram_timing.chip(chip_name)
+    timing = sdram_timing.timing(chip, clock_hz)
+    mutated = replace(timing, **{name: getattr(timing, name) + change})
+    path, log = image(tmp_path / "image"), tmp_path / "log"
+    run_bench(
+        SdramBoard(timing=mutated, data_bytes=data_bytes),
+        "tests.board.bench_sdram_mutant",
+        sources=sdram.SOURCES,
+        plusargs=sdram.plusargs(chip, clock_hz, path, log=log),
+    )
+    said = log.read_text().splitlines()
+    assert said
+    assert all(line.startswith(f"sdram: {rule} is broken in cycle ") for line in said), said[:3]
 
 
 TIMING = sdram_timing.timing(sdram_timing.chip(AS4C), 133_000_000)

@@ -181,7 +181,7 @@ async def runs(dut, payloads):
     cocotb.start_soon(transfers(dut, taken))
     cocotb.start_soon(traces())
     await sends(dut, "i_write", SHAPE, payloads)
-    await ClockCycles(dut.clk, 8)
+    await ClockCycles(dut.clk, 20)
     return taken, stored
 
 
@@ -194,7 +194,7 @@ async def beats_are_added_every_cycle_and_stored_as_documented(dut):
 
 
 @cocotb.test()
-async def an_addition_to_what_is_being_written_waits_three_cycles(dut):
+async def an_addition_to_what_is_being_written_waits_four_cycles(dut):
     first = beats(0)[0]
-    taken, _ = await runs(dut, [first, first | {"add": 1}, first | {"add": 1}, first])
-    assert [at - taken[0] for at in taken] == [0, 4, 8, 9]
+    _, stored = await runs(dut, [first, first | {"add": 1}, first | {"add": 1}, first])
+    assert [at - stored[0] for at in stored] == [0, 5, 10, 11]

@@ -25,7 +25,9 @@ class BenchFailed(AssertionError):
     """Tests of a bench failed."""
 
 
-def run_bench(dut, bench, *, name=None, params=None, timeout=600, sources=(), plusargs=()):
+def run_bench(
+    dut, bench, *, name=None, params=None, timeout=600, sources=(), plusargs=(), tests=None
+):
     """Convert a component to Verilog, verilate it, and run every test of a bench.
 
     After a failure the bench runs again with a waveform, whose path the exception names.
@@ -46,6 +48,8 @@ def run_bench(dut, bench, *, name=None, params=None, timeout=600, sources=(), pl
         What the component's instances are made of, if it has any.
     plusargs : list of str
         Arguments of the simulator.
+    tests : str
+        Regular expression of the tests to run, by default all.
 
     Raises
     ------
@@ -82,6 +86,7 @@ def run_bench(dut, bench, *, name=None, params=None, timeout=600, sources=(), pl
             top="dut",
             run_dir=run_dir,
             plusargs=plusargs,
+            tests=tests,
             env={
                 "SERRANO_PARAMS": json.dumps(params or {}),
                 "SERRANO_INPUTS": json.dumps(inputs),
