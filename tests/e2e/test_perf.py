@@ -11,7 +11,7 @@ from sim.perf.report import report
 from sim.perf.timeline import intervals, read_units
 from sim.perf.workloads import WORKLOADS
 from sim.run.console import Console
-from tests.e2e.chips import chip
+from tests.e2e.chips import CONFIGS, chip
 
 TINY = preset("tiny")
 
@@ -28,6 +28,17 @@ def test_cycles_are_not_more_than_recorded_and_as_predicted(tmp_path):
     assert len(list(tmp_path.glob("timeline-*.json"))) == len(rows)
     paths = save_plots(rows, TINY, "tiny", tmp_path)
     assert all(path.stat().st_size > 1000 for path in paths)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS["tiny"][:2], ids=lambda workload: workload.name)
+def test_two_tiles_are_nearly_twice_as_fast_and_as_predicted(workload, tmp_path):
+    name = "4x4, 2 tiles"
+    row = report(workload, CONFIGS[name], measure(workload, chip(name), tmp_path, units=True))
+    assert abs(row.error) <= 0.01, row
+    assert row.ratio <= 1
+    assert json.loads(perf.RECORDED.read_text())[workload.name] > 1.9 * row.cycles
+    assert sum(row.parts.values()) == pytest.approx(row.cycles, rel=0.01)
+    assert 2 * row.parts["rows fed"] == row.counters["array_rows"]
 
 
 def test_trace_of_the_units_changes_nothing(tmp_path):
