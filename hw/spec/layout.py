@@ -27,8 +27,8 @@ a row for each token or position, padded to the alignment::
 
 Rope table, a row for each position: ``16 * blocks`` pairs (cosine i16, sine i16), padded likewise.
 
-KV cache: a page holds ``page_len`` positions of one sequence for all layers and KV heads. It has the
-same address in all channels, and head h is in channel h mod tiles. A layer starts at its
+KV cache: a page holds ``page_len`` positions of one sequence for all layers and KV heads. It has
+the same address in all channels, and head h is in channel h mod tiles. A layer starts at its
 ``kv_offset``, a head ``head_stride`` further than the one before in the same channel. In a head::
 
     K: for each group of cols positions, for each block of the head:
