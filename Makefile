@@ -9,8 +9,10 @@ SEED   ?=
 CALIB  ?=
 TEXT   ?=
 PERF   ?= full
+MODULE ?= top
+ACCEPT ?=
 
-TARGETS := help setup sim eval test lint lint-synth budgets verilog bench-sim perf clean
+TARGETS := help setup sim eval test lint lint-synth budgets verilog bench-sim perf pnr clean
 .PHONY: $(TARGETS)
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -69,6 +71,10 @@ bench-sim: $(VENV)/stamp  ## measure the simulation's speed
 perf: $(VENV)/stamp  ## cycles against roofline and cycle model; PERF=quick (recorded), accept, or a preset
 	@$(PY) -m scripts.perf '$(PERF)'
 
+pnr: $(VENV)/pnr  ## place and route on an LFE5U-85F; PRESET= (ulx3s) MODULE= (top, systolic_array, core.drain) SEED= ACCEPT=1
+	@$(PY) -m scripts.pnr --preset '$(if $(filter file,$(origin PRESET)),ulx3s,$(PRESET))' --module '$(MODULE)' \
+		$(if $(SEED),--seed '$(SEED)') $(if $(ACCEPT),--accept)
+
 clean:       ## remove what was built, keep the virtual environment
 	rm -rf build .pytest_cache .ruff_cache
 
@@ -79,6 +85,11 @@ $(VENV)/stamp: pyproject.toml scripts/doctor.py
 	@echo "Setting up $(VENV) (once, about a minute)"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -qq --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/pnr: $(VENV)/stamp pyproject.toml
+	@echo "Fetching nextpnr (once, 170 MB unpacked)"
+	@$(PY) -m pip install -qq --disable-pip-version-check --editable '.[pnr]'
 	@touch $@
 
 $(VENV)/smollm2: $(VENV)/stamp

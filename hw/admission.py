@@ -101,6 +101,8 @@ class Admission(wiring.Component):
         words = Signal(32 * REQUEST_WORDS)
         word = Signal(range(REQUEST_WORDS))
         number = Signal(32)
+        page = Signal(32)
+        parts = [Signal(32, name=f"page_part_{n}") for n in range(2)]
         end = Signal(33)
         request = self.request
         page_bits = exact_log2(cfg.page_len)
@@ -109,7 +111,7 @@ class Admission(wiring.Component):
             self.busy.eq(1),
             self.table_slot.eq(self.slot),
             self.table_index.eq(count),
-            self.table_page.eq(self.kv_base + number * self.page_bytes),
+            self.table_page.eq(page),
             owners.page.eq(number),
             owners.shared.eq(count < shared[self.slot]),
             write.addr.eq(Cat(count[:index_bits], self.slot)),
@@ -117,11 +119,31 @@ class Admission(wiring.Component):
             read.addr.eq(write.addr),
         ]
 
-        def outside_host(addr, count, entry_bytes=4):
+        # Address of the page, two cycles after its number.
+        known = number[: len(owners.page)]
+        m.d.sync += [
+            parts[0].eq(known * self.page_bytes[:16]),
+            parts[1].eq(known * self.page_bytes[16:]),
+            page.eq(self.kv_base + parts[0] + (parts[1] << 16)),
+        ]
+
+        def outside_host(name, addr, count, entry_bytes=4):
+            """Return whether a list is outside, two cycles after the request is complete."""
             offset_bits = exact_log2(entry_bytes)
-            end = addr + (count << offset_bits)
+            end = Signal(33 + offset_bits, name=f"{name}_end")
+            outside = Signal(name=f"{name}_outside")
             misplaced = addr[:offset_bits].any()
-            return misplaced | (addr < self.host_base) | (end > self.host_limit)
+            m.d.sync += [
+                end.eq(addr + (count << offset_bits)),
+                outside.eq(misplaced | (addr < self.host_base) | (end > self.host_limit)),
+            ]
+            return outside
+
+        prompt_outside = outside_host("prompt", request.prompt_addr, request.prompt_len)
+        table_outside = outside_host("table", request.page_table_addr, request.page_count)
+        candidates_outside = outside_host(
+            "candidates", request.candidates_addr, request.report_count, CANDIDATE_BYTES
+        )
 
         def refuse(cause, detail, then="IDLE"):
             m.d.sync += [
@@ -186,9 +208,9 @@ class Admission(wiring.Component):
             with m.State("CHECK_PLACES"):
                 # Elsewhere the memory controller would stop the chip.
                 m.next = "CHECK_SAMPLING"
-                with m.If(outside_host(request.prompt_addr, request.prompt_len)):
+                with m.If(prompt_outside):
                     refuse("bad_request", request.prompt_addr)
-                with m.Elif(outside_host(request.page_table_addr, request.page_count)):
+                with m.Elif(table_outside):
                     refuse("bad_request", request.page_table_addr)
             with m.State("CHECK_SAMPLING"):
                 m.next = "ASK_TABLE"
@@ -198,10 +220,7 @@ class Admission(wiring.Component):
                     refuse("bad_request", request.report_count)
                 with m.Elif(request.shift >> TEMPERATURE_SHIFT_WIDTH != 0):
                     refuse("bad_request", request.shift)
-                with m.Elif(
-                    (request.report_count != 0)
-                    & outside_host(request.candidates_addr, request.report_count, CANDIDATE_BYTES)
-                ):
+                with m.Elif((request.report_count != 0) & candidates_outside):
                     refuse("bad_request", request.candidates_addr)
 
             # Its page table.
@@ -232,7 +251,9 @@ class Admission(wiring.Component):
                     refuse("bad_page", number, then="RELEASE")
                 with m.Else():
                     m.d.comb += owners.claim.eq(1)
-                    m.next = "CLAIMED"
+                    m.next = "CLAIMING"
+            with m.State("CLAIMING"):
+                m.next = "CLAIMED"
             with m.State("CLAIMED"):
                 with m.If(owners.refused):
                     refuse("bad_page", number, then="RELEASE")

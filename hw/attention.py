@@ -10,6 +10,12 @@ from .operator_word import operator_layout
 
 __all__ = ["Attention"]
 
+#: Fields that no matrix job of attention has.
+_UNUSED = (
+    "bias", "strips0", "strips1", "strips2", "shift1_1", "shift1_2", "shift2_0", "shift2_1",
+    "shift2_2",
+)  # fmt: skip
+
 
 class Attention(wiring.Component):
     """Run an attention operator: for each KV head of a tile, q . K, softmax, p . V on its array.
@@ -108,6 +114,8 @@ class Attention(wiring.Component):
                 job.strips.eq(word.head_blocks),
                 job.blocks.eq(item.visited_blocks),
                 job.dst.eq(word.dst + item.query_block),
+                # Where nothing assigns them, Yosys writes their zeros as processes that never run.
+                *(job[name].eq(0) for name in _UNUSED),
             ]
 
         with m.FSM():

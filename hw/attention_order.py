@@ -175,11 +175,12 @@ class AttentionOrder(wiring.Component):
                     with m.If(self.o_step.ready):
                         m.d.sync += waits.eq(0)
                 with m.Elif(chunk == 0):
-                    # Half of the rows takes one bank, all rows take an even one and the next.
+                    # Half of the rows takes one bank, all rows take an even one and the next. These
+                    # may be in use after halves: the step is alone, until their results are out.
                     next_bank = Signal(2)
                     offer(Phase.EXPONENTS)
                     m.d.comb += [
-                        next_bank.eq(Mux(span.halved, turn, Cat(0, turn[0] ^ turn[1]))),
+                        next_bank.eq(Mux(span.halved, turn, Cat(0, turn[1]))),
                         step.item.value_bank.eq(next_bank),
                         step.alone.eq(before_halved & ~span.halved),
                     ]

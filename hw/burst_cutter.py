@@ -7,6 +7,7 @@ from amaranth.utils import exact_log2
 
 from hw.lib.axi import PAGE_BYTES
 from hw.lib.queue import Queue
+from hw.lib.slice import Slice
 
 __all__ = ["BurstCutter", "REGION", "burst_layout", "command_layout"]
 
@@ -73,7 +74,7 @@ class BurstCutter(wiring.Component):
     """
 
     #: Cycles from a command to the offer of its first burst.
-    LATENCY = 4
+    LATENCY = 5
 
     def __init__(
         self, *, port_bytes, beats_width, max_burst, region_count, addr_width=32, queue_depth=4
@@ -106,10 +107,13 @@ class BurstCutter(wiring.Component):
         burst_shift = exact_log2(self.max_burst)
 
         m.submodules.waiting = waiting = Queue(command, self.queue_depth)
-        m.submodules.bursts = bursts = Queue(burst, 2)
+        m.submodules.bursts = bursts = Slice(burst)
         connect(m, flipped(self.i_command), waiting.i)
         connect(m, bursts.o, flipped(self.o_burst))
         m.d.comb += [waiting.flush.eq(self.flush), bursts.flush.eq(self.flush)]
+
+        room = Signal(range(self.max_burst + 1), reset_less=True)
+        is_last = Signal(reset_less=True)
 
         # Stage 1: where does it end?
         ended_full = Signal()
@@ -124,52 +128,68 @@ class BurstCutter(wiring.Component):
                 end.eq(waiting.o.p.addr + (waiting.o.p.beats << beat_shift)),
             ]
 
-        # Stage 2: is all of it allowed? If so it is cut from here.
+        # Stage 2: is all of it allowed?
+        judged_full = Signal()
+        judged = Signal(command, reset_less=True)
+        good = Signal(reset_less=True)
+        inside = 0
+        for index in range(self.regions.shape().length):
+            region = self.regions[index]
+            inside = inside | ((ended.addr >= region.base) & (end <= region.limit))
+        judge = Signal()
+        with m.If(judge):
+            m.d.sync += [
+                judged_full.eq(ended_full & (ended.beats != 0)),
+                judged.eq(ended),
+                good.eq(inside & (ended.addr[:beat_shift] == 0)),
+            ]
+
+        # If so it is cut from here.
         blocked = Signal()
         whole_full = Signal()
         whole = Signal(command, reset_less=True)
         arriving = Signal()
-        is_last = Signal()
-        inside = Signal()
-        good = Signal()
-        for index in range(self.regions.shape().length):
-            region = self.regions[index]
-            with m.If((ended.addr >= region.base) & (end <= region.limit)):
-                m.d.comb += inside.eq(1)
+        cut = Signal()
         m.d.comb += [
-            good.eq(inside & (ended.addr[:beat_shift] == 0)),
-            check.eq(ended_full & ~blocked & (~whole_full | (arriving & is_last))),
-            self.refused.eq(check & ~good & (ended.beats != 0)),
-            self.refused_addr.eq(ended.addr),
+            cut.eq(judged_full & ~blocked & (~whole_full | (arriving & is_last))),
+            judge.eq(~judged_full | cut),
+            check.eq(ended_full & judge),
+            self.refused.eq(cut & ~good),
+            self.refused_addr.eq(judged.addr),
         ]
         with m.If(self.refused):
             m.d.sync += blocked.eq(1)
 
-        # Stage 3: cut at multiples of max_burst beats.
-        room = Signal(range(self.max_burst + 1))
-        position = whole.addr >> beat_shift
+        # Stage 3: cut at multiples of max_burst beats. How much is to the next multiple, and
+        # whether that is all, is known a cycle ahead.
+        first_room = self.max_burst - (judged.addr >> beat_shift)[:burst_shift]
         m.d.comb += [
-            room.eq(self.max_burst - position[:burst_shift]),
-            is_last.eq(whole.beats <= room),
             bursts.i.valid.eq(whole_full),
             bursts.i.p.addr.eq(whole.addr),
             bursts.i.p.beats.eq(Mux(is_last, whole.beats, room)),
             arriving.eq(bursts.i.valid & bursts.i.ready),
         ]
-        with m.If(check):
-            m.d.sync += [whole_full.eq(good & (ended.beats != 0)), whole.eq(ended)]
+        with m.If(cut):
+            m.d.sync += [
+                whole_full.eq(good),
+                whole.eq(judged),
+                room.eq(first_room),
+                is_last.eq(judged.beats <= first_room),
+            ]
         with m.Elif(arriving):
             m.d.sync += [
                 whole_full.eq(~is_last),
                 whole.addr.eq(Cat(C(0, beat_shift + burst_shift), self._next_burst(whole.addr))),
                 whole.beats.eq(whole.beats - room),
+                room.eq(self.max_burst),
+                is_last.eq(whole.beats <= room + self.max_burst),
             ]
 
         with m.If(self.flush):
-            m.d.sync += [ended_full.eq(0), whole_full.eq(0), blocked.eq(0)]
+            m.d.sync += [ended_full.eq(0), judged_full.eq(0), whole_full.eq(0), blocked.eq(0)]
 
         m.d.comb += self.busy.eq(
-            (waiting.level != 0) | ended_full | whole_full | (bursts.level != 0)
+            (waiting.level != 0) | ended_full | judged_full | whole_full | bursts.o.valid
         )
 
         return m

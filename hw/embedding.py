@@ -1,12 +1,13 @@
 """Embedding lookup: rows of bytes become rows of the residual."""
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Module, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .ecp5.mult18x18d import Mult18x18d
 from .lib.arithmetic import round_half, with_half
+from .lib.credit_queue import free_running
 from .lib.parameter import check_lanes
-from .lib.pipeline import Pipeline
 from .spec.formats import ACT_WIDTH, RESIDUAL_WIDTH
 
 __all__ = ["Embedding", "embedding_result_layout", "embedding_row_layout"]
@@ -52,7 +53,7 @@ class Embedding(wiring.Component):
     Timing
     ------
     Takes a beat a cycle, and offers its result :attr:`LATENCY` cycles later. ``i_row.ready``
-    depends combinationally on ``o_row.ready``.
+    comes from registers.
 
     Raises
     ------
@@ -61,7 +62,7 @@ class Embedding(wiring.Component):
     """
 
     #: Cycles from a transfer on ``i_row`` to the offer of its result.
-    LATENCY = 3
+    LATENCY = Mult18x18d.LATENCY + 2 + 1
 
     def __init__(self, *, lanes, meta_shape):
         check_lanes(lanes)
@@ -74,21 +75,18 @@ class Embedding(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        advance = Signal()
-        m.d.comb += advance.eq(self.o_row.ready | ~self.o_row.valid)
-        m.d.comb += self.i_row.ready.eq(advance)
-        pipe = Pipeline(m, advance)
+        stages = self.LATENCY - 1
+        pipe, result = free_running(m, self.i_row, self.o_row, stages=stages)
         row = self.i_row.p
+        m.d.comb += result.meta.eq(pipe.hold(row.meta, "meta", stages=stages))
 
         # Multiply; shift; round.
-        products = pipe.holds((x * row.multiplier for x in row.data), "product")
-        shift = pipe.hold(row.shift, "product_shift")
-        shifted = pipe.holds((with_half(x) >> shift for x in products), "shifted")
-        for i, x in enumerate(shifted):
-            pipe.put(self.o_row.p.data[i], round_half(x))
-
-        product_valid = pipe.valid(self.i_row.valid, "product_valid")
-        shifted_valid = pipe.valid(product_valid, "shifted_valid")
-        pipe.put(self.o_row.valid, shifted_valid)
-        pipe.put(self.o_row.p.meta, pipe.hold(row.meta, "meta", stages=self.LATENCY - 1))
+        shift = pipe.hold(row.shift, "shift", stages=Mult18x18d.LATENCY)
+        for lane, x in enumerate(row.data):
+            m.submodules[f"scale_{lane}"] = multiplier = Mult18x18d(
+                a_width=len(Value.cast(x)), b_width=len(row.multiplier) + 1
+            )
+            m.d.comb += [multiplier.a.eq(x), multiplier.b.eq(row.multiplier)]
+            shifted = pipe.hold(with_half(multiplier.p) >> shift, f"shifted_{lane}")
+            m.d.comb += result.data[lane].eq(pipe.hold(round_half(shifted), f"result_{lane}"))
         return m

@@ -91,10 +91,11 @@ class KvWriter(wiring.Component):
         place = Signal(row_place(cfg))
         pos = place.position
         offset = pos[: exact_log2(cfg.page_len)]
-        head_offset = Signal(32)
+        head_offset = Signal(32)  # of the head in a page
         group_blocks = Signal(16)
+        place_in_page = Signal(32)  # of what is written next
+        page = Signal(32)
         addr = Signal(32)  # of the byte or word to write
-        base = Signal(32)  # of the head in its page
         sub = Signal(range(max(2, cfg.subs)))
         word = Signal(range(_WORDS + 1))
         bytes_left = Signal(8 * _WORDS)
@@ -111,7 +112,17 @@ class KvWriter(wiring.Component):
             self.page_index.eq(pos[exact_log2(cfg.page_len) :]),
             self.o_write.p.addr.eq(Cat(Signal(port_bits), addr[port_bits:])),
         ]
+        # An adder a cycle on the way to an address: what holds is added ahead.
         step = cfg.page_len * self.head_blocks  # bytes of one byte for each position and block
+        exponents, values = Signal(32), Signal(32)  # places of V's in a head
+        strides = [Signal(24, name=f"stride_{n}") for n in range(2)]  # to the head: two halves
+        m.d.sync += [
+            exponents.eq(step * _WORDS),
+            values.eq(step * (_WORDS + 1)),
+            strides[0].eq((item.head >> tile_bits) * self.head_stride[:16]),
+            strides[1].eq((item.head >> tile_bits) * self.head_stride[16:]),
+        ]
+        value_place = item.index * (cfg.subs * cfg.page_len * cfg.cols) + (offset << col_bits)
         vectors = [
             Cat(*(item.block.q[cfg.cols * n + lane] for lane in range(cfg.cols)))
             for n in range(cfg.subs)
@@ -129,25 +140,30 @@ class KvWriter(wiring.Component):
                 m.next = "LOOK_UP"
             with m.State("LOOK_UP"):
                 m.d.sync += [
-                    head_offset.eq((item.head >> tile_bits) * self.head_stride),
+                    head_offset.eq(self.kv_offset + strides[0] + (strides[1] << 16)),
                     group_blocks.eq((offset >> col_bits) * self.head_blocks + item.index),
                 ]
                 m.next = "PLACE"
             with m.State("PLACE"):
-                m.d.sync += base.eq(self.page + self.kv_offset + head_offset)
+                m.d.sync += page.eq(self.page)
+                with m.If(item.is_value):
+                    exponent_place = item.index * cfg.page_len + offset
+                    m.d.sync += place_in_page.eq(head_offset + exponents + exponent_place)
+                with m.Else():
+                    key_place = group_blocks * (_WORDS * cfg.cols)
+                    m.d.sync += place_in_page.eq(head_offset + key_place)
                 m.next = "AIM"
             with m.State("AIM"):
-                m.d.sync += [word.eq(0), sub.eq(0)]
+                m.d.sync += [
+                    word.eq(0),
+                    sub.eq(0),
+                    addr.eq(page + place_in_page),
+                    place_in_page.eq(head_offset + values + value_place),
+                    bytes_left.eq(Cat(item.block.exp, Signal(3), item.block.q)),
+                ]
+                m.next = "KEY"
                 with m.If(item.is_value):
-                    exponents = base + step * _WORDS
-                    m.d.sync += addr.eq(exponents + item.index * cfg.page_len + offset)
                     m.next = "EXPONENT"
-                with m.Else():
-                    m.d.sync += [
-                        addr.eq(base + group_blocks * (_WORDS * cfg.cols)),
-                        bytes_left.eq(Cat(item.block.exp, Signal(3), item.block.q)),
-                    ]
-                    m.next = "KEY"
             with m.State("KEY"):
                 words_in = addr[col_bits:port_bits] if port_bits > col_bits else 0
                 last_word = words_in + _WORDS - 1  # from the first beat's start on
@@ -198,12 +214,7 @@ class KvWriter(wiring.Component):
                 for lane in range(cfg.port_bytes):
                     m.d.comb += self.o_wdata.p.data[lane].eq(item.block.exp)
                 with m.If(self.o_wdata.ready):
-                    values = base + step * (_WORDS + 1)
-                    m.d.sync += addr.eq(
-                        values
-                        + item.index * (cfg.subs * cfg.page_len * cfg.cols)
-                        + (offset << col_bits)
-                    )
+                    m.d.sync += addr.eq(page + place_in_page)
                     m.next = "VALUE"
             with m.State("VALUE"):
                 m.d.comb += [self.o_write.valid.eq(1), self.o_write.p.beats.eq(1)]

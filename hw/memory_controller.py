@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
-from hw.burst_cutter import REGION, burst_layout, command_layout
+from hw.burst_cutter import REGION, BurstCutter, burst_layout, command_layout
 from hw.lib.axi import BURST_INCR, RESP_DECERR, Axi4
 from hw.lib.slice import Slice
 from hw.memory_reader import MemoryReader
@@ -103,7 +103,7 @@ class MemoryController(wiring.Component):
     """
 
     #: Cycles from a command to its first burst on the port.
-    LATENCY = 5
+    LATENCY = 1 + BurstCutter.LATENCY
 
     def __init__(self, *, port_bytes, stream_depth, fetch_depth=16, max_burst=64, addr_width=32):
         for name, depth in (("stream_depth", stream_depth), ("fetch_depth", fetch_depth)):

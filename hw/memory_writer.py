@@ -114,6 +114,7 @@ class MemoryWriter(wiring.Component):
         # As deep as `sent`, so there is always room.
         m.submodules.lengths = lengths = Queue(self.o_burst.p.beats.shape(), self.max_bursts)
         m.submodules.beat = beat = Slice(self.o_beat.payload.shape())
+        m.submodules.arriving = arriving = Slice(self.i_data.payload.shape())
         connect(m, flipped(self.i_command), cutter.i_command)
         connect(m, announced.o, flipped(self.o_burst))
         connect(m, beat.o, flipped(self.o_beat))
@@ -135,21 +136,25 @@ class MemoryWriter(wiring.Component):
             sent.o.ready.eq(self.response),
             self.burst_addr.eq(sent.o.payload),
             lengths.i.valid.eq(self.o_burst.valid & self.o_burst.ready),
-            lengths.i.payload.eq(self.o_burst.p.beats),
+            lengths.i.payload.eq(self.o_burst.p.beats - 1),
         ]
 
         done = Signal(range(self.max_burst))
         moves = Signal()
         m.d.comb += [
-            moves.eq(lengths.o.valid & beat.i.ready & (self.i_data.valid | self.drop)),
-            self.i_data.ready.eq(self.flush | (lengths.o.valid & beat.i.ready & ~self.drop)),
+            arriving.i.payload.eq(self.i_data.payload),
+            arriving.i.valid.eq(self.i_data.valid & ~self.drop),
+            arriving.flush.eq(self.flush),
+            self.i_data.ready.eq(self.flush | (arriving.i.ready & ~self.drop)),
+            moves.eq(lengths.o.valid & beat.i.ready & (arriving.o.valid | self.drop)),
+            arriving.o.ready.eq(lengths.o.valid & beat.i.ready & ~self.drop),
             beat.i.valid.eq(moves),
-            beat.i.p.data.eq(self.i_data.p.data),
-            beat.i.p.last.eq(done == lengths.o.payload - 1),
+            beat.i.p.data.eq(arriving.o.p.data),
+            beat.i.p.last.eq(done == lengths.o.payload),
             lengths.o.ready.eq(moves & beat.i.p.last),
         ]
         with m.If(~self.drop):
-            m.d.comb += beat.i.p.strobe.eq(self.i_data.p.strobe)
+            m.d.comb += beat.i.p.strobe.eq(arriving.o.p.strobe)
         with m.If(moves):
             m.d.sync += done.eq(done + 1)
             with m.If(beat.i.p.last):

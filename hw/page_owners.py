@@ -31,7 +31,7 @@ class PageOwners(wiring.Component):
 
     Timing
     ------
-    Two cycles for a claim or a release, ``config.kv_pages`` + 1 for ``clear``.
+    Three cycles for a claim or a release, ``config.kv_pages`` + 1 for ``clear``.
     """
 
     def __init__(self, config):
@@ -55,7 +55,7 @@ class PageOwners(wiring.Component):
         write, read = pages.write_port(), pages.read_port()
         index = Signal(range(self.config.kv_pages))
         releasing = Signal()
-        old, new = read.data, write.data
+        old, new = Signal(users), write.data
         taken = old.writer | (~self.shared & (old.readers != 0))
         m.d.comb += [read.addr.eq(self.page), write.addr.eq(self.page), self.busy.eq(1)]
         with m.FSM():
@@ -65,12 +65,15 @@ class PageOwners(wiring.Component):
                 with m.If(self.clear):
                     m.next = "CLEAR"
                 with m.Elif(self.claim | self.release):
-                    m.next = "UPDATE"
+                    m.next = "FETCH"
             with m.State("CLEAR"):
                 m.d.comb += [write.addr.eq(index), write.en.eq(1)]
                 m.d.sync += index.eq(index + 1)
                 with m.If(index == self.config.kv_pages - 1):
                     m.next = "IDLE"
+            with m.State("FETCH"):
+                m.d.sync += old.eq(read.data)
+                m.next = "UPDATE"
             with m.State("UPDATE"):
                 m.d.comb += [
                     self.refused.eq(~releasing & taken),

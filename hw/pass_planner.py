@@ -93,6 +93,13 @@ class PassPlanner(wiring.Component):
         bad, bad_token = Signal(), Signal(32)
         most = Mux(room < budget, room, budget)
         most_context = Mux(self.context < cfg.max_context, self.context, cfg.max_context)
+        late, missing = Signal(), Signal()  # the next row has no place in the model, or no page
+        last_context = Signal.like(run.limit)
+        m.d.sync += [
+            last_context.eq(most_context),
+            late.eq(run.position >= last_context),
+            missing.eq(run.position >= run.limit),
+        ]
         m.d.comb += [
             self.busy.eq(1),
             self.o_fetch.p.addr.eq(run.prompt_addr),
@@ -152,9 +159,9 @@ class PassPlanner(wiring.Component):
                 with m.Elif(prompts & (most == 0)):
                     next_slot()
             with m.State("CHECK"):
-                with m.If(run.position >= most_context):
+                with m.If(late):
                     fail("too_long", run.position)
-                with m.Elif(run.position >= run.limit):
+                with m.Elif(missing):
                     fail("page_miss", run.position)
                 with m.Elif(prompts):
                     m.d.comb += self.o_fetch.valid.eq(1)

@@ -54,7 +54,7 @@ class RowTables(wiring.Component):
 
     Timing
     ------
-    A descriptor every three cycles, the first on offer three cycles after ``start``. An entry
+    A descriptor every five cycles, the first on offer five cycles after ``start``. An entry
     each cycle; an embedding's entry holds two beats and takes two.
     """
 
@@ -100,10 +100,12 @@ class RowTables(wiring.Component):
         offset = Signal(32)
         index = Signal(32)  # of the table's row
         outside = Signal()
+        known = Signal.like(index)
+        parts = [Signal(32, name=f"offset_part_{n}") for n in range(2)]
         m.d.comb += [
             self.row.eq(row),
             index.eq(Mux(self.is_rope | self.word.positions, self.position, self.token)),
-            outside.eq(~self.is_rope & (index >= self.word.valid)),
+            outside.eq(~self.is_rope & (known >= self.word.valid)),
             self.o_descriptor.p.words.eq(self.word.words),
             self.o_descriptor.p.addr.eq(self.word.addr + (offset << exact_log2(cfg.cols))),
             self.issuing.eq(1),
@@ -117,14 +119,21 @@ class RowTables(wiring.Component):
             with m.State("LOOK_UP"):
                 m.next = "PLACE"
             with m.State("PLACE"):
-                m.d.sync += offset.eq(index[:24] * self.word.words[:16])
-                m.next = "OFFER"
+                m.d.sync += known.eq(index)
+                m.next = "MULTIPLY"
+            with m.State("MULTIPLY"):
+                words = self.word.words[:16]
+                m.d.sync += [parts[0].eq(known[:16] * words), parts[1].eq(known[16:24] * words)]
+                m.next = "ADD"
                 with m.If(outside):
                     m.d.comb += [
                         self.bad_token.eq(~self.word.positions),
                         self.bad_position.eq(self.word.positions),
                     ]
                     m.next = "REFUSED"
+            with m.State("ADD"):
+                m.d.sync += offset.eq(parts[0] + (parts[1] << 16))
+                m.next = "OFFER"
             with m.State("REFUSED"):
                 pass  # until the chip stops, which the trap brings about
             with m.State("OFFER"):
@@ -170,7 +179,7 @@ class RowTables(wiring.Component):
                 m.d.comb += embedding.i_row.p.data[lane].eq(low.as_signed())
 
         done = Signal()
-        inside = Signal(range(16))
+        inside = Signal(range(32))
         with m.FSM(name="entries"):
             with m.State("IDLE"):
                 m.d.sync += [row.eq(0), count.eq(0), high.eq(0)]

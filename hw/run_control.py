@@ -79,12 +79,16 @@ class RunControl(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        quiet = Signal(32)  # cycles since something moved
+        quiet = Signal(32, init=1)  # cycles since something moved, this one included
         starved = Signal()
         settling = Signal()
-        m.d.sync += quiet.eq(Mux(self.progress | ~self.busy | settling, 0, quiet + 1))
+        moves = Signal()
+        m.d.comb += moves.eq(self.progress | ~self.busy | settling)
+        m.d.sync += [
+            quiet.eq(Mux(moves, 1, quiet + 1)),
+            starved.eq((self.watchdog != 0) & ~moves & (quiet >= self.watchdog)),
+        ]
         m.d.comb += [
-            starved.eq((self.watchdog != 0) & (quiet >= self.watchdog)),
             self.busy.eq(1),
             self.error_cause.eq(ERRORS["watchdog"]),
         ]
@@ -98,6 +102,10 @@ class RunControl(wiring.Component):
                 self.error_cause.eq(self.core_cause),
                 self.error_addr.eq(self.core_addr),
             ]
+        # A register of its own: it goes to the whole core.
+        ends = Signal()
+        with m.If(ends):
+            m.d.sync += self.core_reset.eq(1)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(0)
@@ -107,19 +115,21 @@ class RunControl(wiring.Component):
                     m.next = "RUN"
             with m.State("RUN"):
                 with m.If(self.bus_error | self.core_error | starved):
-                    m.d.comb += self.error_event.eq(1)
+                    m.d.comb += [self.error_event.eq(1), ends.eq(1)]
                     m.next = "SETTLE"
                 with m.Elif(self.finished):
                     m.d.sync += self.done.eq(1)
+                    m.d.comb += ends.eq(1)
                     m.next = "SETTLE"
                 with m.Elif(self.stop):
+                    m.d.comb += ends.eq(1)
                     m.next = "SETTLE"
             with m.State("SETTLE"):
                 # The controller sees `halt` for a cycle before its `idle` counts.
-                m.d.comb += [self.halt.eq(1), self.core_reset.eq(1), settling.eq(1)]
+                m.d.comb += [self.halt.eq(1), settling.eq(1)]
                 m.next = "HALT"
             with m.State("HALT"):
-                m.d.comb += [self.halt.eq(1), self.core_reset.eq(1)]
+                m.d.comb += self.halt.eq(1)
                 with m.If(self.idle):
                     m.next = "REST"
                 with m.Elif(starved):
@@ -128,6 +138,7 @@ class RunControl(wiring.Component):
                     m.d.sync += self.done.eq(0)
                     m.next = "REST"
             with m.State("REST"):
-                m.d.comb += [self.core_reset.eq(1), self.done_event.eq(1)]
+                m.d.comb += self.done_event.eq(1)
+                m.d.sync += self.core_reset.eq(0)
                 m.next = "IDLE"
         return m

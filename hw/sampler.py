@@ -5,6 +5,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
+from .ecp5.mult18x18d import Mult18x18d
 from .lib.arithmetic import round_half, with_half
 from .lib.pipeline import Pipeline
 from .random_threshold import RandomThreshold
@@ -15,6 +16,7 @@ from .top_candidates import TopCandidates
 
 __all__ = ["Sampler", "sampler_job_layout"]
 
+_PART = 16  # bits of a depth that one multiplier takes
 _OCTAVES = 15  # a logit this many octaves below the largest has probability 0
 
 
@@ -70,7 +72,7 @@ class Sampler(wiring.Component):
     """
 
     #: Cycles from a candidate to the sum of probabilities that its own is part of.
-    SUM_LATENCY = 8
+    SUM_LATENCY = 9 + Mult18x18d.LATENCY
 
     def __init__(self, *, lanes, max_rows, list_len, max_vocab=1 << 20):
         self.candidates = TopCandidates(
@@ -232,33 +234,47 @@ class Sampler(wiring.Component):
             (candidate.rank, candidate.rank == job.top_k - 1, candidate.found), "depth_side"
         )
 
-        # Multiply by the temperature's scale; the second register is the multiplier's own.
-        product = pipe.hold(depth * job.multiplier, "product", stages=2)
-        valid = pipe.valid(pipe.valid(valid, "multiplied_valid"), "product_valid")
-        rank, last, seen = carry(carry((rank, last, seen), "multiplied_side"), "product_side")
+        # Multiply by the temperature's scale, half by half.
+        partial = []
+        for name, half in (("depth_low", depth[:_PART]), ("depth_high", depth[_PART:])):
+            m.submodules[name] = multiplier = Mult18x18d(
+                a_width=RESIDUAL_WIDTH - _PART + 1, b_width=TEMPERATURE_MULTIPLIER_WIDTH + 1
+            )
+            m.d.comb += [multiplier.a.eq(half), multiplier.b.eq(job.multiplier)]
+            partial.append(multiplier.p)
+        product = pipe.hold(
+            (partial[0] + (partial[1] << _PART))[: RESIDUAL_WIDTH + _PART], "product"
+        )
+        for stage in range(Mult18x18d.LATENCY + 1):
+            valid = pipe.valid(valid, f"multiplied_valid_{stage}")
+            rank, last, seen = carry((rank, last, seen), f"multiplied_side_{stage}")
 
         # Shift.
         scaled = pipe.hold(with_half(product) >> job.shift, "scaled")
         valid = pipe.valid(valid, "scaled_valid")
         rank, last, seen = carry((rank, last, seen), "scaled_side")
 
+        # Round.
+        score = pipe.hold(round_half(scaled), "score")
+        valid = pipe.valid(valid, "score_valid")
+        rank, last, seen = carry((rank, last, seen), "score_side")
+
         # Look up the fraction's power of two.
         m.submodules.exp = table = memory.Memory(
             shape=unsigned(PROB_WIDTH), depth=EXP_LUT_LEN, init=exp_table()
         )
         fraction = table.read_port()
-        score = round_half(scaled)
         octaves = score >> SCORE_FRACTION
         m.d.comb += fraction.addr.eq(score[:SCORE_FRACTION])
-        octave = pipe.hold(
-            Mux(seen & (octaves < _OCTAVES), octaves, _OCTAVES), "octave", range(_OCTAVES + 1)
-        )
-        valid = pipe.valid(valid, "octave_valid")
-        rank, last = carry((rank, last), "octave_side")
+        octave = Mux(seen & (octaves < _OCTAVES), octaves, _OCTAVES)
+        octave = pipe.hold(octave, "octave", range(_OCTAVES + 1), stages=2)
+        found = pipe.hold(fraction.data, "found")
+        valid = pipe.valid(pipe.valid(valid, "fraction_valid"), "octave_valid")
+        rank, last = carry(carry((rank, last), "fraction_side"), "octave_side")
 
         # Shift it, then round. The last octave is one past what leaves anything of a probability.
         shifted = pipe.hold(
-            Mux(octave == _OCTAVES, 0, with_half(fraction.data) >> octave),
+            Mux(octave == _OCTAVES, 0, with_half(found) >> octave),
             "shifted",
             PROB_WIDTH + 1,
         )

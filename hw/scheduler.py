@@ -12,8 +12,9 @@ from .jobs import segment_layout
 from .lib.axi import PAGE_BYTES
 from .pass_planner import PassPlanner, run_layout
 from .pass_rows import PassRows, pass_reads, pass_writes
+from .ring import ring_entry
 from .spec.csr import ERRORS
-from .spec.requests import EVENT_BYTES, EVENT_KINDS, REQUEST_BYTES
+from .spec.requests import EVENT_KINDS
 
 __all__ = ["Scheduler"]
 
@@ -160,19 +161,27 @@ class Scheduler(wiring.Component):
         last_slot = slot == cfg.max_seqs - 1
         is_cancelled = withdrawn & (run.request_id == self.cancel_id)
 
+        request_addr, bad_requests = ring_entry(m, self, "request", self.requests_taken)
+        event_addr, bad_events = ring_entry(m, self, "event", self.events_written)
         m.d.comb += [
             self.busy.eq(1),
             self.choice_index.eq(emitted),
             self.o_event.payload.eq(event),
-            self.event_addr.eq(self._place_in("event", self.events_written, EVENT_BYTES)),
+            self.event_addr.eq(event_addr),
             admission.slot.eq(slot),
-            admission.addr.eq(self._place_in("request", self.requests_taken, REQUEST_BYTES)),
+            admission.addr.eq(request_addr),
             read.addr.eq(Mux(planner.busy, planner.slot, slot)),
             write.addr.eq(slot),
             write.data.eq(run),
             planner.state.eq(read.data),
             planner.used.eq(used),
             pass_rows.done_index.eq(index),
+        ]
+        # Compared ahead of their use, which is never in the cycle after a change on this side.
+        waiting, room = Signal(), Signal()
+        m.d.sync += [
+            waiting.eq(self.requests_taken != self.requests_written),
+            room.eq((self.events_written - self.events_read)[:32] < self.event_ring_len),
         ]
         for unit in (admission, planner):
             for name in unit.REGISTERS:
@@ -222,29 +231,19 @@ class Scheduler(wiring.Component):
                 m.d.comb += self.busy.eq(self.start)
                 with m.If(self.start):
                     m.d.comb += admission.clear.eq(1)
-                    m.d.sync += [
-                        used.eq(0),
-                        withdrawn.eq(0),
-                        self.requests_taken.eq(0),
-                        self.events_written.eq(0),
-                    ]
+                    m.d.sync += [used.eq(0), withdrawn.eq(0)]
+                    m.d.sync += [self.requests_taken.eq(0), self.events_written.eq(0)]
                     m.next = "CLEAR"
             with m.State("CLEAR"):
                 with m.If(~admission.busy):
                     m.next = "SEARCH"
-                for length in (self.request_ring_len, self.event_ring_len):
-                    with m.If((length == 0) | (length & (length - 1)).any()):
-                        m.d.comb += [
-                            self.error.eq(1),
-                            self.error_cause.eq(ERRORS["bad_request"]),
-                            self.error_addr.eq(length),
-                        ]
-                        m.next = "IDLE"
-                with m.If(self.channel_stride % PAGE_BYTES != 0):
+                bad_stride = self.channel_stride % PAGE_BYTES != 0
+                with m.If(bad_requests | bad_events | bad_stride):
+                    of_rings = Mux(bad_events, self.event_ring_len, self.request_ring_len)
                     m.d.comb += [
                         self.error.eq(1),
                         self.error_cause.eq(ERRORS["bad_request"]),
-                        self.error_addr.eq(self.channel_stride),
+                        self.error_addr.eq(Mux(bad_stride, self.channel_stride, of_rings)),
                     ]
                     m.next = "IDLE"
 
@@ -269,7 +268,7 @@ class Scheduler(wiring.Component):
                     report(EVENT_KINDS["cancelled"], _Resume.NEXT)
             with m.State("NEXT"):
                 m.d.sync += [slot.eq(free), index.eq(0), emitted.eq(0)]
-                with m.If((self.requests_taken != self.requests_written) & ~used.all()):
+                with m.If(waiting & ~used.all()):
                     m.next = "ADMIT"
                 with m.Elif(used.any()):
                     m.d.comb += planner.start.eq(1)
@@ -375,7 +374,6 @@ class Scheduler(wiring.Component):
 
             # An event; but for a token, the request leaves its slot.
             with m.State("REPORT"):
-                room = (self.events_written - self.events_read)[:32] < self.event_ring_len
                 m.d.comb += [self.stalled.eq(~room), self.o_event.valid.eq(room)]
                 with m.If(room & self.o_event.ready):
                     m.next = "WRITE"
@@ -403,7 +401,3 @@ class Scheduler(wiring.Component):
         with m.If(self.cancel):
             m.d.sync += withdrawn.eq(1)
         return m
-
-    def _place_in(self, ring, number, entry_bytes):
-        base, length = getattr(self, f"{ring}_ring_addr"), getattr(self, f"{ring}_ring_len")
-        return base + ((number & (length - 1)) << exact_log2(entry_bytes))

@@ -1,6 +1,6 @@
 """Runs the operators of a pass: streams are asked for ahead, work is done in order."""
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -71,6 +71,9 @@ class Sequencer(wiring.Component):
         running. It stays, and nothing after it is taken, until reset.
     """
 
+    #: Cycles in which a word is checked, before anything else is done with it.
+    CHECK_CYCLES = 3
+
     def __init__(self, config):
         self.config = config
         super().__init__({
@@ -102,6 +105,7 @@ class Sequencer(wiring.Component):
         word = Signal(HeaderLayout)
         take = Signal()  # the running place takes the word ahead
         cause = Signal(4)
+        checks = Signal(self.CHECK_CYCLES)  # a bit that moves up while the word is looked at
         normed_blocks = Signal(4)  # of a head, as the last `head_norm` said
 
         header = ahead.word
@@ -118,6 +122,8 @@ class Sequencer(wiring.Component):
             self.error_cause.eq(cause),
             self.word.eq(word),
         ]
+        begins_check = Signal()
+        m.d.sync += checks.eq(Cat(begins_check, checks))
         with m.If(self.pass_start):
             m.d.sync += in_pass.eq(1)
         with m.If(self.i_operator.valid & self.i_operator.ready):
@@ -126,11 +132,12 @@ class Sequencer(wiring.Component):
                 ahead_full.eq(1),
                 ahead_issued.eq(0),
             ]
+            m.d.comb += begins_check.eq(1)
             with m.If(self.i_operator.p.word.opcode == _CODE["end"]):
                 m.d.sync += in_pass.eq(0)
 
         self._check(m, ahead.word, cause, normed_blocks)
-        with m.If(ahead_full & ~ahead_issued):
+        with m.If(ahead_full & ~ahead_issued & ~checks.any()):
             with m.If(cause != 0):
                 m.d.comb += self.error.eq(1)
             with m.Elif(skipped):
@@ -186,7 +193,10 @@ class Sequencer(wiring.Component):
         return m
 
     def _static_words(self, m, header):
-        """Tell the words in each channel: a group may have a strip less than group 0."""
+        """Tell the words in each channel, while the word is checked.
+
+        A group may have a strip less than group 0.
+        """
         cfg = self.config
         linear = operator_layout("linear")(header.as_value())
         is_linear = header.opcode == _CODE["linear"]
@@ -195,15 +205,24 @@ class Sequencer(wiring.Component):
             group = tile // cfg.strip_tiles
             words = self.o_descriptor.p.words[tile]
             with m.If(is_linear & (rest != 0) & (rest <= group)):
-                m.d.comb += words.eq(linear.words - linear.strip_words)
-            with m.Elif(is_linear | (tile == 0)):
-                m.d.comb += words.eq(header.words)
+                m.d.sync += words.eq(linear.words - linear.strip_words)
+            with m.Else():
+                m.d.sync += words.eq(Mux(is_linear | (tile == 0), header.words, 0))
 
     def _check(self, m, header, cause, normed_blocks):
-        """Refuse what no unit could run."""
+        """Refuse what no unit could run; ``cause`` holds `CHECK_CYCLES` after the word does."""
         cfg = self.config
         views = {name: operator_layout(name)(header.as_value()) for name in OPERATORS}
         wrong = Signal()
+        unknown = Signal()
+        # Of attention: the product of three fields, a multiplication a cycle.
+        attention = views["attention"]
+        queries = Signal(16)
+        blocks = Signal(20)
+        m.d.sync += [
+            queries.eq(attention.kv_heads * attention.group),
+            blocks.eq(queries * attention.head_blocks),
+        ]
         max_blocks = cfg.max_dim // BLOCK_LEN
         head_blocks = cfg.max_head_dim // BLOCK_LEN
 
@@ -255,8 +274,7 @@ class Sequencer(wiring.Component):
                     | ((word.dest == DESTINATIONS["residual"]) & (word.strips0 > max_blocks))
                 )
             with m.Case(_CODE["attention"]):
-                word = views["attention"]
-                blocks = word.kv_heads * word.group * word.head_blocks
+                word = attention
                 m.d.comb += wrong.eq(
                     outside(word.head_blocks, 1, head_blocks)
                     | (word.kv_heads == 0)
@@ -270,9 +288,8 @@ class Sequencer(wiring.Component):
             with m.Case(_CODE["end"]):
                 pass
             with m.Default():
-                m.d.comb += cause.eq(ERRORS["bad_opcode"])
-        with m.If(wrong):
-            m.d.comb += cause.eq(ERRORS["bad_field"])
+                m.d.comb += unknown.eq(1)
+        m.d.sync += cause.eq(Mux(unknown, ERRORS["bad_opcode"], Mux(wrong, ERRORS["bad_field"], 0)))
 
     def _linear_job(self, m, header):
         word = operator_layout("linear")(header.as_value())

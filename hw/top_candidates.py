@@ -180,10 +180,11 @@ class TopCandidates(wiring.Component):
         m.d.comb += load_last.addr.eq(Mux(advance, counted.row, marked.row))
 
         # Compare them with it.
-        last = Signal(entry)
-        m.d.comb += last.eq(Mux(marked.row == list_row, entries[-1], load_last.data))
+        # Both that it may be are compared: choosing first would be slower.
+        here = marked.row == list_row
         hits = [
-            mark & (marked.first | _beats(value, last))
+            mark
+            & (marked.first | Mux(here, _beats(value, entries[-1]), _beats(value, load_last.data)))
             for mark, value in zip(marks, marked.data, strict=True)
         ]
         change = pipe.hold(marked, "change", side_shape)

@@ -8,6 +8,7 @@ from amaranth.utils import exact_log2
 from hw.burst_cutter import command_layout
 from hw.lib.gearbox import Gearbox
 from hw.lib.queue import Queue
+from hw.lib.slice import Slice
 from hw.memory_controller import STREAM_BEATS_WIDTH
 
 __all__ = ["WORDS_WIDTH", "WeightStreamer", "descriptor_layout"]
@@ -52,10 +53,10 @@ class WeightStreamer(wiring.Component):
 
     Timing
     ------
-    The first command is on offer two cycles after its descriptor, a word one cycle after its
+    The first command is on offer two cycles after its descriptor, a word two cycles after its
     beat. The wider of beat and word moves at its full rate, across descriptors too; up to
     `MAX_DESCRIPTORS` descriptors wait, and as many more have words on their way.
-    ``i_beats.ready`` depends combinationally on ``o_words.ready`` and ``halt``.
+    ``i_beats.ready`` depends combinationally on ``halt``.
 
     Raises
     ------
@@ -90,7 +91,10 @@ class WeightStreamer(wiring.Component):
         m.submodules.waiting = waiting = Queue(descriptor, self.MAX_DESCRIPTORS)
         m.submodules.asked = asked = Queue(WORDS_WIDTH, self.MAX_ASKED)
         m.submodules.gearbox = gearbox = self._gearbox
+        # Between the readiness of those who take words and that of the memory.
+        m.submodules.words_out = words_out = Slice(self.o_words.payload.shape())
         connect(m, flipped(self.i_descriptor), waiting.i)
+        connect(m, words_out.o, flipped(self.o_words))
         # A beat that meets halt must not become the first of what follows.
         m.d.comb += [
             gearbox.i.payload.eq(self.i_beats.payload),
@@ -102,21 +106,23 @@ class WeightStreamer(wiring.Component):
         shift = exact_log2(self.word_bytes) - exact_log2(self.port_bytes)
         words = waiting.o.p.words
         beats = words << shift if shift >= 0 else (words + (1 << -shift) - 1) >> -shift
-        most = 1 << (STREAM_BEATS_WIDTH - 1)
+        most_bits = STREAM_BEATS_WIDTH - 1
+        most = 1 << most_bits
         left = Signal(WORDS_WIDTH + max(shift, 0))
         addr = Signal(self.addr_width, reset_less=True)
         is_last = Signal()
         leaving = Signal()
         take = Signal()
         m.d.comb += [
-            is_last.eq(left <= most),
+            # At most `most`, a power of two, without a carry chain.
+            is_last.eq((left >> most_bits == 0) | (left == most)),
             self.o_command.valid.eq(left != 0),
             self.o_command.p.addr.eq(addr),
             self.o_command.p.beats.eq(most),
             leaving.eq(self.o_command.valid & self.o_command.ready),
             take.eq(waiting.o.valid & asked.i.ready & ((left == 0) | (leaving & is_last))),
             waiting.o.ready.eq(take),
-            asked.i.payload.eq(words),
+            asked.i.payload.eq(words - 1),
             asked.i.valid.eq(take & (words != 0)),
         ]
         with m.If(is_last):
@@ -128,18 +134,18 @@ class WeightStreamer(wiring.Component):
         with m.Elif(leaving):
             m.d.sync += [addr.eq(addr + most * self.port_bytes), left.eq(left - most)]
 
-        # Counting: the rest of a descriptor's last beat is dropped.
+        # Counting, to one less than was asked for: the rest of a last beat is dropped.
         done = Signal(WORDS_WIDTH)
         ends = Signal()
         moves = Signal()
         m.d.comb += [
-            moves.eq(self.o_words.valid & self.o_words.ready),
-            ends.eq(moves & (done == asked.o.payload - 1)),
+            moves.eq(gearbox.o.valid & words_out.i.ready),
+            ends.eq(moves & (done == asked.o.payload)),
             asked.o.ready.eq(ends),
             gearbox.flush.eq(ends | self.halt),
-            gearbox.o.ready.eq(self.o_words.ready),
-            self.o_words.valid.eq(gearbox.o.valid),
-            self.o_words.payload.eq(gearbox.o.payload),
+            gearbox.o.ready.eq(words_out.i.ready),
+            words_out.i.valid.eq(gearbox.o.valid),
+            words_out.i.payload.eq(gearbox.o.payload),
         ]
         with m.If(moves):
             m.d.sync += done.eq(done + 1)
@@ -149,7 +155,10 @@ class WeightStreamer(wiring.Component):
         m.d.comb += [
             waiting.flush.eq(self.halt),
             asked.flush.eq(self.halt),
-            self.idle.eq((waiting.level == 0) & (left == 0) & (asked.level == 0)),
+            words_out.flush.eq(self.halt),
+            self.idle.eq(
+                (waiting.level == 0) & (left == 0) & (asked.level == 0) & ~words_out.o.valid
+            ),
         ]
         with m.If(self.halt):
             m.d.sync += [left.eq(0), done.eq(0)]

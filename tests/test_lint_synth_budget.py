@@ -1,6 +1,6 @@
 import pytest
 
-from scripts.synth import budget, report
+from scripts.synth import area_plot, budget, report
 
 BUDGETS = {"tiny": {"core": {"lut": 1000, "ff": 0, "mhz": 100.0}}}
 
@@ -63,3 +63,18 @@ def test_docs_change_between_their_markers_only(tmp_path):
     assert text.endswith("<!-- end of tiny -->\nb\n")
     report.update_docs("ulx3s", {"top": figures}, "yosys 1", path)
     assert path.read_text() == text
+
+
+def test_plot_shows_each_part_of_the_chip_once(tmp_path):
+    def figures(value):
+        return dict.fromkeys(report.FIGURES, value)
+
+    units = {"core": figures(30), "core.a": figures(10), "core.b": figures(15), "csr": figures(4)}
+    units |= {"top": figures(36), report.WHOLE: figures(33)}
+    parts = area_plot.parts(units)
+    assert parts["others"]["lut"] == 7
+    assert {name for name in parts if name != "others"} == {"core.a", "core.b", "csr"}
+    png, svg = area_plot.save_plot("tiny", units, tmp_path)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert "core.b" in svg.read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["areas.png", "areas.svg"]

@@ -57,8 +57,8 @@ class Bridge(wiring.Component):
 
     Timing
     ------
-    A frame is carried out when those before were answered: its registers after about 20 cycles,
-    memory at a byte per cycle and the memory's latency for each burst. Meanwhile frames of 2048
+    A frame is carried out when those before were answered: its registers after about 40 cycles,
+    memory at two cycles a byte and the memory's latency for each burst. Meanwhile frames of 2048
     bytes together may arrive; what finds no room is dropped.
 
     Raises

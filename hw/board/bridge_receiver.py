@@ -41,7 +41,7 @@ class BridgeReceiver(wiring.Component):
     Timing
     ------
     Takes a byte per cycle. A frame is on offer four cycles after its last flag, the first byte of
-    its body two cycles after that at the latest, the others at one per cycle. No combinational
+    its body two cycles after that at the latest, the others at one in two cycles. No combinational
     paths.
     """
 
@@ -58,7 +58,9 @@ class BridgeReceiver(wiring.Component):
         m = Module()
         m.submodules.crc = crc = catalog.CRC32_ISO_HDLC(8).create()
         m.submodules.frames = frames = Queue(FRAME, _FRAMES)
-        m.submodules.buffer = buffer = memory.Memory(shape=8, depth=_BUFFER_BYTES, init=[])
+        m.submodules.buffer = buffer = memory.Memory(
+            shape=8, depth=_BUFFER_BYTES, init=[], attrs={"no_rw_check": 1}
+        )
         write, read = buffer.write_port(), buffer.read_port()
         wiring.connect(m, frames.o, wiring.flipped(self.o_frame))
 
@@ -125,16 +127,21 @@ class BridgeReceiver(wiring.Component):
         with m.If(self.bad):
             m.d.sync += spoilt.eq(1)
 
-        # The read port's register is the byte on offer.
+        # What leaves block RAM is late in its cycle: it goes into a register and nowhere else.
         fetch = Signal()
+        fetched = Signal()
         m.d.comb += [
-            fetch.eq((read_at != whole_until) & (~self.o_byte.valid | self.o_byte.ready)),
+            fetch.eq(
+                (read_at != whole_until) & ~fetched & (~self.o_byte.valid | self.o_byte.ready)
+            ),
             read.addr.eq(read_at),
             read.en.eq(fetch),
-            self.o_byte.payload.eq(read.data),
         ]
+        m.d.sync += fetched.eq(fetch)
         with m.If(fetch):
-            m.d.sync += [read_at.eq(read_at + 1), self.o_byte.valid.eq(1)]
+            m.d.sync += read_at.eq(read_at + 1)
+        with m.If(fetched):
+            m.d.sync += [self.o_byte.payload.eq(read.data), self.o_byte.valid.eq(1)]
         with m.Elif(self.o_byte.ready):
             m.d.sync += self.o_byte.valid.eq(0)
 

@@ -106,35 +106,39 @@ class SdramController(wiring.Component):
 
         connect(m, rows.o_segment, passed.i)
         connect(m, passed.o, columns.i_segment)
-        column = columns.column
+        # What is decided in a cycle is carried out from the next.
+        column = Signal.like(columns.column)
+        row = Signal.like(rows.row)
+        other = Signal.like(refresh.command, init=COMMANDS["nop"])
+        m.d.sync += [
+            column.eq(columns.column),
+            row.eq(rows.row),
+            other.eq(refresh.command),
+        ]
         m.d.comb += [
-            rows.column.eq(column),
+            rows.column.eq(columns.column),
             columns.allowed.eq(rows.column_allowed),
             commands.column.eq(column),
-            commands.row.eq(rows.row),
-            commands.other.eq(refresh.command),
+            commands.row.eq(row),
+            commands.other.eq(other),
             rows.hold.eq(refresh.hold),
             rows.closed.eq(refresh.command == COMMANDS["precharge"]),
             refresh.quiet.eq(rows.quiet),
             self.ready.eq(refresh.ready),
         ]
-        m.d.sync += refresh.idle.eq(
-            ~rows.busy & ~reads.o_segment.valid & ~writes.o_segment.valid
-        )
+        m.d.sync += refresh.idle.eq(~rows.busy & ~reads.o_segment.valid & ~writes.o_segment.valid)
 
-        # A read's answer is noted long before its word comes.
-        is_read = column.valid & ~column.write
-        m.d.sync += reads.issued.eq(is_read)
         m.d.comb += [
+            reads.issued.eq(column.valid & ~column.write),
             writes.issued.eq(column.valid & column.write),
-            words.read.eq(is_read),
+            words.read.eq(reads.issued),
             words.write.eq(writes.issued & (column.resp == RESP_OKAY)),
             words.beat.eq(writes.beat),
             reads.word_valid.eq(words.word_valid),
             reads.word.eq(words.word),
         ]
-        for half, domain in ((reads, m.d.sync), (writes, m.d.comb)):
-            domain += [
+        for half in (reads, writes):
+            m.d.comb += [
                 half.issued_id.eq(column.id),
                 half.issued_resp.eq(column.resp),
                 half.issued_last.eq(column.last),

@@ -6,8 +6,13 @@ from amaranth.lib.wiring import In, Out
 
 __all__ = [
     "ALL_BANKS",
+    "BANKS",
+    "BANK_WIDTH",
+    "COLUMN_WIDTH",
     "COMMANDS",
     "DQ_WIDTH",
+    "ROW_WIDTH",
+    "SEGMENT_BEATS",
     "Cooldown",
     "SdramPins",
     "column_layout",

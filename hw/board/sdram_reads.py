@@ -59,10 +59,11 @@ class SdramReads(wiring.Component):
         self._cutter = SdramCutter(
             write=False, data_bytes=data_bytes, addr_width=addr_width, id_width=id_width
         )
+        segment = segment_layout(8 * data_bytes // DQ_WIDTH, id_width)
         super().__init__({
             "i_burst": In(stream.Signature(address_layout(addr_width, id_width))),
             "o_beat": Out(stream.Signature(read_layout(data_bytes, id_width))),
-            "o_segment": Out(stream.Signature(segment_layout(8 * data_bytes // DQ_WIDTH, id_width))),
+            "o_segment": Out(stream.Signature(segment)),
             "issued": In(1),
             "issued_id": In(id_width),
             "issued_resp": In(2),

@@ -10,6 +10,8 @@ __all__ = ["MAX_POSTPONED", "SdramRefresh"]
 
 MAX_POSTPONED = 8  #: refreshes that may be due
 
+_SETTLE_CYCLES = 31  # longer than any command that a reset cut off still needs
+
 
 class SdramRefresh(wiring.Component):
     """Issue what belongs to no segment: the power-up sequence, and refreshes.
@@ -77,10 +79,20 @@ class SdramRefresh(wiring.Component):
         with m.If(falls_due):
             m.d.sync += interval.eq(times.refresh_interval - 2)
 
+        was_ready = Signal(reset_less=True)
+        settled = Signal()
+        settling = Signal(_SETTLE_CYCLES, init=-1)
+        m.d.sync += [
+            settling.eq(settling >> 1),
+            settled.eq(was_ready & ~settling[0]),
+        ]
+        with m.If(self.ready):
+            m.d.sync += was_ready.eq(1)
+
         first = Signal(range(times.chip.init_refreshes + 1), init=times.chip.init_refreshes)
         with m.FSM():
             with m.State("POWER_UP"):
-                with m.If(elapsed):
+                with m.If(elapsed | settled):
                     issue("precharge", times.rp)
                     m.next = "REFRESH_FIRST"
             with m.State("REFRESH_FIRST"):

@@ -92,7 +92,9 @@ class SdramRows(wiring.Component):
 
         # Of each bank: its row, and what is forbidden for how long.
         is_open = Signal(BANKS)
-        rows = Array(Signal.like(segment.row, name=f"row_{b}", reset_less=True) for b in range(BANKS))
+        rows = Array(
+            Signal.like(segment.row, name=f"row_{b}", reset_less=True) for b in range(BANKS)
+        )
         users = [Signal(range(self.depth + 1), name=f"users_{b}") for b in range(BANKS)]
         longest = max(times.ras, self.beat_words - 1 + times.wr)
         opening = [Cooldown(m, times.rcd, f"opening_{b}") for b in range(BANKS)]

@@ -58,11 +58,12 @@ class SdramWrites(wiring.Component):
         self._cutter = SdramCutter(
             write=True, data_bytes=data_bytes, addr_width=addr_width, id_width=id_width
         )
+        segment = segment_layout(8 * data_bytes // DQ_WIDTH, id_width)
         super().__init__({
             "i_burst": In(stream.Signature(address_layout(addr_width, id_width))),
             "i_beat": In(stream.Signature(beat_layout(data_bytes))),
             "o_response": Out(stream.Signature(response_layout(id_width))),
-            "o_segment": Out(stream.Signature(segment_layout(8 * data_bytes // DQ_WIDTH, id_width))),
+            "o_segment": Out(stream.Signature(segment)),
             "issued": In(1),
             "issued_id": In(id_width),
             "issued_resp": In(2),

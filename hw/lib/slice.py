@@ -21,6 +21,8 @@ class Slice(wiring.Component):
         Payloads.
     o : Out(stream.Signature(shape))
         The same payloads, in order.
+    flush : In(1)
+        Forget all payloads, the one that arrives in this cycle included, for stopping only.
 
     Timing
     ------
@@ -35,6 +37,7 @@ class Slice(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(shape)),
             "o": Out(stream.Signature(shape)),
+            "flush": In(1),
         })
 
     def elaborate(self, platform):
@@ -59,5 +62,7 @@ class Slice(wiring.Component):
             m.d.sync += [front.eq(spare), spare_full.eq(0)]
         with m.Else():
             m.d.sync += [front.eq(self.i.payload), front_full.eq(arriving)]
+        with m.If(self.flush):
+            m.d.sync += [front_full.eq(0), spare_full.eq(0)]
 
         return m

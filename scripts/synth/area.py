@@ -3,9 +3,10 @@
 import hashlib
 import json
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
-from .design import BUILD, TOP, alone, memories, write_whole
+from .design import BUILD, TOP, alone, memories, without_sources, write_whole
 from .finding import Finding
 from .yosys import run_yosys, version
 
@@ -37,18 +38,21 @@ JOBS = 2
 # ABC9 fails on names that are equal but for their first character, as Amaranth's can be: hide them.
 ECP5 = (
     "rename -hide",
-    "synth_ecp5 -top {top} {options} -run begin:check",
-    "tee -q -o ecp5.json stat -json",
+    "synth_ecp5 -top {top} -noflatten -run begin:check",
+    "tee -q -o stat.json stat -json",
 )
+# Without ABC, which takes a hundred times as long over a multiplier and finds no fewer gates in it.
 GATES = (
     "synth -top {top} -run begin:fine",
     "opt -fast -full",
     "techmap",
-    "opt -fast",
-    "abc -g simple",
+    "simplemap",
+    "opt -full",
     "opt_clean",
-    "tee -q -o gates.json stat -json",
+    "tee -q -o stat.json stat -json",
 )
+
+MAPPINGS = {"ecp5": ECP5, "gates": GATES}
 
 _MAPPED = re.compile(
     r"^(?:mapping memory|using FF mapping for memory) (\S+?)(?: via (\S+))?$", re.M
@@ -71,31 +75,29 @@ def _mapped(log):
     }
 
 
-def _measured(text, top, options, folder):
-    """Synthesise RTLIL, or find what that gave; return cells of both mappings, and memories."""
-    scripts = [[line.format(top=top, options=options) for line in steps] for steps in (ECP5, GATES)]
-    key = hashlib.sha256(repr((version(), scripts, text)).encode()).hexdigest()[:24]
+def _mapping(label, text, top, flat, folder):
+    """Run one of `MAPPINGS` on RTLIL, or find what it gave; return cells and memories."""
+    script = [line.format(top=top) for line in MAPPINGS[label]]
+    if flat:
+        script.insert(0, "flatten")
+    key = hashlib.sha256(repr((version(), script, text)).encode()).hexdigest()[:24]
     kept = folder / f"{key}.json"
     if kept.exists():
         return json.loads(kept.read_text())
     work = folder / f"{key}.work"
     work.mkdir(parents=True, exist_ok=True)
     (work / "in.il").write_text(text)
-    log = run_yosys(
-        ["read_rtlil in.il", f"hierarchy -top {top}", "design -save in", *scripts[0]],
-        work, log="ecp5.log",
-    )  # fmt: skip
-    run_yosys(["read_rtlil in.il", f"hierarchy -top {top}", *scripts[1]], work, log="gates.log")
-    result = {
-        "ecp5": _cells(work / "ecp5.json"),
-        "gates": _cells(work / "gates.json"),
-        "memories": _mapped(log),
-    }
+    log = run_yosys(["read_rtlil in.il", f"hierarchy -top {top}", *script], work)
+    result = {"cells": _cells(work / "stat.json"), "memories": _mapped(log)}
     write_whole(kept, json.dumps(result))
-    for path in work.iterdir():
-        path.unlink()
-    work.rmdir()
+    shutil.rmtree(work)
     return result
+
+
+def _measured(text, top, flat, folder):
+    """Return the cells of both mappings of RTLIL, and what its memories became on ECP5."""
+    ecp5, gates = (_mapping(label, text, top, flat, folder) for label in MAPPINGS)
+    return {"ecp5": ecp5["cells"], "gates": gates["cells"], "memories": ecp5["memories"]}
 
 
 def synthesise(found, on_step=lambda text: None):
@@ -106,7 +108,7 @@ def synthesise(found, on_step=lambda text: None):
 
     def measure(text):
         nonlocal done
-        result = _measured(text, "unit", "-noflatten", BUILD / "modules")
+        result = _measured(text, "unit", False, BUILD / "modules")
         done += 1
         on_step(f"{done} of {len(different)} modules")
         return text, result
@@ -130,8 +132,7 @@ def misplaced(found, results):
 
 def whole(text):
     """Return the cells of the chip synthesised as one, from the text of `design.emit`."""
-    body = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    return _measured(body, TOP, "", BUILD / "whole")
+    return _measured(without_sources(text), TOP, True, BUILD / "whole")
 
 
 def figures(result, bits):

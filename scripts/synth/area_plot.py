@@ -7,28 +7,29 @@ from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 
 from .area import DEVICE, FIGURES
+from .report import WHOLE
 
-__all__ = ["save_plot"]
+__all__ = ["parts", "save_plot"]
 
 SIZE, RESOLUTION = (10, 5), 130  # inches, dots per inch
 LARGEST = 15  #: units with a colour of their own
 
 
-def _parts(units):
+def parts(units):
     """Return unit to figures that add up to the chip: the core is shown by what is in it."""
-    parts = {unit: figures for unit, figures in units.items() if unit not in ("top", "core")}
-    rest = {
-        name: units["top"][name] - sum(figures[name] for figures in parts.values())
-        for name in DEVICE
-    }
+    together = ("top", "core", WHOLE)
+    known = {unit: figures for unit, figures in units.items() if unit not in together}
     size = {
         unit: max(figures[name] / DEVICE[name] for name in DEVICE)
-        for unit, figures in parts.items()
+        for unit, figures in known.items()
     }
-    order = sorted(parts, key=size.get, reverse=True)
-    for unit in order[LARGEST:]:
-        rest = {name: value + parts[unit][name] for name, value in rest.items()}
-    return {unit: parts[unit] for unit in order[:LARGEST]} | {"others": rest}
+    largest = sorted(known, key=size.get, reverse=True)[:LARGEST]
+    chosen = {unit: known[unit] for unit in largest}
+    others = {
+        name: units["top"][name] - sum(figures[name] for figures in chosen.values())
+        for name in DEVICE
+    }
+    return chosen | {"others": others}
 
 
 def save_plot(preset, units, folder):
@@ -39,7 +40,7 @@ def save_plot(preset, units, folder):
     axes = figure.subplots()
     left = np.zeros(len(DEVICE))
     colours = colormaps["tab20"].colors
-    for number, (unit, figures) in enumerate(_parts(units).items()):
+    for number, (unit, figures) in enumerate(parts(units).items()):
         share = np.array([figures[name] / DEVICE[name] for name in DEVICE])
         axes.barh(range(len(DEVICE)), share, left=left, color=colours[number], label=unit)
         left += share

@@ -20,6 +20,7 @@ __all__ = [
     "modules",
     "sources_digest",
     "unit_name",
+    "without_sources",
     "write_whole",
 ]
 
@@ -148,13 +149,18 @@ def modules(text):
     }
 
 
+def without_sources(text):
+    """Return RTLIL without comments, and without what tells where in the sources it comes from."""
+    return _SRC.sub("", re.sub(r"^#.*\n", "", text, flags=re.M))
+
+
 def alone(module, found):
     """Return a module as RTLIL by itself, with what it holds as black boxes.
 
     It is called ``unit``, and Amaranth's numbers count anew: modules that do the same give the same
     text, and so does a module after a change elsewhere.
     """
-    body = _SRC.sub("", module.text)
+    body = without_sources(module.text)
     boxes = []
     for index, child in enumerate(dict.fromkeys(module.children)):
         body = re.sub(rf"^  cell {re.escape(chr(92) + child)} ", f"  cell \\\\box{index} ", body,

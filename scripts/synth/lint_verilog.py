@@ -39,8 +39,7 @@ def lint_verilog(path, top):
     env = dict(os.environ)
     if simulator.root:
         env["VERILATOR_ROOT"] = simulator.root
-    # Tasks and the like in one unit must not hide what is found in another.
-    words = [simulator.executable, "--lint-only", "-Wall", "--timing", "--top-module", top]
+    words = [simulator.executable, "--lint-only", "-Wall", "--top-module", top]
     done = subprocess.run([*words, str(path)], env=env, capture_output=True, text=True)
     starts = [
         (number, match[1])

@@ -25,15 +25,13 @@ TOKENS = 3
 
 _MODULE = re.compile(r"^module .*?^endmodule$", re.M | re.S)
 _REGISTER = re.compile(r"^(  reg (?:signed )?(?:\[\d+:\d+\] )?(?!\\\$auto)\S+ *) = .*;$", re.M)
-_CONSTANT = re.compile(r"^  always @\*\n    (\S+(?: ?\[[\d:]+\])? = \d+'\S+;)$", re.M)
 _INITIAL = re.compile(r"^  initial begin\n    (\S+)\[0\] = .*?^  end\n", re.M | re.S)
 
 
 def without_initial_values(text):
     """Return Verilog whose registers and memories begin with anything; tables keep their values.
 
-    Yosys' own registers stay: they only start processes that read constants. Such processes of one
-    line, which Yosys writes without a start, become initial values: gates have the constant.
+    Yosys' own registers stay: they only start processes that read constants.
     """
 
     def stripped(match):
@@ -43,8 +41,7 @@ def without_initial_values(text):
             written = re.search(rf"^ +{re.escape(found[1])}\[.*<=", module, re.M)
             return "" if written else found[0]
 
-        registers = _REGISTER.sub(r"\1;", module)
-        return _CONSTANT.sub(r"  initial \1", _INITIAL.sub(memory, registers))
+        return _INITIAL.sub(memory, _REGISTER.sub(r"\1;", module))
 
     return _MODULE.sub(stripped, text)
 

@@ -6,7 +6,7 @@ import re
 from .area import DEVICE, FIGURES
 from .design import BUILD, ROOT, write_whole
 
-__all__ = ["DOCS", "shown", "table", "update_docs", "write_report"]
+__all__ = ["DOCS", "WHOLE", "shown", "table", "update_docs", "write_report"]
 
 DOCS = ROOT / "docs" / "synthesis.md"
 WHOLE = "whole, flattened"

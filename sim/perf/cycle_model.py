@@ -6,6 +6,7 @@ from math import ceil
 from hw.accumulator import Accumulator
 from hw.block_quantiser import BlockQuantiser
 from hw.drain import Drain
+from hw.embedding import Embedding
 from hw.glu import Glu
 from hw.inverse_root import InverseRoot
 from hw.memory_controller import MemoryController
@@ -14,6 +15,7 @@ from hw.reciprocal import Reciprocal
 from hw.residual import Residual
 from hw.rmsnorm import RmsNorm
 from hw.row_feeder import FEED_LATENCY
+from hw.sequencer import Sequencer
 from hw.softmax import Softmax
 from hw.spec import layout
 from hw.spec.formats import BLOCK_LEN
@@ -26,6 +28,7 @@ __all__ = ["CycleModel", "Prediction"]
 
 _TAKE = 1  # from the end of an operator to the first cycle in which the next one runs
 _DESCRIPTOR = 3  # cycles from one descriptor of a unit to the next
+_TABLE_DESCRIPTOR = 5  # ... of `RowTables`
 _KEY_WORDS = BLOCK_LEN + 1
 _WRITE_CYCLES = 7  # from a single write to the next: the writer waits for the burst to begin
 _KEY_CYCLES = _KEY_WORDS + 5 + _WRITE_CYCLES - 1  # `KvWriter`: a block of K
@@ -142,15 +145,16 @@ class _Pass:
         cycles = {}
         word = self._word_cycles()
         taken = word  # the sequencer has it ahead of the one that runs
-        self._issued = taken + 1
+        self._issued = taken + 1 + Sequencer.CHECK_CYCLES
         for step in steps:
-            start = max(self.now + _TAKE, taken + 2)
+            start = max(self.now + _TAKE, taken + 2 + Sequencer.CHECK_CYCLES)
             self.now = getattr(self, f"_{step.kind}")(step, start)
             cycles[step.name] = self.now - start
             # While it runs the next word is taken, whose stream follows that of this one.
             taken = max(start + 1, taken + word)
             dynamic = step.kind in ("embed", "rope", "attention")
-            self._issued = max(taken + 1, self.stream.asked if dynamic else 0)
+            checked = taken + 1 + Sequencer.CHECK_CYCLES
+            self._issued = max(checked, self.stream.asked if dynamic else 0)
         return cycles
 
     def _word_cycles(self):
@@ -167,7 +171,8 @@ class _Pass:
         entries = ceil(step.words(self.config) * self.config.cols / self.config.entry_bytes)
         # An entry holds two beats, and the next is joined while the second leaves.
         ratio = self.config.entry_bytes / self.config.cols
-        return self._table(step, start, ratio + (entries - 1) * max(2, ratio + 1), 8)
+        tail = Embedding.LATENCY + Residual.LATENCY + 2
+        return self._table(step, start, ratio + (entries - 1) * max(2, ratio + 1), tail)
 
     def _rope(self, step, start):
         entries = ceil(step.words(self.config) * self.config.cols / self.config.entry_bytes)
@@ -176,10 +181,10 @@ class _Pass:
     def _table(self, step, start, period, tail):
         """Take a table row for each row of the pass, ``period`` cycles each."""
         words = step.words(self.config)
-        period = max(period, words, _DESCRIPTOR)
-        asked = start + _DESCRIPTOR + self.model.dram.row_miss_cycles
+        period = max(period, words, _TABLE_DESCRIPTOR)
+        asked = start + _TABLE_DESCRIPTOR + self.model.dram.row_miss_cycles
         first, last = self.stream.take(asked, self.rows * words, start, period / words)
-        self.stream.asked = start + _DESCRIPTOR * self.rows
+        self.stream.asked = start + _TABLE_DESCRIPTOR * self.rows
         return max(last, first + self.rows * period) + tail
 
     def _norm(self, step, start):

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import cocotb
-from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from tests.board.axi_traffic import AxiTraffic, Burst, keeps_offers, seeded
@@ -14,12 +13,8 @@ ROW_BYTES = 1024
 
 
 async def begin(dut, *, stall="never", limit=400_000):
-    if int(dut.ready.value):
-        # A reset is for power-up: it would leave rows open, without refresh.
-        Clock(dut.clk, 10, unit="ns", impl="gpi").start()
-    else:
-        await start(dut)
-        await RisingEdge(dut.ready)
+    await start(dut)  # also while the chip is up
+    await RisingEdge(dut.ready)
     cocotb.start_soon(watchdog(dut, limit))
     cocotb.start_soon(keeps_offers(dut))
     return AxiTraffic(dut, bytearray(IMAGE.read_bytes()), stall=STALLS[stall])
@@ -69,6 +64,24 @@ async def random_traffic_equals_a_plain_memory(dut, stall, seed):
             await task
         await traffic.finish()
         await ClockCycles(dut.clk, rng.randrange(3000))  # refreshes while idle
+    compare(traffic)
+
+
+@cocotb.test()
+async def reset_while_reading_loses_nothing(dut):
+    rng = seeded(6)
+    for _ in range(4):
+        traffic = await begin(dut)
+        reading = cocotb.start_soon(traffic.read([Burst(0, i * 4096, 8) for i in range(1000)]))
+        await ClockCycles(dut.clk, rng.randrange(500, 1500))
+        for task in (reading, *traffic.tasks):
+            task.cancel()
+    up_since = int(dut.cycles.value)
+    traffic = await begin(dut)
+    assert int(dut.cycles.value) - up_since < 1000, "the chip was brought up as if it had no power"
+    bursts = list(random_bursts(rng, traffic, 40, write=False))
+    await traffic.read(bursts)
+    await traffic.finish()
     compare(traffic)
 
 

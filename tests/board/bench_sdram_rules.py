@@ -199,13 +199,11 @@ async def latency(d, early):
 
 
 async def starved(d, early):
-    await d.command("mode", a=MODE, wait=20)  # nothing is due
     await d.idle(9 * TIMES["refresh_interval"] - 60 + (120 if early else 0))
     await d.command("active", wait=20)
 
 
 async def open_long(d, early):
-    await d.command("mode", a=MODE, wait=20)
     await d.command("active", wait=TIMES["ras_max"] + (1 if early else 0))
     await d.command("precharge", wait=20)
 
@@ -228,12 +226,15 @@ async def every_rule_is_kept_at_its_limit_and_broken_a_cycle_before(dut):
     assert d.heard() == []
     for case, rule in RULES.items():
         for early in (0, 1):
+            await d.command("mode", a=MODE, wait=20)  # no refresh is due
             await globals()[case](d, early)
             await d.close()
             heard = set(d.heard())
             print(case, early, heard)
-            # A row that was never opened, or opened twice, breaks more than one.
-            assert heard == ({rule} if early else set()) or rule in heard and early, (case, heard)
+            if early:  # a row that is opened twice breaks more than one
+                assert rule in heard, (case, heard)
+            else:
+                assert heard == set(), (case, heard)
 
 
 @cocotb.test()
@@ -268,7 +269,9 @@ async def words_come_after_the_latency_and_masks_hold(dut):
         await RisingEdge(dut.clk)
     assert got == [word & 0xFF00 | 0xBB for word in DATA[:LENGTH]]
     at = 2 * ((5 * 4 + 2) * 512 + 8)
-    stored = IMAGE.read_bytes()[at : at + 2 * LENGTH]
+    with IMAGE.open("rb") as file:
+        file.seek(at)
+        stored = file.read(2 * LENGTH)
     assert stored == b"".join(word.to_bytes(2, "little") for word in got)
     assert d.heard() == []
 
@@ -287,7 +290,9 @@ async def reads_word(d, row, column):
 async def faults_can_be_injected(dut):
     d = Driver(dut)
     await d.up()
-    words = [int.from_bytes(IMAGE.read_bytes()[i : i + 2], "little") for i in range(0, 8192, 2)]
+    with IMAGE.open("rb") as file:
+        data = file.read(8192)
+    words = [int.from_bytes(data[i : i + 2], "little") for i in range(0, len(data), 2)]
     fault = params()["fault"]
     await ClockCycles(dut.clk, 2000)
     got = [await reads_word(d, row, 0) for row in (0, 1)] + [await reads_word(d, 0, 16)]

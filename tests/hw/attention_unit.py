@@ -1,7 +1,7 @@
 """The units that work on one attention operator, joined: what `bench_attention_unit` drives."""
 
 from amaranth.hdl import Module
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.activation_memory import ActivationMemory, Block
@@ -19,7 +19,10 @@ __all__ = ["AttentionUnit"]
 
 
 class AttentionUnit(wiring.Component):
-    """An attention operator from its word to its results, without memory and block quantiser."""
+    """An attention operator from its word to its results, without memory and block quantiser.
+
+    ``table`` holds the segments of the pass.
+    """
 
     def __init__(self, config):
         self.config = config
@@ -29,10 +32,7 @@ class AttentionUnit(wiring.Component):
             "start": In(1),
             "word": In(operator_layout("attention")),
             "segments": In(range(config.max_seqs + 1)),
-            "segment_index": Out(range(config.max_seqs)),
-            "segment": In(segment_layout(config)),
-            "read_segment_index": Out(range(config.max_seqs)),
-            "read_segment": In(segment_layout(config)),
+            "table": In(data.ArrayLayout(segment_layout(config), config.max_seqs)),
             "page_slot": Out(range(config.max_seqs)),
             "page_index": Out(range(max(2, config.max_pages))),
             "page": In(32),
@@ -77,12 +77,9 @@ class AttentionUnit(wiring.Component):
             m.d.comb += scores.i_score.p.data[lane].eq(act.p.data[lane])
 
         item = attention.item
-        for unit, name in ((attention, "segment"), (reader, "read_segment")):
-            m.d.comb += [
-                unit.segments.eq(self.segments),
-                getattr(self, f"{name}_index").eq(unit.segment_index),
-                unit.segment.eq(getattr(self, name)),
-            ]
+        for unit in (attention, reader):
+            m.d.comb += unit.segments.eq(self.segments)
+            m.d.sync += unit.segment.eq(self.table[unit.segment_index])
         m.d.comb += [
             attention.start.eq(self.start),
             attention.word.eq(self.word),

@@ -198,6 +198,9 @@ def expected_job(fields, emits, rows):
         "heads": 1,
         "head_rows": emits if fields["emit_rows"] else rows,
         "row0": 0,
+        "half": 0,
+        "value_bank": 0,
+        "first_block": 0,
     }
 
 

@@ -52,3 +52,19 @@ async def i_ready_does_not_follow_o_ready_in_the_same_cycle(dut):
         assert not int(dut.i__ready.value)
         if not ready:
             await RisingEdge(dut.clk)
+
+
+@cocotb.test()
+@cocotb.parametrize(inside=[1, 2])
+async def flush_forgets_what_is_inside_and_what_arrives(dut, inside):
+    await start(dut)
+    await sends(dut, "i", WIDTH, [1, 2][:inside])
+    dut.flush.value, dut.i__valid.value, dut.i__payload.value = 1, 1, 1
+    await RisingEdge(dut.clk)
+    dut.flush.value, dut.i__valid.value = 0, 0
+    await ReadOnly()
+    assert not int(dut.o__valid.value)
+    await RisingEdge(dut.clk)
+    cocotb.start_soon(watchdog(dut, 1000))
+    cocotb.start_soon(sends(dut, "i", WIDTH, PAYLOADS))
+    await expects(dut, "o", WIDTH, PAYLOADS)

