@@ -31,8 +31,11 @@ class PageOwners(wiring.Component):
 
     Timing
     ------
-    Three cycles for a claim or a release, ``config.kv_pages`` + 1 for ``clear``.
+    :attr:`CYCLES` for a claim or a release, ``config.kv_pages`` + 1 for ``clear``.
     """
+
+    #: Cycles that a claim or a release takes.
+    CYCLES = 3
 
     def __init__(self, config):
         self.config = config

@@ -119,7 +119,8 @@ class SystolicArray(wiring.Component):
             return value
 
         # Control travels down the left edge, a bit for each row, then right along the row: bit j
-        # of these registers is what column j + 1 sees.
+        # of these registers is what column j + 1 sees. No reset: what was on its way before it is
+        # ahead of all that comes after, and does no harm to weights that are yet to be loaded.
         row_swap = self.act_valid & self.act_swap
         row_valid = self.weight_valid
         row_index = self.weight_row
@@ -131,8 +132,8 @@ class SystolicArray(wiring.Component):
 
         for i in range(self.rows):
             capture = row_valid & (row_index == i)
-            swaps = Signal(self.cols, name=f"swaps_{i}")
-            captures = Signal(self.cols, name=f"captures_{i}")
+            swaps = Signal(self.cols, name=f"swaps_{i}", reset_less=True)
+            captures = Signal(self.cols, name=f"captures_{i}", reset_less=True)
             m.d.sync += swaps.eq(Cat(row_swap, swaps))
             m.d.sync += captures.eq(Cat(capture, captures))
 

@@ -39,6 +39,8 @@ class Top(wiring.Component):
         Memory channel of each tile.
     irq : Out(1)
         Interrupt, level.
+    busy, error : Out(1)
+        As in the register ``status``.
     """
 
     def __init__(self, config, *, trace=False):
@@ -49,6 +51,8 @@ class Top(wiring.Component):
         members = {
             **_flat("s_axil", self._axil),
             "irq": Out(1),
+            "busy": Out(1),
+            "error": Out(1),
         }
         for tile in range(config.tiles):
             members |= _flat(f"m{tile}_axi", self._axi)
@@ -79,7 +83,11 @@ class Top(wiring.Component):
         m.d.comb += core_reset.eq(control.core_reset)
 
         self._join(m, "s_axil", self._axil, csr.bus)
-        m.d.comb += self.irq.eq(csr.irq)
+        m.d.comb += [
+            self.irq.eq(csr.irq),
+            self.busy.eq(csr.busy),
+            self.error.eq(csr.error),
+        ]
         if self.trace:
             for name in PROBES:
                 member = probe_signature(cfg).members[name]

@@ -8,7 +8,15 @@ from amaranth.utils import exact_log2
 from hw.lib.axi import Axi4, Axi4Lite
 from hw.lib.parameter import check_positive
 from hw.lib.slice import Slice
-from hw.spec.bridge import BOARDS, PING_BYTES, REGISTER_BYTES, REPLY_BIT, REQUEST_BYTES, STATUSES
+from hw.spec.bridge import (
+    BOARDS,
+    PING_BYTES,
+    REGISTER_BYTES,
+    REPLY_BIT,
+    REQUEST_BYTES,
+    STATUSES,
+    VERSION,
+)
 
 from .bridge_check import REQUEST_LAYOUT, BridgeCheck
 from .bridge_history import BridgeHistory, Verdict
@@ -28,8 +36,8 @@ class Bridge(wiring.Component):
     ----------
     board : str
         Of `BOARDS`.
-    config_digest : int
-        Of the chip's configuration, by `hw.spec.bridge.config_digest`.
+    config_digest, version : int
+        What a host is told of the chip's configuration (by `config_digest`) and of the protocol.
     clock_hz : int
         Frequency of the clock.
     memory_bytes : int
@@ -80,15 +88,13 @@ class Bridge(wiring.Component):
         port_bytes=8,
         csr_addr_width=12,
         bus_timeout=1 << 20,
+        version=VERSION,
     ):
         if board not in BOARDS:
             raise ValueError(f"board must be one of {', '.join(BOARDS)}, not {board!r}")
-        for name, value in (
-            ("clock_hz", clock_hz),
-            ("memory_bytes", memory_bytes),
-            ("bus_timeout", bus_timeout),
-        ):
-            check_positive(name, value)
+        check_positive("clock_hz", clock_hz)
+        check_positive("memory_bytes", memory_bytes)
+        check_positive("bus_timeout", bus_timeout)
         self.csr_addr_width = csr_addr_width
         self.bus_timeout = bus_timeout
         self._memory = BridgeMemory(port_bytes=port_bytes)
@@ -97,15 +103,14 @@ class Bridge(wiring.Component):
             config_digest=config_digest,
             clock_hz=clock_hz,
             memory_bytes=memory_bytes,
+            version=version,
         )
         self._check = BridgeCheck(memory_bytes=memory_bytes, csr_addr_width=csr_addr_width)
         self._line_bytes = LINE_BEATS * port_bytes
         super().__init__({
             "i_byte": In(stream.Signature(8)),
             "o_byte": Out(stream.Signature(8)),
-            "framing_error": In(1),
-            "line_break": In(1),
-            "overrun": In(1),
+            **{name: In(1) for name in ("framing_error", "line_break", "overrun")},
             "axil": Out(Axi4Lite(addr_width=csr_addr_width)),
             "axi": Out(Axi4(data_bytes=port_bytes)),
             "reset_request": Out(1),
@@ -138,7 +143,6 @@ class Bridge(wiring.Component):
         self._timer = Signal(range(max(self.bus_timeout, self.RESET_CYCLES) + 1))
         self._is_new = Signal()  # the frame is carried out for the first time
         m.d.sync += self._timer.eq(Mux(self._timer == 0, 0, self._timer - 1))
-
         m.submodules.ping = ping = self._ping
         m.submodules.history = history = self._history = BridgeHistory()
         m.submodules.check = check = self._check
@@ -165,8 +169,8 @@ class Bridge(wiring.Component):
 
     def _take_byte(self, m):
         """Take a byte of the frame; true in the cycle in which there is one."""
-        m.d.comb += self._receiver.o_byte.ready.eq(1)
         taken = self._receiver.o_byte.valid
+        m.d.comb += self._receiver.o_byte.ready.eq(1)
         with m.If(taken):
             m.d.sync += self._left.eq(self._left - 1)
         return taken

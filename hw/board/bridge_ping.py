@@ -16,7 +16,7 @@ class BridgePing(wiring.Component):
 
     Parameters
     ----------
-    board, config_digest, clock_hz, memory_bytes
+    board, config_digest, clock_hz, memory_bytes, version
         As for `Bridge`.
 
     Members
@@ -33,10 +33,10 @@ class BridgePing(wiring.Component):
         ... and its value, in the same cycle.
     """
 
-    def __init__(self, *, board, config_digest, clock_hz, memory_bytes):
+    def __init__(self, *, board, config_digest, clock_hz, memory_bytes, version=VERSION):
         self._fixed = {
             "magic": MAGIC,
-            "version": VERSION,
+            "version": version,
             "board": BOARDS[board],
             "config_digest": config_digest,
             "clock_hz": clock_hz,

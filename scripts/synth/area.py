@@ -47,7 +47,8 @@ GATES = (
     "opt -fast -full",
     "techmap",
     "simplemap",
-    "opt -full",
+    "opt_expr -full",
+    "opt_merge",
     "opt_clean",
     "tee -q -o stat.json stat -json",
 )

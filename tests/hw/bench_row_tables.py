@@ -277,18 +277,18 @@ async def is_refused(dut, before):
 
 
 @cocotb.test()
-async def a_descriptor_every_three_cycles(dut):
+async def a_descriptor_every_five_cycles(dut):
     await prepare(dut, np.random.default_rng(98), [1] * CONFIG.max_rows)
     at = []
     word, _ = embed_word(1)
     dut.o_descriptor__ready.value = 1
     await begin(dut, word=word, rows=CONFIG.max_rows)
-    for number in range(1, 3 * CONFIG.max_rows + 10):
+    for number in range(1, 5 * CONFIG.max_rows + 10):
         await ReadOnly()
         if dut.o_descriptor__valid.value:
             at.append(number)
         await RisingEdge(dut.clk)
-    assert at == [3 * (n + 1) for n in range(CONFIG.max_rows)]
+    assert at == [5 * (n + 1) for n in range(CONFIG.max_rows)]
 
 
 @cocotb.test()

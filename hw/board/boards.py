@@ -1,0 +1,49 @@
+"""Boards by name: what is built for each, and what is soldered to it."""
+
+from dataclasses import dataclass
+
+__all__ = ["BOARDS", "BAUD", "Board", "board"]
+
+#: Bits per second of the serial line: a rate that the USB chips of all boards make exactly.
+BAUD = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board with a 16-bit SDR-SDRAM.
+
+    Parameters
+    ----------
+    name : str
+        Of `hw.spec.bridge.BOARDS`.
+    preset : str
+        Configuration that fits its FPGA, of `hw.spec.presets`.
+    clock_hz : int
+        Clock of chip and SDRAM.
+    sdram : str
+        Its SDRAM, of `hw.board.sdram_timing.CHIPS`.
+    capture_delay : int
+        As for `SdramController`: registers in the pins, out and in.
+    """
+
+    name: str
+    preset: str
+    clock_hz: int
+    sdram: str
+    capture_delay: int = 2
+
+
+BOARDS = {
+    found.name: found
+    for found in (
+        # Boards were sold with several chips. No time of this one is shorter than another's.
+        Board(name="ulx3s", preset="ulx3s", clock_hz=100_000_000, sdram="is42s16160g-7"),
+    )
+}
+
+
+def board(name):
+    """Return the board called ``name``; ValueError names those there are."""
+    if name not in BOARDS:
+        raise ValueError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
+    return BOARDS[name]
