@@ -68,7 +68,7 @@ verilog: $(VENV)/stamp  ## the chip as plain Verilog in build/; PRESET=
 bench-sim: $(VENV)/stamp  ## measure the simulation's speed
 	@$(PY) -m scripts.bench_sim --preset '$(PRESET)'
 
-perf: $(VENV)/stamp  ## cycles against roofline and cycle model; PERF=quick (recorded) or accept
+perf: $(VENV)/stamp  ## cycles against roofline and cycle model; PERF=quick (recorded), accept, or a preset
 	@$(PY) -m scripts.perf '$(PERF)'
 
 pnr: $(VENV)/pnr  ## place and route on an LFE5U-85F; PRESET= (ulx3s) MODULE= (top, systolic_array, core.drain) SEED= ACCEPT=1

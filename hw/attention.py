@@ -18,7 +18,7 @@ _UNUSED = (
 
 
 class Attention(wiring.Component):
-    """Run an attention operator: for each KV head, q . K, softmax, p . V on the one array.
+    """Run an attention operator: for each KV head of a tile, q . K, softmax, p . V on its array.
 
     The sequences of a pass come one after the other. All query heads of a KV head go through
     together if they fit ``max_rows`` rows, so that K and V are read once; otherwise one query head
@@ -28,6 +28,8 @@ class Attention(wiring.Component):
     Parameters
     ----------
     config : ArchConfig
+    tile : int
+        See `AttentionOrder`.
 
     Members
     -------
@@ -55,8 +57,9 @@ class Attention(wiring.Component):
     are complete; nothing else waits.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, *, tile=0):
         self.config = config
+        self.tile = tile
         super().__init__({
             "start": In(1),
             "word": In(operator_layout("attention")),
@@ -77,7 +80,7 @@ class Attention(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         word = self.word
-        m.submodules.order = order = AttentionOrder(self.config)
+        m.submodules.order = order = AttentionOrder(self.config, tile=self.tile)
         step = order.o_step
         item = step.p.item
         job = self.o_job.p
@@ -117,8 +120,9 @@ class Attention(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.busy.eq(self.start)
-                with m.If(self.start):
+                begins = self.start & order.busy
+                m.d.comb += self.busy.eq(begins)
+                with m.If(begins):
                     m.next = "STEP"
             with m.State("STEP"):
                 with m.If(step.valid):

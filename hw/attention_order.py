@@ -57,7 +57,7 @@ def step_layout(config):
 
 
 class AttentionOrder(wiring.Component):
-    """Walk over the segments of a pass, their KV heads and chunks of query heads.
+    """Walk over the segments of a pass, the tile's KV heads and chunks of query heads.
 
     An item is a chunk. Where two that follow each other both fit half of ``max_rows`` rows, the
     keys of the second come before the values of the first, so that its scores are computed during
@@ -67,11 +67,15 @@ class AttentionOrder(wiring.Component):
     Parameters
     ----------
     config : ArchConfig
+    tile : int
+        Its KV heads are every ``config.tiles``-th from this one on; they lie one after the other in
+        its channel.
 
     Members
     -------
     start : In(1)
-        Begin. ``word`` and ``segments`` must hold until the last step is taken.
+        Begin. ``word`` and ``segments`` must hold until the last step is taken. Without a head for
+        the tile there is nothing to begin.
     word : In(operator_layout("attention"))
     segments : In
         Segments of the pass, from 1.
@@ -88,8 +92,9 @@ class AttentionOrder(wiring.Component):
     or three without exponents, and one of another segment six.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, *, tile=0):
         self.config = config
+        self.tile = tile
         super().__init__({
             "start": In(1),
             "word": In(operator_layout("attention")),
@@ -109,6 +114,8 @@ class AttentionOrder(wiring.Component):
         head, chunk, chunks = Signal(8), Signal(8), Signal(8)
         segment = Signal(segment_layout(cfg))
         query_block, head_offset = Signal(10), Signal(32)
+        group_blocks = Signal(10)  # of the query heads of a KV head
+        m.d.sync += group_blocks.eq(word.group * word.head_blocks)
         half = Signal()
         bank = Signal(2)  # of the KV head's exponents
         turn = Signal(2)  # the bank after that
@@ -143,12 +150,16 @@ class AttentionOrder(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.busy.eq(self.start)
+                m.d.comb += self.busy.eq(self.start & (word.kv_heads > self.tile))
                 m.d.sync += [index.eq(0), chunk.eq(0), waits.eq(0), before_halved.eq(0)]
-                with m.If(self.start):
+                with m.If(self.busy):
                     m.next = "SEGMENT"
             with m.State("SEGMENT"):
-                m.d.sync += [head.eq(0), query_block.eq(0), head_offset.eq(word.kv_offset)]
+                m.d.sync += [
+                    head.eq(self.tile),
+                    query_block.eq(group_blocks * self.tile),
+                    head_offset.eq(word.kv_offset),
+                ]
                 m.next = "TAKE"
             with m.State("TAKE"):
                 m.d.sync += segment.eq(self.segment)
@@ -195,19 +206,22 @@ class AttentionOrder(wiring.Component):
                     m.d.sync += keep
                     m.next = "ADVANCE"
             with m.State("ADVANCE"):
+                next_block = query_block + item.heads * word.head_blocks
                 m.d.sync += [
                     chunk.eq(chunk + 1),
-                    query_block.eq(query_block + item.heads * word.head_blocks),
+                    query_block.eq(next_block),
                     half.eq(~half),
                 ]
                 m.next = "BEGIN"
                 with m.If(chunk == chunks - 1):
                     m.d.sync += [
                         chunk.eq(0),
-                        head.eq(head + 1),
+                        # Past the heads of the other tiles.
+                        query_block.eq(next_block + group_blocks * (cfg.tiles - 1)),
+                        head.eq(head + cfg.tiles),
                         head_offset.eq(head_offset + word.head_stride),
                     ]
-                    with m.If(head == word.kv_heads - 1):
+                    with m.If(head + cfg.tiles >= word.kv_heads):
                         m.d.sync += index.eq(index + 1)
                         m.next = "SEGMENT"
                         with m.If(index == self.segments - 1):

@@ -1,22 +1,20 @@
-"""The chip without its bus: units joined by streams.
+"""The chip without its bus: tiles, and the units that are there once, joined by streams.
 
 Longer than 400 lines: it holds nothing but joints, and a joint is easiest to find where all are.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from .activation_memory import ActivationMemory
-from .attention import Attention
 from .burst_cutter import command_layout
-from .drain import Drain
+from .csr import count_ranges
 from .event_writer import EventWriter
 from .fetcher import Fetcher
-from .kv_reader import KvReader
 from .kv_writer import KvWriter
-from .matmul import Matmul
+from .lib.fork import Fork
 from .memory_controller import FETCH_BEATS_WIDTH, STREAM_BEATS_WIDTH
 from .memory_writer import write_data_layout
 from .norm_operator import NormOperator
@@ -25,18 +23,16 @@ from .page_table import PageTable
 from .probe import PROBES, probe_signature
 from .program_fetch import ProgramFetch
 from .residual import Residual
+from .result_merge import ResultMerge
 from .result_path import ResultPath
 from .row_tables import RowTables
 from .scheduler import Scheduler
-from .scores import Scores
 from .sequencer import Sequencer
 from .spec.csr import ERRORS
 from .spec.formats import BLOCK_LEN
 from .spec.isa import OPERATORS
-from .table_reader import TableReader
+from .tile import Tile
 from .token_choice import TokenChoice
-from .value_exponents import ValueExponents
-from .weight_streamer import WeightStreamer
 
 __all__ = ["Core"]
 
@@ -54,8 +50,11 @@ class Core(wiring.Component):
     -------
     start, cancel : In(1)
         Run requests, or withdraw one, as the registers (inputs of the same names) say.
-    o_stream, i_beat, o_fetch, i_fetched, o_write, o_wdata, writes_pending
-        To the memory controller.
+    o_stream, i_beat, o_write, o_wdata
+        To the memory controller of each channel.
+    o_fetch, i_fetched : to that of channel 0
+    writes_pending : In(1)
+        Some channel has writes that are not answered.
     event_event, finished, stalled, requests_taken, events_written
         See `Scheduler`, where ``event_event`` is ``token_event``.
     error, error_cause, error_addr : Out
@@ -63,7 +62,9 @@ class Core(wiring.Component):
     op_id : Out(16)
         Operator that runs.
     counts : Out
-        A bit for each counter of `hw.spec.csr` that lies inside; ``saturations`` counts lanes.
+        What each counter of `hw.spec.csr` that lies inside counts in this cycle.
+    tile_counts : Out
+        The same of each tile: `Tile`.
     trace : Out(probe_signature)
     running, kv_writing : Out(1)
         For the trace: an operator runs; keys and values are written.
@@ -73,18 +74,21 @@ class Core(wiring.Component):
 
     def __init__(self, config):
         self.config = config
+        tiles = config.tiles
+        self._tiles = [Tile(config, number=number) for number in range(tiles)]
+        self._of_tiles = tuple(self._tiles[0].counts.signature.members)
         beat = stream.Signature(data.ArrayLayout(unsigned(8), config.port_bytes))
         short = stream.Signature(command_layout(FETCH_BEATS_WIDTH))
         super().__init__({
             "start": In(1),
             "cancel": In(1),
             **{name: In(32) for name in self.REGISTERS},
-            "o_stream": Out(stream.Signature(command_layout(STREAM_BEATS_WIDTH))),
-            "i_beat": In(beat),
+            "o_stream": Out(stream.Signature(command_layout(STREAM_BEATS_WIDTH))).array(tiles),
+            "i_beat": In(beat).array(tiles),
             "o_fetch": Out(short),
             "i_fetched": In(beat),
-            "o_write": Out(short),
-            "o_wdata": Out(stream.Signature(write_data_layout(config.port_bytes))),
+            "o_write": Out(short).array(tiles),
+            "o_wdata": Out(stream.Signature(write_data_layout(config.port_bytes))).array(tiles),
             "writes_pending": In(1),
             "event_event": Out(1),
             "finished": Out(1),
@@ -98,18 +102,12 @@ class Core(wiring.Component):
             "counts": Out(
                 wiring.Signature({
                     "passes": Out(1),
-                    "array_rows": Out(1),
-                    "array_starved": Out(1),
-                    "weight_words": Out(1),
-                    "matmul_busy": Out(1),
                     "norm_busy": Out(1),
-                    "attention_busy": Out(1),
-                    "softmax_busy": Out(1),
                     "embed_busy": Out(1),
-                    "post_busy": Out(1),
-                    "saturations": Out(range(config.lanes + 1)),
+                    **{name: Out(count_ranges(config).get(name, 1)) for name in self._of_tiles},
                 })
             ),
+            "tile_counts": self._tiles[0].signature.members["counts"].array(tiles),
             "trace": Out(probe_signature(config)),
             "running": Out(1),
             "kv_writing": Out(1),
@@ -120,34 +118,32 @@ class Core(wiring.Component):
         cfg = self.config
         sizes = {"lanes": cfg.lanes, "max_rows": cfg.max_rows}
         units = m.submodules
-        units.streamer = streamer = WeightStreamer(port_bytes=cfg.port_bytes, word_bytes=cfg.cols)
+        tiles = self._tiles
+        for number, tile in enumerate(tiles):
+            units[f"tile_{number}"] = tile
+        units.merge = merge = ResultMerge(cfg, tiles[0].o_act.payload.shape())
         units.fetcher = fetcher = Fetcher(port_bytes=cfg.port_bytes)
         units.program = program = ProgramFetch()
         units.scheduler = scheduler = Scheduler(cfg)
         units.sequencer = sequencer = Sequencer(cfg)
         units.events = events = EventWriter(port_bytes=cfg.port_bytes)
         units.pages = pages = PageTable(cfg)
-        units.kv_reader = kv_reader = KvReader(cfg)
         units.kv_writer = kv_writer = KvWriter(cfg)
-        units.table = table = TableReader(cfg)
         units.row_tables = row_tables = RowTables(cfg)
         units.norm = norm = NormOperator(cfg)
-        units.matmul = matmul = Matmul(cfg)
-        units.drain = drain = Drain(cfg)
         units.results = results = ResultPath(cfg)
         units.activations = activations = ActivationMemory(
-            blocks=cfg.act_blocks, max_rows=cfg.max_rows
+            blocks=cfg.act_blocks, max_rows=cfg.max_rows, readers=cfg.tiles
         )
         units.residual = residual = Residual(max_dim=cfg.max_dim, **sizes)
-        units.exponents = exponents = ValueExponents(cfg)
-        units.scores = scores = Scores(cfg)
-        units.attention = attention = Attention(cfg)
         units.choice = choice = TokenChoice(cfg)
 
         word = sequencer.word
         views = {name: operator_layout(name)(word.as_value()) for name in OPERATORS}
         rows = scheduler.rows
         starts = {name: sequencer.start.bit_select(code, 1) for name, code in _CODE.items()}
+        is_norm = (word.opcode == _CODE["norm"]) | (word.opcode == _CODE["head_norm"])
+        is_linear = word.opcode == _CODE["linear"]
 
         # Requests and program.
         m.d.comb += [
@@ -182,35 +178,51 @@ class Core(wiring.Component):
         connect(m, fetcher.o_fetch, flipped(self.o_fetch))
         connect(m, flipped(self.i_fetched), fetcher.i_beat)
 
-        # The stream: descriptors of one source at a time, words to the unit that asks.
-        connect(m, streamer.o_command, flipped(self.o_stream))
-        connect(m, flipped(self.i_beat), streamer.i_beats)
-        sources = [row_tables.o_descriptor, kv_reader.o_descriptor, sequencer.o_descriptor]
-        into = streamer.i_descriptor
-        for index, source in enumerate(sources):
-            with (m.If if index == 0 else m.Elif)(source.valid):
-                m.d.comb += [
-                    into.valid.eq(1),
-                    into.payload.eq(source.payload),
-                    source.ready.eq(into.ready),
-                ]
-        takers = [matmul.i_words, exponents.i_words, table.i_words]
-        words = streamer.o_words
-        ready = 0
-        for taker in takers:
-            m.d.comb += [taker.valid.eq(words.valid), taker.payload.eq(words.payload)]
-            ready = ready | taker.ready
-        m.d.comb += words.ready.eq(ready)
+        # Each tile has its stream and its jobs; embedding and rope ask tile 0 for theirs.
+        units.descriptors = descriptors = Fork(sequencer.o_descriptor.payload.shape(), cfg.tiles)
+        units.jobs = jobs = Fork(sequencer.o_job.payload.shape(), cfg.tiles)
+        connect(m, sequencer.o_descriptor, descriptors.i)
+        connect(m, sequencer.o_job, jobs.i)
+        for number, tile in enumerate(tiles):
+            static = descriptors.o[number]
+            connect(m, tile.o_stream, flipped(self.o_stream[number]))
+            connect(m, flipped(self.i_beat[number]), tile.i_beat)
+            connect(m, jobs.o[number], tile.i_job)
+            connect(m, tile.o_act, merge.i[number])
+            m.d.comb += [
+                tile.i_descriptor.valid.eq(static.valid),
+                tile.i_descriptor.p.addr.eq(static.p.addr),
+                tile.i_descriptor.p.words.eq(static.p.words[number]),
+                static.ready.eq(tile.i_descriptor.ready),
+                tile.is_linear.eq(is_linear),
+                tile.results_busy.eq(results.busy),
+                activations.read_block[number].eq(tile.act_block),
+                activations.read_row[number].eq(tile.act_row),
+                tile.act.eq(activations.read[number]),
+                tile.attention_start.eq(starts["attention"]),
+                tile.attention.eq(word),
+                tile.segments.eq(scheduler.segments),
+                scheduler.segment_index[number].eq(tile.segment_index),
+                tile.segment.eq(scheduler.segment[number]),
+                scheduler.stream_index[number].eq(tile.stream_index),
+                tile.stream_segment.eq(scheduler.stream_segment[number]),
+                pages.read_slot[number].eq(tile.page_slot),
+                pages.read_index[number].eq(tile.page_index),
+                tile.page.eq(pages.read[number]),
+            ]
+        first = tiles[0]
+        with m.If(row_tables.o_descriptor.valid):
+            connect_stream(m, row_tables.o_descriptor, first.i_descriptor)
+            m.d.comb += descriptors.o[0].ready.eq(0)
 
-        # Table operators, and the headers of strips through the same reader.
-        is_norm = (word.opcode == _CODE["norm"]) | (word.opcode == _CODE["head_norm"])
-        is_linear = word.opcode == _CODE["linear"]
-        connect(m, matmul.o_table, table.i_header)
-        entry = table.o_entry
+        # Tables.
+        entry = first.o_entry
         m.d.comb += [
-            table.start.eq(starts["embed"] | starts["rope"] | starts["norm"] | starts["head_norm"]),
-            table.words.eq(word.words),
-            table.rows.eq(Mux(is_norm, 1, rows)),
+            first.table_start.eq(
+                starts["embed"] | starts["rope"] | starts["norm"] | starts["head_norm"]
+            ),
+            first.table_words.eq(word.words),
+            first.table_rows.eq(Mux(is_norm, 1, rows)),
             row_tables.start.eq(starts["embed"] | starts["rope"]),
             row_tables.is_rope.eq(word.opcode == _CODE["rope"]),
             row_tables.word.eq(word),
@@ -226,11 +238,8 @@ class Core(wiring.Component):
             norm.emit_row.eq(scheduler.emit_row),
             row_tables.i_entry.payload.eq(entry.payload),
             norm.i_entry.payload.eq(entry.payload),
-            drain.i_header.payload.eq(entry.payload),
         ]
-        with m.If(is_linear):
-            m.d.comb += [drain.i_header.valid.eq(entry.valid), entry.ready.eq(drain.i_header.ready)]
-        with m.Elif(is_norm):
+        with m.If(is_norm):
             m.d.comb += [norm.i_entry.valid.eq(entry.valid), entry.ready.eq(norm.i_entry.ready)]
         with m.Else():
             m.d.comb += [
@@ -255,54 +264,17 @@ class Core(wiring.Component):
             norm.orm.eq(residual.orm),
         ]
 
-        # Matrix jobs: of linear operators, or of attention.
-        job = matmul.i_job
-        with m.If(attention.busy):
-            connect_stream(m, attention.o_job, job)
-        with m.Else():
-            connect_stream(m, sequencer.o_job, job)
+        # Results.
+        connect(m, merge.o, results.i_act)
+        logits = results.o_logits
+        label = logits.p.meta
         m.d.comb += [
-            activations.read_block.eq(matmul.act_block),
-            activations.read_row.eq(matmul.act_row),
-            matmul.act.eq(activations.read),
+            merge.by_block.eq(word.opcode == _CODE["attention"]),
+            merge.restart.eq(jobs.i.valid & jobs.i.ready),
             activations.write_en.eq(results.block_en),
             activations.write_block.eq(results.block_dst),
             activations.write_row.eq(results.block_row),
             activations.write.eq(results.block),
-            scores.prob_row.eq(matmul.prob_row),
-            scores.prob_block.eq(matmul.prob_block),
-            matmul.prob.eq(scores.prob),
-            exponents.read_half.eq(matmul.value_half),
-            exponents.read_block.eq(matmul.value_block),
-            exponents.read_pos_block.eq(matmul.value_pos_block),
-            matmul.value_exp.eq(exponents.read),
-            exponents.feed_block.eq(matmul.value_block),
-            exponents.feed_row.eq(matmul.value_max_row),
-            matmul.value_max.eq(exponents.feed_max),
-            drain.strip_valid.eq(matmul.strip_valid),
-            drain.strip.eq(matmul.strip),
-            drain.strip_bank.eq(matmul.strip_bank),
-            matmul.strip_done.eq(drain.strip_done),
-            matmul.sum_en.eq(drain.sum_en),
-            matmul.sum_addr.eq(drain.sum_addr),
-            drain.sum.eq(matmul.sum),
-            drain.header_bank.eq(matmul.header_bank),
-            drain.header_bias.eq(matmul.header_bias),
-            scores.scale_en.eq(drain.scale_en),
-            scores.scale_row.eq(drain.scale_row),
-            drain.scale.eq(scores.scale),
-            exponents.drain_en.eq(drain.value_max_en),
-            exponents.drain_block.eq(drain.value_max_block),
-            exponents.drain_row.eq(drain.value_max_row),
-            drain.value_max.eq(exponents.drain_max),
-        ]
-
-        # Results.
-        connect(m, drain.o_act, results.i_act)
-        connect(m, results.o_score, scores.i_score)
-        logits = results.o_logits
-        label = logits.p.meta
-        m.d.comb += [
             results.norm_dst.eq(views["norm"].dst),
             results.gated.eq(views["linear"].strips1 != 0),
             results.activation.eq(views["linear"].activation),
@@ -337,7 +309,7 @@ class Core(wiring.Component):
         ]
 
         # KV cache.
-        linear, attends = views["linear"], views["attention"]
+        linear = views["linear"]
         connect(m, results.o_key_value, kv_writer.i_block)
         m.d.comb += [
             kv_writer.kv_offset.eq(linear.kv_offset),
@@ -348,55 +320,28 @@ class Core(wiring.Component):
             pages.append_slot.eq(kv_writer.page_slot),
             pages.append_index.eq(kv_writer.page_index),
             kv_writer.page.eq(pages.append),
-            kv_reader.start.eq(starts["attention"]),
-            kv_reader.word.eq(word),
-            kv_reader.segments.eq(scheduler.segments),
-            scheduler.stream_index.eq(kv_reader.segment_index),
-            kv_reader.segment.eq(scheduler.stream_segment),
-            pages.read_slot.eq(kv_reader.page_slot),
-            pages.read_index.eq(kv_reader.page_index),
-            kv_reader.page.eq(pages.read),
-        ]
-
-        # Attention.
-        matrix_busy = Signal()
-        item = attention.item
-        m.d.comb += [
-            matrix_busy.eq(matmul.busy | drain.busy | results.busy),
-            attention.start.eq(starts["attention"]),
-            attention.word.eq(word),
-            attention.segments.eq(scheduler.segments),
-            scheduler.segment_index.eq(attention.segment_index),
-            attention.segment.eq(scheduler.segment),
-            attention.exponents_busy.eq(exponents.busy),
-            attention.scores_ready.eq(scores.ready),
-            attention.taking.eq(matmul.taking),
-            attention.results_busy.eq(matrix_busy),
-            exponents.start.eq(attention.exponents_start),
-            exponents.bank.eq(item.value_bank),
-            exponents.pos_blocks.eq(item.pos_blocks),
-            exponents.head_blocks.eq(attends.head_blocks),
-            exponents.first_pos.eq(item.segment.first_pos),
-            exponents.rows.eq(item.segment.rows),
-            scores.expect.eq(attention.scores_expect),
-            scores.half.eq(item.half),
-            scores.first_pos.eq(item.visited_pos),
-            scores.window.eq(item.seen),
-            scores.heads.eq(item.heads),
-            scores.head_rows.eq(item.segment.rows),
-            scores.pos_blocks.eq(item.visited_blocks),
         ]
 
         # Writes: one source at a time is busy. Keys and values, then candidates, then events.
+        first_write, first_wdata = self.o_write[0], self.o_wdata[0]
         with m.If(kv_writer.busy):
-            connect_stream(m, kv_writer.o_write, self.o_write)
-            connect_stream(m, kv_writer.o_wdata, self.o_wdata)
+            for source, channels in (
+                (kv_writer.o_write, self.o_write),
+                (kv_writer.o_wdata, self.o_wdata),
+            ):
+                for number, channel in enumerate(channels):
+                    m.d.comb += [
+                        channel.valid.eq(source.valid & (kv_writer.channel == number)),
+                        channel.payload.eq(source.payload),
+                    ]
+                chosen = Array(channel.ready for channel in channels)[kv_writer.channel]
+                m.d.comb += source.ready.eq(chosen)
         with m.Elif(choice.busy):
-            connect_stream(m, choice.o_write, self.o_write)
-            connect_stream(m, choice.o_wdata, self.o_wdata)
+            connect_stream(m, choice.o_write, first_write)
+            connect_stream(m, choice.o_wdata, first_wdata)
         with m.Else():
-            connect_stream(m, events.o_write, self.o_write)
-            connect_stream(m, events.o_wdata, self.o_wdata)
+            connect_stream(m, events.o_write, first_write)
+            connect_stream(m, events.o_wdata, first_wdata)
         cycles = Signal(64)
         with m.If(scheduler.busy):
             m.d.sync += cycles.eq(cycles + 1)
@@ -404,20 +349,21 @@ class Core(wiring.Component):
         m.d.comb += [events.addr.eq(scheduler.event_addr), events.cycles.eq(cycles)]
 
         m.d.comb += [
-            sequencer.units_issuing.eq(row_tables.issuing | kv_reader.busy),
+            sequencer.units_issuing.eq(
+                row_tables.issuing | Cat(tile.issuing for tile in tiles).any()
+            ),
             sequencer.busy.eq(
-                matrix_busy
+                Cat(tile.busy for tile in tiles).any()
+                | results.busy
                 | row_tables.busy
-                | table.busy
                 | norm.busy
-                | attention.busy
                 | kv_writer.busy
                 | residual.busy
                 | choice.collecting
             ),
         ]
         self._errors(m, scheduler, sequencer, row_tables)
-        self._counters(m, scheduler, sequencer, matmul, drain, norm, attention, scores, row_tables)
+        self._counters(m, scheduler, norm, row_tables)
         self._trace(m, scheduler, word, results, residual, label)
         return m
 
@@ -447,24 +393,19 @@ class Core(wiring.Component):
                 self.error_addr.eq(row_tables.position),
             ]
 
-    def _counters(
-        self, m, scheduler, sequencer, matmul, drain, norm, attention, scores, row_tables
-    ):
+    def _counters(self, m, scheduler, norm, row_tables):
         counts = self.counts
-        act = drain.o_act
         m.d.comb += [
             counts.passes.eq(scheduler.pass_start),
-            counts.array_rows.eq(matmul.feeding),
-            counts.array_starved.eq(matmul.starved),
-            counts.weight_words.eq(matmul.loading),
-            counts.matmul_busy.eq(matmul.busy),
             counts.norm_busy.eq(norm.busy),
-            counts.attention_busy.eq(attention.busy),
-            counts.softmax_busy.eq(scores.busy),
             counts.embed_busy.eq(row_tables.busy),
-            counts.post_busy.eq(drain.busy),
-            counts.saturations.eq(Mux(act.valid & act.ready, sum(bit for bit in act.p.clipped), 0)),
         ]
+        for number, tile in enumerate(self._tiles):
+            connect(m, tile.counts, flipped(self.tile_counts[number]))
+        for name in self._of_tiles:
+            values = [getattr(tile.counts, name) for tile in self._tiles]
+            counts_one = name.endswith("_busy")
+            m.d.comb += getattr(counts, name).eq(Cat(values).any() if counts_one else sum(values))
 
     def _trace(self, m, scheduler, word, results, residual, label):
         trace = self.trace

@@ -17,7 +17,7 @@ from hw.spec.csr import (
     counter_offset,
 )
 
-__all__ = ["ADDR_WIDTH", "ERROR_WIDTH", "OP_ID_WIDTH", "Csr"]
+__all__ = ["ADDR_WIDTH", "ERROR_WIDTH", "OP_ID_WIDTH", "Csr", "count_ranges"]
 
 ADDR_WIDTH = 12  #: width of a register's byte offset
 ERROR_WIDTH = max(ERRORS.values()).bit_length()  #: width of an error's cause
@@ -26,6 +26,15 @@ OP_ID_WIDTH = 16  #: width of an operator's number
 #: Registers whose value comes from a member of the same name.
 _FROM_MEMBERS = ("requests_taken", "events_written")
 _COUNTER_WIDTH = 64
+
+
+def count_ranges(config):
+    """Return what each of the counters that several tiles count can count in a cycle, as ranges."""
+    names = ("read_beats", "write_beats", "array_rows", "array_starved", "weight_words")
+    return {
+        **dict.fromkeys((*names, "stream_stalled"), range(config.tiles + 1)),
+        "saturations": range(config.tiles * config.lanes + 1),
+    }
 
 
 class Csr(wiring.Component):
@@ -62,7 +71,7 @@ class Csr(wiring.Component):
         The registers of the same names.
     count_<name> : In(1)
         Strobes that count, one for each of `COUNTERS` but ``cycles``, which counts by itself.
-        ``count_saturations`` is a number, 0 to ``config.lanes``. They count while ``busy``.
+        Those of `count_ranges` are numbers. They count while ``busy``.
     cycles : Out(64)
         The counter of cycles, for the ring of events.
 
@@ -95,7 +104,7 @@ class Csr(wiring.Component):
             "irq": Out(1),
             **{name: In(32) for name in _FROM_MEMBERS},
             **{
-                f"count_{name}": In(range(config.lanes + 1) if name == "saturations" else 1)
+                f"count_{name}": In(count_ranges(config).get(name, 1))
                 for name in COUNTERS
                 if name != "cycles"
             },
@@ -225,7 +234,7 @@ class Csr(wiring.Component):
             "config2": config.max_context | config.page_len << 16,
             "config3": config.act_blocks | config.max_head_dim << 16,
             "config4": config.max_seqs | config.kv_pages << 16,
-            "config5": config.list_len,
+            "config5": config.list_len | config.tiles << 16,
         }
         values = {name: Const(word, 32) for name, word in words.items()}
         values |= self._read_only

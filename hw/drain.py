@@ -5,7 +5,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
-from .jobs import Dest, RowScale, result_label
+from .jobs import Dest, RowScale, is_attention, result_label
 from .requantiser import OutWidth, Requantiser
 from .row_feeder import strip_info
 from .spec.formats import ACC_WIDTH, EXP_WIDTH
@@ -25,20 +25,24 @@ _WIDTHS = {
 class Drain(wiring.Component):
     """Requantise a strip's sums row by row, the 32 channels of a row in ``beats`` beats.
 
+    Of a linear operator's strip these are the `ArchConfig.own_beats` of the tile.
+
     Each lane computes ``sim.golden.requantise``; of ``Dest.VALUES``, ``sim.golden.attention``'s
     ``normalise``; of ``Dest.SCORES`` the first shift only.
 
     Parameters
     ----------
     config : ArchConfig
+    member : int
+        Place of the tile among those that share a strip: `ArchConfig.strip_tiles`.
 
     Members
     -------
     strip_valid, strip, strip_bank, strip_done, sum_en, sum_addr, sum
         The other side of `Matmul`'s members of the same names.
     i_header : In(stream of lanes u16)
-        Entries of a strip's header: multipliers, then with ``header_bias`` low and high halves of
-        the biases; into bank ``header_bank``.
+        Entries of the tile's header of a strip: multipliers, then with ``header_bias`` low and high
+        halves of the biases; into bank ``header_bank``.
     scale_en, scale_row, scale : read port
         Scale of an attention row, one cycle later. It, as sums and exponents, must stay while its
         ``_en`` is low.
@@ -59,8 +63,9 @@ class Drain(wiring.Component):
     #: Cycles from ``strip_valid`` to the offer of the strip's first beat.
     LATENCY = 1 + Requantiser.LATENCY
 
-    def __init__(self, config):
+    def __init__(self, config, *, member=0):
         self.config = config
+        self.member = member
         row = range(config.max_rows)
         self.label = result_label(config)
         self.requantiser = Requantiser(lanes=config.lanes, meta_shape=self.label)
@@ -119,7 +124,8 @@ class Drain(wiring.Component):
             self.value_max_row.eq(job.value_bank * (cfg.max_rows // 2) + head_row),
         ]
 
-        last_beat = beat == cfg.beats - 1
+        shared = ~is_attention(job.dest)
+        last_beat = beat == Mux(shared, cfg.own_beats, cfg.beats) - 1
         last_row = head_row == job.head_rows - 1
         last_head = head == job.heads - 1
         with m.If(advance & self.strip_valid):
@@ -153,8 +159,9 @@ class Drain(wiring.Component):
                 label.strip.eq(self.strip.section_strip),
                 label.head.eq(self.strip.head),
                 label.block.eq(self.strip.block),
-                label.beat.eq(beat),
+                label.beat.eq(beat + Mux(shared, self.member * cfg.own_beats, 0)),
                 label.dst.eq(job.dst + block + self.strip.section_strip),
+                label.strip_end.eq(self.strip_done),
                 label.last.eq(self.strip.last & self.strip_done),
                 shift1.eq(Array([job.shift1_0, job.shift1_1, job.shift1_2])[section]),
                 shift2.eq(Array([job.shift2_0, job.shift2_1, job.shift2_2])[section]),
@@ -218,7 +225,7 @@ class Drain(wiring.Component):
         m.d.comb += self.i_header.ready.eq(1)
         with m.If(self.i_header.valid):
             m.d.sync += beat.eq(beat + 1)
-            with m.If(beat == cfg.beats - 1):
+            with m.If(beat == cfg.own_beats - 1):
                 m.d.sync += [beat.eq(0), number.eq(number + 1)]
                 with m.If(~self.header_bias | (number == 2)):
                     m.d.sync += number.eq(0)

@@ -1,6 +1,6 @@
 """Layouts of what the units tell each other: matrix jobs and the labels of their results."""
 
-from amaranth.hdl import signed, unsigned
+from amaranth.hdl import Mux, signed, unsigned
 from amaranth.lib import data, enum
 
 from .spec.formats import BLOCK_LEN, MULTIPLIER_WIDTH
@@ -10,6 +10,8 @@ __all__ = [
     "Dest",
     "RowScale",
     "draw_layout",
+    "is_attention",
+    "job_subs",
     "matmul_job",
     "result_label",
     "row_place",
@@ -27,6 +29,16 @@ class Dest(enum.Enum, shape=3):
     LOGITS = 3
     SCORES = 4  # q . K, with an exponent for each column
     VALUES = 5  # p . V, two planes, scaled for each row
+
+
+def is_attention(dest):
+    """Return whether a job is one of attention, whose strips are a tile's alone."""
+    return (dest == Dest.SCORES) | (dest == Dest.VALUES)
+
+
+def job_subs(config, dest):
+    """Return the substrips that a tile computes of each strip of a job."""
+    return Mux(is_attention(dest), config.subs, config.own_subs)
 
 
 #: Scale of an attention row, from the softmax: `numerics.md` 3.2 step 9.
@@ -84,12 +96,13 @@ def draw_layout(config):
 def matmul_job(config):
     """Return the layout of a matrix job.
 
-    Fields: ``dest``; ``bias``: strips carry one; ``strips``: strips of 32 outputs; ``blocks``:
-    blocks of 32 along the reduction; ``heads``, ``head_rows``: the rows fed are ``heads`` times
-    ``head_rows``; row (h, i) is row ``row0 + i`` of the activation memory, from block
-    ``src + h * head_blocks``; ``dst``: first block written; ``strips0`` to ``strips2``,
-    ``shift1_0``...: sections of the outputs. Of attention ``half`` of the scores, ``value_bank`` of
-    the exponents of V, and the ``first_block`` of positions that is visited.
+    Fields: ``dest``; ``bias``: strips carry one; ``strips``: strips of 32 outputs, of which a tile
+    takes those of its group; ``blocks``: blocks of 32 along the reduction; ``heads``,
+    ``head_rows``: the rows fed are ``heads`` times ``head_rows``; row (h, i) is row ``row0 + i`` of
+    the activation memory, from block ``src + h * head_blocks``; ``dst``: first block written;
+    ``strips0`` to ``strips2``, ``shift1_0``...: sections of the outputs. Of attention ``half`` of
+    the scores, ``value_bank`` of the exponents of V, and the ``first_block`` of positions that is
+    visited.
     """
     rows = range(config.max_rows + 1)
     sections = {}
@@ -123,7 +136,7 @@ def result_label(config):
     ``row``: row of the activation memory; ``index``: row in the job, of attention of the scores;
     ``half`` of the scores; ``head_row``: row in its head; ``section``, ``strip`` (in its section),
     ``head``, ``block`` (in its head), ``beat`` (in its block); ``dst``: block of the activation
-    memory; ``last``: last beat of the job.
+    memory; ``strip_end``, ``last``: the tile's last beat of a strip, and of the job.
     """
     rows = range(config.max_rows)
     return data.StructLayout({
@@ -138,5 +151,6 @@ def result_label(config):
         "block": unsigned(4),
         "beat": range(max(2, config.beats)),
         "dst": unsigned(10),
+        "strip_end": 1,
         "last": 1,
     })

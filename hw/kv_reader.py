@@ -24,6 +24,8 @@ class KvReader(wiring.Component):
     Parameters
     ----------
     config : ArchConfig
+    tile : int
+        See `AttentionOrder`.
 
     Members
     -------
@@ -47,8 +49,9 @@ class KvReader(wiring.Component):
     eight cycles after ``start``; before a new segment there may be as many.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, *, tile=0):
         self.config = config
+        self.tile = tile
         super().__init__({
             "start": In(1),
             "word": In(operator_layout("attention")),
@@ -67,7 +70,7 @@ class KvReader(wiring.Component):
         cfg = self.config
         page_blocks = cfg.page_len // BLOCK_LEN
         word = self.word
-        m.submodules.order = order = AttentionOrder(cfg)
+        m.submodules.order = order = AttentionOrder(cfg, tile=self.tile)
         step = Signal(step_layout(cfg))
         block = Signal(4)
         sub = Signal(range(max(2, cfg.subs)))

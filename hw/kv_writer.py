@@ -31,6 +31,8 @@ def kv_block_layout(config):
 class KvWriter(wiring.Component):
     """Write each block where `hw.spec.layout` says, and nowhere else.
 
+    Head h lies on channel h mod tiles, and is head h // tiles there.
+
     A block of K is one burst of 33 words with one byte enabled in each: the column of its position.
     A block of V is its exponent, and a word in each substrip.
 
@@ -43,14 +45,16 @@ class KvWriter(wiring.Component):
     i_block : In(stream of kv_block_layout)
         Blocks.
     kv_offset, head_stride, head_blocks : In
-        Place of the layer in a page, bytes from head to head, blocks of a head. They must hold
-        while ``busy``.
+        Place of the layer in a channel's page, bytes from head to head, blocks of a head. They must
+        hold while ``busy``.
     row, place : Out, In(row_place)
         Slot and position of a row, one cycle after its number.
     page_slot, page_index, page : Out, Out, In(32)
         Page table: address of a page, one cycle after slot and number.
     o_write, o_wdata : Out
-        To the memory controller.
+        To the memory controller of channel ``channel``.
+    channel : Out(range(config.tiles))
+        Channel of the head. It holds while ``busy``.
     busy : Out(1)
         A block is inside.
 
@@ -74,6 +78,7 @@ class KvWriter(wiring.Component):
             "page": In(32),
             "o_write": Out(stream.Signature(command_layout(FETCH_BEATS_WIDTH))),
             "o_wdata": Out(stream.Signature(write_data_layout(config.port_bytes))),
+            "channel": Out(range(config.tiles)),
             "busy": Out(1),
         })
 
@@ -98,8 +103,10 @@ class KvWriter(wiring.Component):
         beat = Signal(8 * cfg.port_bytes)
         strobe = Signal(cfg.port_bytes)
 
+        tile_bits = exact_log2(cfg.tiles)
         m.d.comb += [
             self.busy.eq(1),
+            self.channel.eq(item.head[:tile_bits]),
             self.row.eq(item.row),
             self.page_slot.eq(place.slot),
             self.page_index.eq(pos[exact_log2(cfg.page_len) :]),
@@ -112,8 +119,8 @@ class KvWriter(wiring.Component):
         m.d.sync += [
             exponents.eq(step * _WORDS),
             values.eq(step * (_WORDS + 1)),
-            strides[0].eq(item.head * self.head_stride[:16]),
-            strides[1].eq(item.head * self.head_stride[16:]),
+            strides[0].eq((item.head >> tile_bits) * self.head_stride[:16]),
+            strides[1].eq((item.head >> tile_bits) * self.head_stride[16:]),
         ]
         value_place = item.index * (cfg.subs * cfg.page_len * cfg.cols) + (offset << col_bits)
         vectors = [

@@ -21,13 +21,16 @@ _TILES_IN_FLIGHT = 16
 class Matmul(wiring.Component):
     """Run matrix jobs: stream weight tiles through the array, leave exact sums in accumulators.
 
-    Computes ``sim.golden.matmul.dot`` for every row of the job and every channel of a strip.
+    Computes ``sim.golden.matmul.dot`` for every row of the job and every channel of a strip, or
+    of the tile's part of it.
     Words of the stream come in the order of `hw.spec.layout`. While one strip's sums are drained,
     the next is computed.
 
     Parameters
     ----------
     config : ArchConfig
+    group : int
+        See `RowFeeder`.
 
     Members
     -------
@@ -59,8 +62,9 @@ class Matmul(wiring.Component):
     that for P.V) in cycles, without bubbles between tiles and strips.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, *, group=0):
         self.config = config
+        self.group = group
         self.word = data.ArrayLayout(signed(8), config.cols)
         super().__init__({
             "i_job": In(stream.Signature(matmul_job(config))),
@@ -87,7 +91,7 @@ class Matmul(wiring.Component):
         m = Module()
         cfg = self.config
         m.submodules.loader = loader = WeightLoader(cfg, delay=FEED_LATENCY - 1)
-        m.submodules.feeder = feeder = RowFeeder(cfg)
+        m.submodules.feeder = feeder = RowFeeder(cfg, group=self.group)
         m.submodules.array = array = SystolicArray(
             rows=cfg.rows, cols=cfg.cols, registers=cfg.pe_registers
         )

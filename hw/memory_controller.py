@@ -68,6 +68,9 @@ class MemoryController(wiring.Component):
         Some write taken from ``i_write`` is not answered yet; high from the cycle after.
     regions : In(REGIONS)
         What may be touched. Must not change while not ``idle``.
+    bus_offset : In(addr_width)
+        Added to addresses as they go out on the bus: regions, commands and errors know nothing of
+        it. A multiple of 4096 that must not change while not ``idle``.
     error_valid : Out(1)
         High for one cycle: something went wrong. Of several in one cycle one is reported.
     error_cause : Out(range(max(ERRORS.values()) + 1))
@@ -138,6 +141,7 @@ class MemoryController(wiring.Component):
             "i_wdata": In(stream.Signature(write_data_layout(port_bytes))),
             "writes_pending": Out(1),
             "regions": In(REGIONS),
+            "bus_offset": In(addr_width),
             "error_valid": Out(1),
             "error_cause": Out(range(max(ERRORS.values()) + 1)),
             "error_addr": Out(addr_width),
@@ -196,14 +200,17 @@ class MemoryController(wiring.Component):
             fetches.o_burst.ready.eq(ask.i.ready),
             streams.o_burst.ready.eq(ask.i.ready & ~fetches.o_burst.valid),
         ]
+        chosen = Signal(burst)
         with m.If(fetches.o_burst.valid):
-            m.d.comb += ask.i.p.burst.eq(fetches.o_burst.payload)
+            m.d.comb += chosen.eq(fetches.o_burst.payload)
         with m.Else():
-            m.d.comb += ask.i.p.burst.eq(streams.o_burst.payload)
+            m.d.comb += chosen.eq(streams.o_burst.payload)
 
         axi = self.axi
         m.d.comb += [
-            *self._address("ar", ask.o.p.burst),
+            ask.i.p.burst.addr.eq(chosen.addr + self.bus_offset),
+            ask.i.p.burst.beats.eq(chosen.beats),
+            *self._address("ar", ask.o.p.burst.addr, ask.o.p.burst.beats),
             axi.arid.eq(Mux(ask.o.p.fetch, _FETCH_ID, _STREAM_ID)),
             axi.arvalid.eq(ask.o.valid),
             ask.o.ready.eq(axi.arready),
@@ -220,7 +227,7 @@ class MemoryController(wiring.Component):
     def _elaborate_writes(self, m, writes):
         axi = self.axi
         m.d.comb += [
-            *self._address("aw", writes.o_burst.p),
+            *self._address("aw", writes.o_burst.p.addr + self.bus_offset, writes.o_burst.p.beats),
             axi.awid.eq(_WRITE_ID),
             axi.awvalid.eq(writes.o_burst.valid),
             writes.o_burst.ready.eq(axi.awready),
@@ -234,11 +241,11 @@ class MemoryController(wiring.Component):
             self.write_beat.eq(axi.wvalid & axi.wready),
         ]
 
-    def _address(self, channel, burst):
+    def _address(self, channel, addr, beats):
         axi = self.axi
         return [
-            getattr(axi, f"{channel}addr").eq(burst.addr),
-            getattr(axi, f"{channel}len").eq(burst.beats - 1),
+            getattr(axi, f"{channel}addr").eq(addr),
+            getattr(axi, f"{channel}len").eq(beats - 1),
             getattr(axi, f"{channel}size").eq(exact_log2(self.port_bytes)),
             getattr(axi, f"{channel}burst").eq(BURST_INCR),
             getattr(axi, f"{channel}cache").eq(_CACHE),

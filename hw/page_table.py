@@ -1,14 +1,14 @@
 """Addresses of the pages of the KV cache, for each sequence."""
 
 from amaranth.hdl import Cat, Module
-from amaranth.lib import memory, wiring
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["PageTable"]
 
 
 class PageTable(wiring.Component):
-    """Hold the address of each page of each slot; two may be looked up at once.
+    """Hold the address of each page of each slot.
 
     Parameters
     ----------
@@ -18,8 +18,8 @@ class PageTable(wiring.Component):
     -------
     write_en, write_slot, write_index, write : In
         Store an address.
-    read_slot, read_index, read : In, In, Out(32)
-        Address of a page, one cycle after its number; for the reader of the cache.
+    read_slot, read_index, read : In, In, Out(ArrayLayout(32, config.tiles))
+        Address of a page, one cycle after its number; for the reader of the cache of each tile.
     append_slot, append_index, append : In, In, Out(32)
         The same for the writer.
     """
@@ -32,9 +32,9 @@ class PageTable(wiring.Component):
             "write_slot": In(slot),
             "write_index": In(index),
             "write": In(32),
-            "read_slot": In(slot),
-            "read_index": In(index),
-            "read": Out(32),
+            "read_slot": In(data.ArrayLayout(slot, config.tiles)),
+            "read_index": In(data.ArrayLayout(index, config.tiles)),
+            "read": Out(data.ArrayLayout(32, config.tiles)),
             "append_slot": In(slot),
             "append_index": In(index),
             "append": Out(32),
@@ -45,14 +45,18 @@ class PageTable(wiring.Component):
         m.submodules.pages = pages = memory.Memory(
             shape=32, depth=self.config.max_seqs << len(self.write_index), init=[]
         )
-        write, read, append = pages.write_port(), pages.read_port(), pages.read_port()
+        write, append = pages.write_port(), pages.read_port()
         m.d.comb += [
             write.en.eq(self.write_en),
             write.addr.eq(Cat(self.write_index, self.write_slot)),
             write.data.eq(self.write),
-            read.addr.eq(Cat(self.read_index, self.read_slot)),
-            self.read.eq(read.data),
             append.addr.eq(Cat(self.append_index, self.append_slot)),
             self.append.eq(append.data),
         ]
+        for tile in range(self.config.tiles):
+            read = pages.read_port()
+            m.d.comb += [
+                read.addr.eq(Cat(self.read_index[tile], self.read_slot[tile])),
+                self.read[tile].eq(read.data),
+            ]
         return m

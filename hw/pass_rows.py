@@ -1,7 +1,7 @@
 """The rows of a pass: whose they are, and which of them give a token."""
 
 from amaranth.hdl import Module, Signal, unsigned
-from amaranth.lib import memory, wiring
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from .jobs import draw_layout, row_place, sampling_layout, segment_layout
@@ -13,6 +13,8 @@ def pass_reads(config):
     """Return the members by which units read the rows of a pass; see `PassRows`."""
     row, slot = range(config.max_rows), range(config.max_seqs)
     seqs = range(config.max_seqs + 1)
+    indices = data.ArrayLayout(slot, config.tiles)
+    segments = data.ArrayLayout(segment_layout(config), config.tiles)
     return {
         "rows": Out(range(config.max_rows + 1)),
         "emits": Out(seqs),
@@ -22,10 +24,10 @@ def pass_reads(config):
         "token": Out(32),
         "append_row": In(row),
         "append_place": Out(row_place(config)),
-        "segment_index": In(slot),
-        "segment": Out(segment_layout(config)),
-        "stream_index": In(slot),
-        "stream_segment": Out(segment_layout(config)),
+        "segment_index": In(indices),
+        "segment": Out(segments),
+        "stream_index": In(indices),
+        "stream_segment": Out(segments),
         "emit_index": In(slot),
         "emit_row": Out(row),
         "draw_index": In(slot),
@@ -77,9 +79,10 @@ class PassRows(wiring.Component):
         Slot and position of a row, and its token.
     append_row, append_place : In, Out(row_place)
         A second port for places.
-    segment_index, segment : In, Out(segment_layout)
-        A segment. ``stream_index``, ``stream_segment``, ``done_index``, ``done_segment``: more
-        such ports.
+    segment_index, segment, stream_index, stream_segment : In, Out(segment_layout) of each tile
+        A segment, for each tile's attention and for its reader of the cache.
+    done_index, done_segment : In, Out(segment_layout)
+        A segment, for the scheduler.
     emit_index, emit_row : In, Out
         Row that gives the ``emit_index``-th token.
     draw_index, draw : In, Out(draw_layout)
@@ -121,12 +124,13 @@ class PassRows(wiring.Component):
             (self.append_row, self.append_place),
         )
         token = store("tokens", unsigned(32), cfg.max_rows, (self.row, self.token))
+        tiles = range(cfg.tiles)
         segment = store(
             "pass_segments",
             segment_layout(cfg),
             seqs,
-            (self.segment_index, self.segment),
-            (self.stream_index, self.stream_segment),
+            *((self.segment_index[tile], self.segment[tile]) for tile in tiles),
+            *((self.stream_index[tile], self.stream_segment[tile]) for tile in tiles),
             (self.done_index, self.done_segment),
         )
         emitting = store("emit_rows", range(cfg.max_rows), seqs, (self.emit_index, self.emit_row))

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import Out
 
 from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, RESIDUAL_WIDTH
 
-__all__ = ["PROBES", "UNITS", "probe_signature", "units_layout"]
+__all__ = ["PROBES", "TILE_UNITS", "UNITS", "probe_signature", "units_layout"]
 
 #: Probes: what `trace` shows of each operator, and the number of each kind in a trace file.
 PROBES = {"block": 0, "residual": 1, "key_value": 2, "logits": 3, "place": 4}
@@ -17,6 +17,12 @@ PROBES = {"block": 0, "residual": 1, "key_value": 2, "logits": 3, "place": 4}
 UNITS = (
     "feeding", "starved", "loading", "matmul", "drain", "norm", "softmax", "attention", "tables",
     "kv_writer", "read", "write", "stalled",
+)  # fmt: skip
+
+#: Those of `UNITS` that every tile, or its memory channel, has.
+TILE_UNITS = (
+    "feeding", "starved", "loading", "matmul", "drain", "softmax", "attention", "read", "write",
+    "stalled",
 )  # fmt: skip
 
 
@@ -45,10 +51,16 @@ def probe_signature(config):
     })
 
 
-def units_layout():
-    """Return the layout of the units' trace: the bits of `UNITS`, the operator that runs."""
+def units_layout(tiles=1):
+    """Return the layout of the units' trace: at most 64 bits.
+
+    First the bits of `UNITS`, those of tile 0 among them; ``running`` and ``op``, the operator that
+    runs; then for each further tile t the bits of `TILE_UNITS`, named ``<unit>_<t>``.
+    """
+    further = (f"{name}_{tile}" for tile in range(1, tiles) for name in TILE_UNITS)
     return data.StructLayout({
         **dict.fromkeys(UNITS, unsigned(1)),
         "running": unsigned(1),
         "op": unsigned(16),
+        **dict.fromkeys(further, unsigned(1)),
     })

@@ -14,7 +14,7 @@ from .kv_writer import kv_block_layout
 from .qkv_projection import QkvProjection
 from .residual import residual_write_layout
 from .rmsnorm import norm_result_layout
-from .spec.formats import FFN_WIDTH, RESIDUAL_WIDTH, ROPE_WIDTH, SCORE_WIDTH
+from .spec.formats import FFN_WIDTH, RESIDUAL_WIDTH, ROPE_WIDTH
 from .spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT
 
 __all__ = ["ResultPath"]
@@ -32,7 +32,7 @@ class ResultPath(wiring.Component):
     Members
     -------
     i_act : In(stream of data, clipped, meta)
-        Results of `Drain`.
+        Results of `Drain`, but for scores.
     i_norm : In(stream of norm_result_layout)
         Rows of a norm. Never at the same time as results that are quantised.
     norm_dst : In(10)
@@ -46,7 +46,7 @@ class ResultPath(wiring.Component):
     rope_en, rope_row, rope_addr, rope : In
         Write the table of cosines and sines.
     o_residual : Out(stream of residual_write_layout)
-    o_logits, o_score : Out(stream of data, meta)
+    o_logits : Out(stream of data, meta)
     o_key_value : Out(stream of kv_block_layout)
     block_en, block_dst, block_row, block : Out
         Write the activation memory.
@@ -56,7 +56,7 @@ class ResultPath(wiring.Component):
 
     Timing
     ------
-    Takes a beat a cycle. Residual, logits and scores pass in the same cycle: ``i_act.ready``
+    Takes a beat a cycle. Residual and logits pass in the same cycle: ``i_act.ready``
     depends combinationally on the ``ready`` of the output that the label names.
     """
 
@@ -92,7 +92,6 @@ class ResultPath(wiring.Component):
             "rope": In(data.ArrayLayout(signed(ROPE_WIDTH), lanes)),
             "o_residual": Out(stream.Signature(residual_write_layout(**sizes))),
             "o_logits": Out(vector(RESIDUAL_WIDTH)),
-            "o_score": Out(vector(SCORE_WIDTH)),
             "o_key_value": Out(stream.Signature(kv_block_layout(config))),
             "block_en": Out(1),
             "block_dst": Out(10),
@@ -155,8 +154,6 @@ class ResultPath(wiring.Component):
                 offer(glu.i_act)
             with m.Case(Dest.LOGITS):
                 offer(self.o_logits)
-            with m.Case(Dest.SCORES):
-                offer(self.o_score)
             with m.Default():
                 m.d.comb += [
                     direct.eq(self.i_act.valid),

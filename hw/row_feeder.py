@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .activation_memory import Block
-from .jobs import Dest, matmul_job
+from .jobs import Dest, is_attention, job_subs, matmul_job
 from .lib.arithmetic import round_shift
 from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, PROB_PLANE_SHIFT, PROB_WIDTH
 
@@ -78,6 +78,8 @@ class RowFeeder(wiring.Component):
     Parameters
     ----------
     config : ArchConfig
+    group : int
+        Group of the tile, whose strips of a linear operator it computes: `ArchConfig.groups`.
 
     Members
     -------
@@ -102,8 +104,9 @@ class RowFeeder(wiring.Component):
     A row each cycle, without bubbles between tiles that are ready.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, *, group=0):
         self.config = config
+        self.group = group
         super().__init__({
             "job": In(matmul_job(config)),
             "loading": In(1),
@@ -140,6 +143,7 @@ class RowFeeder(wiring.Component):
         section_strip = Signal(16)
         section_head = Signal(8)
         head_block = Signal(4)
+        steps = Signal(range(cfg.groups))  # to the tile's next strip: a place each
         was_loading = Signal()
         m.d.sync += was_loading.eq(self.loading)
         with m.If(self.loading & ~was_loading & ~busy):
@@ -151,6 +155,7 @@ class RowFeeder(wiring.Component):
                 section_strip.eq(0),
                 section_head.eq(0),
                 head_block.eq(0),
+                steps.eq(Mux(is_attention(self.job.dest), 0, self.group)),
                 source.eq(self.job.src),
             ]
 
@@ -172,7 +177,7 @@ class RowFeeder(wiring.Component):
         end_tile = last_row & last_head & last_plane
         end_block = tile == cfg.tiles_per_block - 1
         end_sub = end_block & (block == job.blocks - 1)
-        end_strip = end_sub & (sub == cfg.subs - 1)
+        end_strip = end_sub & (sub == job_subs(cfg, job.dest) - 1)
         last = strip == job.strips - 1
 
         info = Signal(strip_info(cfg))
@@ -185,8 +190,15 @@ class RowFeeder(wiring.Component):
             info.last.eq(last),
         ]
         m.d.comb += self.strip.eq(info)
+        # A strip's place is told when it begins; there is time to find the next one until that is
+        # loaded.
+        with m.If(steps != 0):
+            m.d.sync += steps.eq(steps - 1)
         with m.If(can_start & first_of_strip):
             m.d.comb += self.begins.eq(Mux(bank, 2, 1))
+            m.d.sync += steps.eq(Mux(is_attention(job.dest), 0, cfg.groups - 1))
+        with m.If((can_start & first_of_strip) | (steps != 0)):
+            self._next_section(m, job, section, section_strip, section_head, head_block)
 
         with m.If(issue):
             m.d.sync += [
@@ -215,7 +227,6 @@ class RowFeeder(wiring.Component):
                     m.d.sync += [block.eq(0), sub.eq(sub + 1)]
                 with m.If(end_strip):
                     m.d.sync += [sub.eq(0), strip.eq(strip + 1), bank.eq(~bank)]
-                    self._next_section(m, job, section, section_strip, section_head, head_block)
                     with m.If(last):
                         m.d.sync += busy.eq(0)
 

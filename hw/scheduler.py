@@ -9,6 +9,7 @@ from .admission import Admission
 from .event_writer import event_layout
 from .fetcher import fetch_layout
 from .jobs import segment_layout
+from .lib.axi import PAGE_BYTES
 from .pass_planner import PassPlanner, run_layout
 from .pass_rows import PassRows, pass_reads, pass_writes
 from .ring import ring_entry
@@ -93,6 +94,7 @@ class Scheduler(wiring.Component):
         "vocab",
         "context",
         "max_prefill",
+        "channel_stride",
     )
 
     def __init__(self, config):
@@ -235,12 +237,13 @@ class Scheduler(wiring.Component):
             with m.State("CLEAR"):
                 with m.If(~admission.busy):
                     m.next = "SEARCH"
-                with m.If(bad_requests | bad_events):
-                    wrong = Mux(bad_events, self.event_ring_len, self.request_ring_len)
+                bad_stride = self.channel_stride % PAGE_BYTES != 0
+                with m.If(bad_requests | bad_events | bad_stride):
+                    of_rings = Mux(bad_events, self.event_ring_len, self.request_ring_len)
                     m.d.comb += [
                         self.error.eq(1),
                         self.error_cause.eq(ERRORS["bad_request"]),
-                        self.error_addr.eq(wrong),
+                        self.error_addr.eq(Mux(bad_stride, self.channel_stride, of_rings)),
                     ]
                     m.next = "IDLE"
 

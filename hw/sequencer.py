@@ -1,8 +1,9 @@
 """Runs the operators of a pass: streams are asked for ahead, work is done in order."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from .jobs import matmul_job
 from .operator_word import HeaderLayout, operator_layout
@@ -11,11 +12,24 @@ from .spec.csr import ERRORS
 from .spec.formats import BLOCK_LEN
 from .spec.isa import DESTINATIONS, OPERATORS
 from .spec.tables import MAX_TABLE_SHIFT
-from .weight_streamer import descriptor_layout
+from .weight_streamer import WORDS_WIDTH
 
-__all__ = ["Sequencer"]
+__all__ = ["Sequencer", "static_descriptor"]
 
 _CODE = {name: operator.opcode for name, operator in OPERATORS.items()}
+
+
+def _strips(linear):
+    """Return the strips of a linear operator: gates, and ups if there are any; or q, k and v."""
+    return linear.strips0 + linear.strips1 + linear.strips2
+
+
+def static_descriptor(config):
+    """Return the layout of a stream's place: ``words[t]`` words from ``addr`` on in channel t."""
+    return data.StructLayout({
+        "addr": 32,
+        "words": data.ArrayLayout(unsigned(WORDS_WIDTH), config.tiles),
+    })
 
 
 class Sequencer(wiring.Component):
@@ -38,8 +52,8 @@ class Sequencer(wiring.Component):
         ``pass_done``.
     pass_done : Out(1)
         The word ``end`` was reached.
-    o_descriptor : Out(stream of descriptor_layout)
-        Static streams.
+    o_descriptor : Out(stream of static_descriptor)
+        Static streams. Weights lie in all channels, gains in channel 0.
     units_issuing : In(1)
         A unit has descriptors of its own to give.
     start : Out(opcodes)
@@ -68,7 +82,7 @@ class Sequencer(wiring.Component):
             "pass_done": Out(1),
             "emits": In(range(config.max_seqs + 1)),
             "rows": In(range(config.max_rows + 1)),
-            "o_descriptor": Out(stream.Signature(descriptor_layout())),
+            "o_descriptor": Out(stream.Signature(static_descriptor(config))),
             "units_issuing": In(1),
             "start": Out(max(_CODE.values()) + 1),
             "word": Out(HeaderLayout),
@@ -104,7 +118,6 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             self.i_operator.ready.eq(~ahead_full & in_pass),
             self.o_descriptor.p.addr.eq(header.addr),
-            self.o_descriptor.p.words.eq(header.words),
             self.error_addr.eq(ahead.addr),
             self.error_cause.eq(cause),
             self.word.eq(word),
@@ -175,8 +188,26 @@ class Sequencer(wiring.Component):
                 with m.If(~self.busy & ~self.units_issuing):
                     m.next = "WAIT"
 
+        self._static_words(m, header)
         self._linear_job(m, word)
         return m
+
+    def _static_words(self, m, header):
+        """Tell the words in each channel, while the word is checked.
+
+        A group may have a strip less than group 0.
+        """
+        cfg = self.config
+        linear = operator_layout("linear")(header.as_value())
+        is_linear = header.opcode == _CODE["linear"]
+        rest = _strips(linear)[: exact_log2(cfg.groups)]  # strips of the last, shorter round
+        for tile in range(cfg.tiles):
+            group = tile // cfg.strip_tiles
+            words = self.o_descriptor.p.words[tile]
+            with m.If(is_linear & (rest != 0) & (rest <= group)):
+                m.d.sync += words.eq(linear.words - linear.strip_words)
+            with m.Else():
+                m.d.sync += words.eq(Mux(is_linear | (tile == 0), header.words, 0))
 
     def _check(self, m, header, cause, normed_blocks):
         """Refuse what no unit could run; ``cause`` holds `CHECK_CYCLES` after the word does."""
@@ -225,6 +256,7 @@ class Sequencer(wiring.Component):
                     | (word.src + word.blocks > cfg.act_blocks)
                     | (word.strips0 == 0)
                     | (word.words == 0)
+                    | (word.strip_words > word.words)
                     | no_rows(word)
                     | (word.dest > max(DESTINATIONS.values()))
                     | (is_qkv & outside(word.head_blocks, 1, head_blocks))
@@ -262,13 +294,10 @@ class Sequencer(wiring.Component):
     def _linear_job(self, m, header):
         word = operator_layout("linear")(header.as_value())
         job = self.o_job.p
-        strips = Signal(18)
         m.d.comb += [
-            # Gate and up both have strips0 strips, if there is an up; qkv has three sections.
-            strips.eq(word.strips0 + word.strips1 + word.strips2),
             job.dest.eq(word.dest[:3]),
             job.bias.eq(word.bias),
-            job.strips.eq(strips),
+            job.strips.eq(_strips(word)),
             job.blocks.eq(word.blocks),
             job.heads.eq(1),
             job.head_rows.eq(Mux(word.emit_rows, self.emits, self.rows)),

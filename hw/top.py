@@ -1,6 +1,6 @@
 """The whole chip: what becomes Verilog."""
 
-from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out, connect
 
@@ -8,7 +8,7 @@ from .core import Core
 from .csr import Csr
 from .lib.axi import Axi4, Axi4Lite
 from .memory_controller import MemoryController
-from .probe import PROBES, probe_signature, units_layout
+from .probe import PROBES, TILE_UNITS, probe_signature, units_layout
 from .run_control import RunControl
 
 __all__ = ["Top"]
@@ -35,8 +35,8 @@ class Top(wiring.Component):
     -------
     s_axil_* : AXI4-Lite subordinate
         Registers, `hw.spec.csr`.
-    m0_axi_* : AXI4 manager
-        Memory channel 0.
+    m0_axi_*, m1_axi_*, ... : AXI4 manager
+        Memory channel of each tile.
     irq : Out(1)
         Interrupt, level.
     busy, error : Out(1)
@@ -50,15 +50,16 @@ class Top(wiring.Component):
         self._axi = Axi4(data_bytes=config.port_bytes)
         members = {
             **_flat("s_axil", self._axil),
-            **_flat("m0_axi", self._axi),
             "irq": Out(1),
             "busy": Out(1),
             "error": Out(1),
         }
+        for tile in range(config.tiles):
+            members |= _flat(f"m{tile}_axi", self._axi)
         if trace:
             for name, member in probe_signature(config).members.items():
                 members |= _flat(f"trace_{name}", member.signature)
-            members["trace_units"] = Out(units_layout())
+            members["trace_units"] = Out(units_layout(config.tiles))
         super().__init__(members)
 
     def _join(self, m, prefix, signature, inner):
@@ -72,16 +73,16 @@ class Top(wiring.Component):
         cfg = self.config
         m.submodules.csr = csr = Csr(cfg)
         m.submodules.control = control = RunControl()
-        m.submodules.memory = memory = MemoryController(
-            port_bytes=cfg.port_bytes, stream_depth=cfg.stream_depth
-        )
+        memories = [
+            MemoryController(port_bytes=cfg.port_bytes, stream_depth=cfg.stream_depth)
+            for _ in range(cfg.tiles)
+        ]
         core = Core(cfg)
         core_reset = Signal()
         m.submodules.core = ResetInserter(core_reset)(core)
         m.d.comb += core_reset.eq(control.core_reset)
 
         self._join(m, "s_axil", self._axil, csr.bus)
-        self._join(m, "m0_axi", self._axi, memory.axi)
         m.d.comb += [
             self.irq.eq(csr.irq),
             self.busy.eq(csr.busy),
@@ -91,21 +92,28 @@ class Top(wiring.Component):
             for name in PROBES:
                 member = probe_signature(cfg).members[name]
                 self._join(m, f"trace_{name}", member.signature, getattr(core.trace, name))
-            self._trace_units(m, memory, core)
+            self._trace_units(m, memories, core)
 
-        connect(m, core.o_stream, memory.i_stream)
-        connect(m, memory.o_stream, core.i_beat)
-        connect(m, core.o_fetch, memory.i_fetch)
-        connect(m, memory.o_fetch, core.i_fetched)
-        connect(m, core.o_write, memory.i_write)
-        connect(m, core.o_wdata, memory.i_wdata)
+        connect(m, core.o_fetch, memories[0].i_fetch)
+        connect(m, memories[0].o_fetch, core.i_fetched)
+        for tile, memory in enumerate(memories):
+            m.submodules[f"memory_{tile}"] = memory
+            self._join(m, f"m{tile}_axi", self._axi, memory.axi)
+            connect(m, core.o_stream[tile], memory.i_stream)
+            connect(m, memory.o_stream, core.i_beat[tile])
+            connect(m, core.o_write[tile], memory.i_write)
+            connect(m, core.o_wdata[tile], memory.i_wdata)
+            m.d.comb += memory.halt.eq(control.halt)
+            for name in ("image", "kv", "host"):
+                m.d.comb += [
+                    memory.regions[name].base.eq(getattr(csr, f"{name}_base")),
+                    memory.regions[name].limit.eq(getattr(csr, f"{name}_limit")),
+                ]
+            if tile:
+                m.d.sync += memory.bus_offset.eq(csr.channel_stride * tile)
+        self._bus_errors(m, control, memories)
         for name in Core.REGISTERS:
             m.d.comb += getattr(core, name).eq(getattr(csr, name))
-        for name in ("image", "kv", "host"):
-            m.d.comb += [
-                memory.regions[name].base.eq(getattr(csr, f"{name}_base")),
-                memory.regions[name].limit.eq(getattr(csr, f"{name}_limit")),
-            ]
 
         # A start while busy goes nowhere: the registers say so.
         failed = Signal()
@@ -113,26 +121,21 @@ class Top(wiring.Component):
         m.d.comb += [
             core.start.eq(control.core_start),
             core.cancel.eq(csr.cancel),
-            core.writes_pending.eq(memory.writes_pending),
+            core.writes_pending.eq(Cat(memory.writes_pending for memory in memories).any()),
             control.start.eq(csr.start),
             control.stop.eq(csr.stop),
-            control.idle.eq(memory.idle),
+            control.idle.eq(Cat(memory.idle for memory in memories).all()),
             control.finished.eq(core.finished),
             control.core_error.eq(core.error),
             control.core_cause.eq(core.error_cause),
             control.core_addr.eq(core.error_addr),
-            control.bus_error.eq(memory.error_valid),
-            control.bus_cause.eq(memory.error_cause),
-            control.bus_addr.eq(memory.error_addr),
             control.progress.eq(
-                memory.read_beat
-                | memory.write_beat
-                | core.counts.array_rows
+                Cat((memory.read_beat, memory.write_beat) for memory in memories).any()
+                | core.counts.array_rows.any()
                 | core.event_event
                 | core.stalled  # the host's turn
             ),
             control.watchdog.eq(csr.watchdog),
-            memory.halt.eq(control.halt),
             csr.busy.eq(control.busy),
             csr.done.eq(control.done & ~control.busy),
             csr.error.eq(failed),
@@ -159,39 +162,53 @@ class Top(wiring.Component):
         with m.If(control.core_start):
             m.d.sync += [failed.eq(0), taken.eq(0), written.eq(0)]
 
-        self._count(m, csr, memory, core)
+        self._count(m, csr, memories, core)
         return m
 
-    def _count(self, m, csr, memory, core):
+    def _bus_errors(self, m, control, memories):
+        """Report the error of a channel: of several in one cycle, that of the first."""
+        for memory in reversed(memories):
+            with m.If(memory.error_valid):
+                m.d.comb += [
+                    control.bus_error.eq(1),
+                    control.bus_cause.eq(memory.error_cause),
+                    control.bus_addr.eq(memory.error_addr),
+                ]
+
+    def _count(self, m, csr, memories, core):
         counts = core.counts
         inner = {name: getattr(counts, name) for name in counts.signature.members}
         outer = {
             "tokens": core.event_event,
-            "read_beats": memory.read_beat,
-            "write_beats": memory.write_beat,
-            "stream_stalled": memory.stream_full,
+            "read_beats": sum(memory.read_beat for memory in memories),
+            "write_beats": sum(memory.write_beat for memory in memories),
+            "stream_stalled": sum(memory.stream_full for memory in memories),
         }
         for name, value in (inner | outer).items():
             m.d.comb += getattr(csr, f"count_{name}").eq(value)
 
-    def _trace_units(self, m, memory, core):
-        counts = core.counts
+    def _trace_units(self, m, memories, core):
         units = {
-            "feeding": counts.array_rows,
-            "starved": counts.array_starved,
-            "loading": counts.weight_words,
-            "matmul": counts.matmul_busy,
-            "drain": counts.post_busy,
-            "norm": counts.norm_busy,
-            "softmax": counts.softmax_busy,
-            "attention": counts.attention_busy,
-            "tables": counts.embed_busy,
+            "norm": core.counts.norm_busy,
+            "tables": core.counts.embed_busy,
             "kv_writer": core.kv_writing,
-            "read": memory.read_beat,
-            "write": memory.write_beat,
-            "stalled": memory.stream_full,
             "running": core.running,
             "op": core.op_id,
         }
+        for tile, memory in enumerate(memories):
+            counts = core.tile_counts[tile]
+            of_tile = {
+                "feeding": counts.array_rows,
+                "starved": counts.array_starved,
+                "loading": counts.weight_words,
+                "matmul": counts.matmul_busy,
+                "drain": counts.post_busy,
+                "softmax": counts.softmax_busy,
+                "attention": counts.attention_busy,
+                "read": memory.read_beat,
+                "write": memory.write_beat,
+                "stalled": memory.stream_full,
+            }
+            units |= {f"{name}_{tile}" if tile else name: of_tile[name] for name in TILE_UNITS}
         for name, value in units.items():
             m.d.comb += self.trace_units[name].eq(value)

@@ -4,14 +4,16 @@ from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .jobs import Dest, matmul_job
-from .spec.formats import BLOCK_LEN, EXP_WIDTH
+from .jobs import Dest, job_subs, matmul_job
+from .spec.formats import EXP_WIDTH
 
 __all__ = ["WeightLoader"]
 
 
 class WeightLoader(wiring.Component):
     """Take the words of a matrix job in their order, and load tile after tile into the array.
+
+    Of a linear operator's strip these are the words of `ArchConfig.own_subs` substrips.
 
     Parameters
     ----------
@@ -86,7 +88,7 @@ class WeightLoader(wiring.Component):
         block = Signal(12)
         tile = Signal(range(max(2, cfg.tiles_per_block)))
         word = Signal(range(cfg.rows))
-        header_words = Signal(range(3 * 2 * BLOCK_LEN // cfg.cols + 1))
+        header_words = Signal(range(6 * cfg.own_subs + 1))
         header_count = Signal.like(header_words)
         job = Signal(matmul_job(cfg))
         loading = Signal()
@@ -95,7 +97,8 @@ class WeightLoader(wiring.Component):
         exponents = Signal.like(self.exponents)
 
         m.d.comb += [
-            header_words.eq(Mux(job.bias, 6 * BLOCK_LEN // cfg.cols, 2 * BLOCK_LEN // cfg.cols)),
+            # A u16 for each channel of the tile's; two more with a bias.
+            header_words.eq(Mux(job.bias, 6 * cfg.own_subs, 2 * cfg.own_subs)),
             self.o_table.payload.eq(self.i_words.payload),
             self.header_bank.eq(bank),
             self.header_bias.eq(job.bias),
@@ -126,7 +129,7 @@ class WeightLoader(wiring.Component):
         ]
 
         last_block = block == job.blocks - 1
-        last_sub = sub == cfg.subs - 1
+        last_sub = sub == job_subs(cfg, job.dest) - 1
         last_strip = strip == job.strips - 1
         is_scores = job.dest == Dest.SCORES
 

@@ -12,6 +12,7 @@ from hw.spec.presets import preset
 from sim.compiler.compile import compile_model
 from sim.compiler.host_image import HostImage
 from sim.device.request import DEFAULTS
+from sim.harness.harness import image_plusargs
 from sim.run.chip import build_bare, build_chip
 from sim.run.console import Console
 from sim.run.model import load_model
@@ -49,7 +50,7 @@ def bare(chip, compiled, folder):
     (folder / "registers").write_text(registers(compiled))
     command = [
         chip.executable,
-        f"+image0={image}",
+        *image_plusargs(image, compiled.memory_map),
         f"+registers={folder / 'registers'}",
         f"+trace={folder / 'trace.bin'}",
     ]

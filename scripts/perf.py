@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console as RichConsole
@@ -14,7 +15,7 @@ from scripts.perf_plot import save_plots
 from sim.perf.measure import measure
 from sim.perf.report import report
 from sim.perf.timeline import write_timeline
-from sim.perf.workloads import WORKLOADS
+from sim.perf.workloads import CLOCKS, WORKLOADS
 from sim.run.chip import ROOT, build_chip
 from sim.run.console import Console
 from sim.run.session import RunFailed
@@ -23,17 +24,17 @@ from sim.verilate import BuildError
 OUT = ROOT / "build" / "perf"
 RECORDED = ROOT / "tests" / "perf_cycles.json"
 FULL, QUICK, ACCEPT = "full", "quick", "accept"
-PRESETS = {FULL: "small", QUICK: "tiny", ACCEPT: "tiny"}
+MODES = {FULL: ("small", "kv260"), QUICK: ("tiny",), ACCEPT: ("tiny",)}
+MODES |= {name: (name,) for name in MODES[FULL]}
 BAD_INPUT, FAILED = 2, 1
 
 
-def run(mode, console, out=OUT):
-    """Measure all workloads of a mode; return the list of `Row`. Files go to ``out``."""
-    name = PRESETS[mode]
+def run(name, console, out=OUT):
+    """Measure all workloads of a preset; return the list of `Row`. Files go to ``out``."""
     config = preset(name)
     with console.building() as on_step:
         # What the tests build is good enough for a few hundred thousand cycles.
-        chip = build_chip(config, fast=mode == FULL, on_step=on_step)
+        chip = build_chip(config, fast=name != "tiny", on_step=on_step)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -42,31 +43,61 @@ def run(mode, console, out=OUT):
             console.line(f"{workload.name} ...")
             measured = measure(workload, chip, Path(folder) / str(index), units=True)
             rows.append(report(workload, config, measured))
-            write_timeline(measured.units, out / f"timeline-{name}-{index}.json", measured.names)
+            path = out / f"timeline-{name}-{index}.json"
+            write_timeline(measured.units, path, measured.names, config.tiles)
     words = json.dumps({"preset": name, "rows": [row.as_dict() for row in rows]}, indent=1)
     (out / f"{name}.json").write_text(words + "\n")
     return rows
 
 
-def table(rows, name):
-    """Return a `rich.table.Table` of rows."""
-    shown = Table(title=f"preset {name}; random weights, bits not compared here")
+def table(found):
+    """Return a `rich.table.Table` of rows, a dict by preset."""
+    shown = Table(title="random weights, bits not compared here")
+    shown.add_column("preset")
     shown.add_column("run")
     for column in ("passes", "cycles", "roofline", "bound", "share", "goal", "model", "error"):
         shown.add_column(column, justify="right")
-    for row in rows:
-        shown.add_row(
-            row.name,
-            f"{row.passes}",
-            f"{row.cycles:,}",
-            f"{row.roofline:,.0f}",
-            row.bound,
-            f"{row.ratio:.3f}",
-            "" if row.goal is None else f"{row.goal:.2f}",
-            f"{row.predicted:,.0f}",
-            f"{row.error:+.2%}",
-        )
+    shown.add_column("also")
+    for name, rows in found.items():
+        for row, workload in zip(rows, WORKLOADS[name], strict=True):
+            shown.add_row(
+                name,
+                row.name,
+                f"{row.passes}",
+                f"{row.cycles:,}",
+                f"{row.roofline:,.0f}",
+                row.bound,
+                f"{row.ratio:.3f}",
+                "" if row.goal is None else f"{row.goal:.2f}",
+                f"{row.predicted:,.0f}",
+                f"{row.error:+.2%}",
+                "; ".join([*_speedup(found, name, row, workload), *_rate(name, row, workload)]),
+            )
     return shown
+
+
+def _speedup(found, name, row, workload):
+    """Yield how much faster a row is than its like on one tile, if that was measured."""
+    single = replace(preset(name), tiles=1)
+    for other, rows in found.items():
+        if other == name or preset(other) != single:
+            continue
+        for like in rows:
+            if like.name == row.name:
+                goal = _goal(workload.speedup_goal)
+                yield f"{like.cycles / row.cycles:.2f} times as fast as {other}{goal}"
+
+
+def _rate(name, row, workload):
+    """Yield the tokens per second of a row that decodes, if its preset has a clock."""
+    if name in CLOCKS and workload.prompt == 1:
+        rate = workload.tokens * workload.sequences * CLOCKS[name] / row.cycles
+        goal = _goal(workload.rate_goal)
+        yield f"{rate:,.0f} tokens/s at {CLOCKS[name] / 1e6:.0f} MHz{goal}"
+
+
+def _goal(goal):
+    return "" if goal is None else f" (goal {goal:g})"
 
 
 def worse(rows, recorded):
@@ -84,19 +115,22 @@ def main(arguments=None):
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="perf", description=__doc__)
     parser.add_argument(
-        "mode", nargs="?", default=FULL, choices=PRESETS,
-        help="full, a quick subset that is compared with recorded cycles, or accept new ones",
+        "mode", nargs="?", default=FULL, choices=MODES,
+        help="full, one of its presets, a quick subset that is compared with recorded cycles, "
+        "or accept new ones",
     )  # fmt: skip
     mode = parser.parse_args(arguments).mode
-    console, name = Console(), PRESETS[mode]
+    console = Console()
     try:
-        rows = run(mode, console)
+        found = {name: run(name, console) for name in MODES[mode]}
     except (BuildError, RunFailed) as error:
         print(f"perf: {error}", file=sys.stderr)
         return FAILED
-    RichConsole(width=None if console.is_terminal else 140).print(table(rows, name))
-    paths = save_plots(rows, preset(name), name, OUT / name)
-    console.line(f"{OUT / name}.json, timelines (ui.perfetto.dev) beside it, {len(paths)} plots")
+    RichConsole(width=None if console.is_terminal else 200).print(table(found))
+    for name, rows in found.items():
+        save_plots(rows, preset(name), name, OUT / name)
+        console.line(f"{OUT / name}.json, timelines (ui.perfetto.dev) and plots beside it")
+    rows = [row for rows in found.values() for row in rows]
     if mode == ACCEPT:
         cycles = {row.name: row.cycles for row in rows}
         RECORDED.write_text(json.dumps(cycles, indent=1) + "\n")

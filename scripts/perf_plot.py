@@ -42,11 +42,11 @@ def save_plots(rows, config, preset, folder):
 
 
 def _draw_roofline(axes, rows, config, preset):
-    peak = config.rows * config.cols
-    ridge = peak / config.port_bytes
-    intensities = [row.macs / row.moved for row in rows]
+    peak, port = config.tiles * config.rows * config.cols, config.tiles * config.port_bytes
+    ridge = peak / port
+    intensities = [row.macs / (config.tiles * row.moved) for row in rows]
     reach = np.geomspace(min([*intensities, ridge]) / 2, max([*intensities, ridge]) * 2, 200)
-    axes.plot(reach, np.minimum(reach * config.port_bytes, peak), color="black", label="roofline")
+    axes.plot(reach, np.minimum(reach * port, peak), color="black", label="roofline")
     for number, (row, intensity) in enumerate(zip(rows, intensities, strict=True)):
         label = f"{row.name}: {row.ratio:.1%}"
         axes.plot(intensity, row.macs / row.cycles, "o", color=f"C{number}", label=label)
@@ -55,7 +55,7 @@ def _draw_roofline(axes, rows, config, preset):
         yscale="log",
         xlabel="MACs for each byte that must move",
         ylabel="MACs a cycle",
-        title=f"{preset}: {config.rows} x {config.cols} array, {config.port_bytes} bytes a cycle",
+        title=f"{preset}: {config.tiles} x {config.rows} x {config.cols} PEs, {port} bytes a cycle",
     )
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="lower right")

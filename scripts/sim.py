@@ -197,7 +197,10 @@ class _Job:
         cycles = counters["cycles"]
         beats = counters["read_beats"] + counters["write_beats"]
         macs = counters["array_rows"] * config.rows * config.cols
-        share = counters["array_rows"] / cycles
+        share = counters["array_rows"] / (config.tiles * cycles)
+        arrays = f"{config.rows} x {config.cols}"
+        if config.tiles > 1:
+            arrays = f"{config.tiles} times {arrays}"
         prompt = len(self.request.prompt)
         per_token = f"prefill {at[0] / prompt:,.0f}" if at else "no token"
         if len(at) > 1:
@@ -208,8 +211,8 @@ class _Job:
             ("tokens", f"{len(at)} after a prompt of {prompt}"),
             ("cycles", f"{cycles:,}"),
             ("cycles per token", per_token),
-            ("memory port", f"{beats / cycles:.1%} of the cycles moved a beat"),
-            ("MACs", f"{macs:,} on {config.rows} x {config.cols}, busy {share:.1%}"),
+            ("memory port", f"{beats / (config.tiles * cycles):.1%} of the cycles moved a beat"),
+            ("MACs", f"{macs:,} on {arrays}, busy {share:.1%}"),
             ("simulation", f"{session.cycles_per_second:,.0f} cycles/s"),
             (
                 "values compared",

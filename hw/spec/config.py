@@ -55,7 +55,7 @@ class ArchConfig:
     stream_depth : int
         Beats of the weight prefetch FIFO: a power of two.
     tiles : int
-        Systolic arrays, each with its own streamer and memory channel.
+        Systolic arrays, each with its own streamer, attention and memory channel: 1, 2 or 4.
     pe_registers : bool
         Whether the arrays have more pipeline registers, for a high clock: `hw.systolic_array`.
     """
@@ -111,7 +111,7 @@ class ArchConfig:
             f"a power of two from 8 to {MAX_LIST_LEN}",
         )
         check("stream_depth", lambda n: _is_power_of_two(n) and n >= 16, "a power of two from 16")
-        check("tiles", lambda n: n == 1, "1 (several tiles are not built yet)")
+        check("tiles", lambda n: n in (1, 2, 4), "1, 2 or 4")
         if not isinstance(self.pe_registers, bool):
             raise ValueError(f"pe_registers must be True or False, not {self.pe_registers!r}")
         for name in ("max_dim", "max_head_dim"):
@@ -134,6 +134,29 @@ class ArchConfig:
     def subs(self):
         """Substrips (``cols`` channels) in a strip of 32 output channels."""
         return BLOCK_LEN // self.cols
+
+    @property
+    def strip_tiles(self):
+        """Tiles that share a strip of a linear operator: its *members*."""
+        return min(self.tiles, self.subs)
+
+    @property
+    def groups(self):
+        """Groups of ``strip_tiles`` tiles, which take strips in turn.
+
+        Tile t is member t mod ``strip_tiles`` of group t // ``strip_tiles``.
+        """
+        return self.tiles // self.strip_tiles
+
+    @property
+    def own_subs(self):
+        """Substrips of a linear operator's strip that a member computes; they are adjacent."""
+        return self.subs // self.strip_tiles
+
+    @property
+    def own_beats(self):
+        """Beats of ``lanes`` elements in a member's part of a strip."""
+        return self.beats // self.strip_tiles
 
     @property
     def tiles_per_block(self):

@@ -37,7 +37,7 @@ REGISTERS = {
     "config2": Register(0x010, "ro", "max_context | page_len << 16"),
     "config3": Register(0x014, "ro", "act_blocks | max_head_dim << 16"),
     "config4": Register(0x018, "ro", "max_seqs | kv_pages << 16"),
-    "config5": Register(0x01C, "ro", "list_len"),
+    "config5": Register(0x01C, "ro", "list_len | tiles << 16"),
     "control": Register(0x040, "wo", "CONTROL bits, each acts when written as 1"),
     "status": Register(0x044, "ro", "STATUS bits"),
     "error_cause": Register(0x048, "ro", "why the chip stopped: ERRORS; kept until the next start"),
@@ -59,6 +59,9 @@ REGISTERS = {
     "kv_pages": Register(0x0AC, "rw", "pages of the KV region"),
     "vocab": Register(0x0B0, "rw", "tokens that a prompt may have are below this"),
     "context": Register(0x0B4, "rw", "positions that the program's tables reach"),
+    "channel_stride": Register(
+        0x0B8, "rw", "t times this is added to addresses on channel t: a multiple of 4096"
+    ),
     "image_base": Register(0x080, "rw", "region of weights and program (read only): first byte"),
     "image_limit": Register(0x084, "rw", "... and the byte after its last"),
     "kv_base": Register(0x088, "rw", "region of the KV cache (read, write)"),
@@ -90,12 +93,14 @@ ERRORS = {
     "too_long": 7,  # past max_context or the model's table of positions; error_addr: position
     "watchdog": 8,
     "busy_start": 9,  # start while busy: reported in irq/status, the run goes on
-    "bad_request": 10,  # lengths or counts of 0 or too large; rings that are no power of two
+    # Lengths or counts of 0 or too large; rings that are no power of two; a wrong channel_stride.
+    "bad_request": 10,
     "bad_page": 11,  # of a request: outside the KV region, or another's; detail: its number
     "bad_token": 12,  # prompt token that the vocabulary does not have; error_addr: the token
 }
 
 #: 64-bit counters, low word first, cleared by start; counting while busy. In cycles unless said.
+#: Each tile and channel counts: of several at once the sum is added, but to ``*_busy`` one.
 COUNTER_BASE = 0x100
 COUNTERS = (
     "cycles",  # since start

@@ -25,7 +25,8 @@ WORD_BYTES = 64
 #: ``emit_only``: the operator is left out of passes that emit no token (a chunk of a prompt that is
 #: not its last). ``op_id``: a number of the compiler's choice, shown in traces and error reports.
 #: ``addr``, ``words``: where the operator's stream lies, and its length in words of ``cols`` bytes
-#: (0: no static stream). For ``embed`` and ``rope``: start of the table, words of one row of it.
+#: (0: none). For ``embed`` and ``rope``: start of the table, words of one row of it. Streams lie on
+#: channel 0, those of ``linear`` at the same address on each channel of a tile.
 HEADER = (
     ("opcode", 8),
     ("emit_only", 8),
@@ -62,12 +63,14 @@ class Operator:
 #: Units of the fields: ``src``, ``dst``, ``q_src``: blocks of 32 in a row of the activation memory;
 #: ``blocks``: blocks of 32 along the reduction; ``strips<n>``: strips of 32 output channels of
 #: section n; ``valid``: tokens of the vocabulary; ``kv_offset``, ``head_stride``: bytes inside a
-#: page of the KV cache. ``positions``: the table's rows are taken by position, not by token, and
-#: added to the residual. ``activation``: a number of `tables.ACTIVATIONS`; ``table_shift``: bits of
-#: a gate below the index of its table. ``head_norm``: q and k pass through the norm whose gains the
-#: last ``head_norm`` operator loaded. ``window``: positions that a row sees, its own included, or 0
-#: for all. ``emit_rows``: of all rows only those that give a token, which become the first rows;
-#: only together with ``emit_only``.
+#: page of one channel of the KV cache. ``strip_words``: words of a strip in one channel; a linear
+#: operator's ``words`` are those in a channel of group 0, and a group that has a strip less has
+#: ``strip_words`` less (`ArchConfig.groups`). ``positions``: the table's rows are taken by
+#: position, not by token, and added to the residual. ``activation``: a number of
+#: `tables.ACTIVATIONS`; ``table_shift``: bits of a gate below the index of its table.
+#: ``head_norm``: q and k pass through the norm whose gains the last ``head_norm`` operator loaded.
+#: ``window``: positions that a row sees, its own included, or 0 for all. ``emit_rows``: of all rows
+#: only those that give a token, which become the first rows; only together with ``emit_only``.
 OPERATORS = {
     "embed": Operator(1, (("shift", 6), ("blocks", 10), ("valid", 32), ("positions", 1))),
     "rope": Operator(2, (("spare", 6), ("blocks", 10))),
@@ -101,6 +104,7 @@ OPERATORS = {
             ("valid", 32),
             ("kv_offset", 32),
             ("head_stride", 32),
+            ("strip_words", 32),
         ),
     ),
     "attention": Operator(

@@ -58,13 +58,17 @@ class CompiledModel:
         """Write program and data into ``memory``: uint8, all zeros, ``size_bytes`` long."""
         words = b"".join(self.program)
         memory[: len(words)] = np.frombuffer(words, dtype=np.uint8)
+        channels = memory.reshape(self.memory_map.channels, -1)
         for step, addr in zip(self.steps, self.addresses, strict=True):
             if step.stream:
                 offset = self.memory_map.offset(addr)
-                step.stream.fill(memory[offset : offset + step.stream.size])
+                step.stream.fill(channels[:, offset : offset + step.stream.size])
 
     def write_image(self, path):
-        """Write the whole memory as a file, the KV and host regions as zeros; return it mapped."""
+        """Write the whole memory as a file, the KV and host regions as zeros; return it mapped.
+
+        Its channels follow each other, ``channel_bytes`` each.
+        """
         memory = np.memmap(path, dtype=np.uint8, mode="w+", shape=(self.memory_map.size_bytes,))
         self.fill(memory)
         memory.flush()
@@ -83,7 +87,7 @@ def compile_model(model, config, *, context=None, page_count=None, image_base=0)
     context : int
         Positions of one sequence; by default the most that model and configuration allow.
     page_count : int
-        Pages of the KV region; by default those of one sequence.
+        Pages of the KV region; by default those of one sequence, or as many as the chip has.
     image_base : int
         Address of the memory's first byte.
 
@@ -114,14 +118,21 @@ def compile_model(model, config, *, context=None, page_count=None, image_base=0)
     shape = model.shape
     size = layout.page_bytes(config, shape.head_dim // BLOCK_LEN, shape.kv_heads, shape.layers)
     sequence_pages = -(-context // config.page_len)
+    if page_count is None:
+        page_count = min(sequence_pages, config.kv_pages)
+    elif not 1 <= page_count <= config.kv_pages:
+        raise CompileError(
+            f"page_count must be 1 to {config.kv_pages} (kv_pages), not {page_count}"
+        )
     memory_map = MemoryMap(
         image_base=image_base,
         image_bytes=offset,
         page_bytes=round_up(size, REGION_BYTES),
-        page_count=sequence_pages if page_count is None else page_count,
+        page_count=page_count,
         sequence_pages=sequence_pages,
         context=context,
         vocab=shape.vocab,
+        channels=config.tiles,
     )
     program = tuple(
         _encode(op_id, step, addr)

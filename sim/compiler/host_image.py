@@ -28,7 +28,7 @@ class HostImage:
     compiled : CompiledModel
         Configuration, shape and memory map.
     memory : uint8 array
-        The memory, mapped from its file.
+        The memory, all channels, mapped from its file.
     """
 
     def __init__(self, compiled, memory):
@@ -141,9 +141,11 @@ class HostImage:
         for name, value, limit in (("layer", layer, shape.layers), ("head", head, shape.kv_heads)):
             if not 0 <= value < limit:
                 raise ValueError(f"{name} must be 0 to {limit - 1}, not {value!r}")
-        stride = layout.head_bytes(self.compiled.config, self._blocks)
-        start = self.map.offset(self.map.page_addr(page))
-        start += (layer * shape.kv_heads + head) * stride
+        config = self.compiled.config
+        channel, place = layout.head_place(config, head)
+        stride = layout.head_bytes(config, self._blocks)
+        start = self.map.offset(self.map.page_addr(page), channel)
+        start += (layer * layout.channel_heads(config, shape.kv_heads) + place) * stride
         return self.memory[start : start + stride]
 
     def _write_words(self, addr, values):

@@ -1,5 +1,7 @@
 """Packs tensors the way `hw/spec/layout.py` says, without a Python loop over elements."""
 
+from math import gcd
+
 import numpy as np
 
 from hw.spec import layout
@@ -24,10 +26,11 @@ def strip_count(linear):
 
 
 def linear_bytes(config, sections):
-    """Bytes of a linear operator made of `Linear` sections."""
+    """Bytes of a linear operator made of `Linear` sections in one channel, the fullest."""
     blocks = sections[0].weight.shape[1] // BLOCK_LEN
     words = layout.strip_words(config, blocks, _has_bias(sections))
-    return sum(map(strip_count, sections)) * words * config.cols
+    strips = sum(map(strip_count, sections))
+    return layout.channel_strips(config, strips, 0) * words * config.cols
 
 
 def pack_linear(config, sections, out, *, alternate=False):
@@ -41,53 +44,62 @@ def pack_linear(config, sections, out, *, alternate=False):
         Sections in the order of their output channels. A missing bias counts as zeros where
         another section has one.
     out : uint8 array
-        `linear_bytes` zeros.
+        `linear_bytes` zeros for each memory channel.
     alternate : bool
         Strips of all sections take turns, instead of section after section.
     """
     bias = _has_bias(sections)
-    strips = out.reshape(sum(map(strip_count, sections)), -1)
+    most = layout.channel_strips(config, sum(map(strip_count, sections)), 0)
+    out = out.reshape(config.tiles, most, -1)
+    step = len(sections) if alternate else 1
     start = 0
     for index, section in enumerate(sections):
-        count = strip_count(section)
-        if alternate:
-            _pack_strips(config, section, strips[index :: len(sections)], bias)
-        else:
-            _pack_strips(config, section, strips[start : start + count], bias)
-        start += count
+        _pack_strips(config, section, out, index if alternate else start, step, bias)
+        start += strip_count(section)
 
 
 def _has_bias(sections):
     return any(section.bias is not None for section in sections)
 
 
-def _pack_strips(config, section, out, bias):
-    count = len(out)
+def _pack_strips(config, section, out, first, step, bias):
+    """Pack a section, whose strips are ``first``, ``first + step``, ... of its operator."""
+    count = strip_count(section)
     outputs, inputs = section.weight.shape
-    out[:, : layout.HEADER_BYTES] = _channels(section.multiplier, count, "<u2")
-    header = layout.HEADER_BYTES
+    header = [_channels(section.multiplier, count)]
     if bias and section.bias is not None:
-        for half in (section.bias & 0xFFFF, section.bias >> 16 & 0xFFFF):
-            out[:, header : header + layout.HEADER_BYTES] = _channels(half, count, "<u2")
-            header += layout.HEADER_BYTES
-    header = layout.HEADER_BYTES * (3 if bias else 1)
+        header += [_channels(half, count) for half in (section.bias, section.bias >> 16)]
     weight = section.weight
     if outputs % BLOCK_LEN:
         weight = np.concatenate([
             weight,
             np.zeros((count * BLOCK_LEN - outputs, inputs), dtype=np.int8),
         ])
-    # Channels of a substrip become the bytes of a word, elements of the reduction its words.
-    substrips = weight.reshape(count, config.subs, config.cols, inputs).transpose(0, 1, 3, 2)
-    body = np.ascontiguousarray(substrips).reshape(count, BLOCK_LEN * inputs)
-    out[:, header:] = body.view(np.uint8)
+    members = config.strip_tiles
+    weight = weight.reshape(count, members, config.own_subs, config.cols, inputs)
+    share = layout.HEADER_BYTES // members
+    body = share * (3 if bias else 1)
+    # A group has every ``period``-th strip of the section, from its first or a later one.
+    period = config.groups // gcd(step, config.groups)
+    for at in range(min(period, count)):
+        group, place = layout.strip_place(config, first + at * step)
+        places = slice(place, None, period * step // config.groups)
+        for member in range(members):
+            strips = out[group * members + member, places][: len(range(at, count, period))]
+            for index, numbers in enumerate(header):
+                halves = numbers.reshape(count, members, share)[at::period, member]
+                strips[:, index * share : (index + 1) * share] = halves
+            # Channels of a substrip become bytes of a word, elements of the reduction its words.
+            substrips = weight[at::period, member].transpose(0, 1, 3, 2)
+            data = np.ascontiguousarray(substrips).reshape(len(strips), -1)
+            strips[:, body:] = data.view(np.uint8)
 
 
-def _channels(values, count, dtype):
-    """Bytes of one number for each channel, a row for each strip, padded with zeros."""
-    padded = np.zeros(count * BLOCK_LEN, dtype=dtype)
-    padded[: len(values)] = values
-    return padded.view(np.uint8).reshape(count, -1)
+def _channels(values, count):
+    """Bytes of each channel's number, its low half: ``count`` strips, padded with zeros."""
+    padded = np.zeros(count * BLOCK_LEN, dtype="<u2")
+    padded[: len(values)] = values & 0xFFFF
+    return padded.view(np.uint8)
 
 
 def norms_bytes(norms):

@@ -33,8 +33,11 @@ def round_up(value, multiple):
 class MemoryMap:
     """Addresses of the three regions: image, KV cache, host. All in bytes.
 
+    Addresses are the same on all memory channels. To the host the channels are one memory, and lie
+    in it one after the other; so they do for the chip if ``channel_bytes`` is its channel_stride.
+
     The host region holds the rings of requests and of events, then for each of `REQUESTS` places a
-    prompt, a page table, and candidates.
+    prompt, a page table, and candidates; it is on channel 0, where the program and all tables are.
 
     Parameters
     ----------
@@ -50,6 +53,8 @@ class MemoryMap:
         Positions of one sequence: what its prompt has room for.
     vocab : int
         Tokens of a prompt are below this.
+    channels : int
+        Memory channels: one for each tile.
     """
 
     image_base: int
@@ -59,6 +64,7 @@ class MemoryMap:
     sequence_pages: int
     context: int
     vocab: int
+    channels: int = 1
 
     def __post_init__(self):
         if self.image_base % REGION_BYTES:
@@ -139,13 +145,18 @@ class MemoryMap:
 
     @property
     def host_limit(self):
-        """First byte after the host region, and after the memory."""
+        """First byte after the host region, and after a channel."""
         return round_up(self._places_addr + REQUESTS * self._place_bytes, REGION_BYTES)
 
     @property
-    def size_bytes(self):
-        """Bytes of the whole memory: the size of the file."""
+    def channel_bytes(self):
+        """Bytes of a channel."""
         return self.host_limit - self.image_base
+
+    @property
+    def size_bytes(self):
+        """Bytes of the whole memory, all channels: the size of the file."""
+        return self.channels * self.channel_bytes
 
     def page_addr(self, page):
         """Return the address of page ``page`` of the KV region."""
@@ -153,12 +164,15 @@ class MemoryMap:
             raise ValueError(f"page must be 0 to {self.page_count - 1}, not {page!r}")
         return self.kv_base + page * self.page_bytes
 
-    def offset(self, addr):
-        """Return where an address lies in the file."""
-        return addr - self.image_base
+    def offset(self, addr, channel=0):
+        """Return where an address of a channel lies in the file."""
+        return channel * self.channel_bytes + addr - self.image_base
 
-    def registers(self):
-        """Return the values of the registers that describe this map, by name."""
+    def registers(self, *, one_memory=False):
+        """Return the values of the registers that describe this map, by name.
+
+        ``one_memory``: there is one memory behind all channels of the chip, not one behind each.
+        """
         names = (
             "program_addr", "image_base", "image_limit", "kv_base", "kv_limit", "host_base",
             "host_limit", "request_ring_addr", "event_ring_addr", "page_bytes", "vocab", "context",
@@ -167,4 +181,5 @@ class MemoryMap:
             "request_ring_len": REQUESTS,
             "event_ring_len": EVENTS,
             "kv_pages": self.page_count,
+            "channel_stride": self.channel_bytes if one_memory else 0,
         }

@@ -18,9 +18,16 @@ __all__ = ["Step", "Stream", "allocate", "build_program"]
 
 @dataclass(frozen=True)
 class Stream:
-    """Static data of an operator: ``size`` bytes that ``fill`` writes into an array of zeros.
+    """Static data of an operator.
 
-    ``words`` is the operator word's field: the length of what one operator reads.
+    Members
+    -------
+    size : int
+        Bytes in every memory channel.
+    words : int
+        The operator word's field: the length of what one operator reads.
+    fill : callable
+        Writes them into zeros: uint8 (channels, size).
     """
 
     size: int
@@ -79,9 +86,12 @@ def build_program(model, config, *, context):
     dim_blocks, head_blocks = shape.dim // BLOCK_LEN, shape.head_dim // BLOCK_LEN
     head_stride = layout.head_bytes(config, head_blocks)
 
+    def first_channel(size, words, pack):
+        return Stream(size, words, lambda out: pack(out[0]))
+
     def gains(*norms):
         size = image.norms_bytes(norms)
-        return Stream(size, size // config.cols, partial(image.pack_norms, norms))
+        return first_channel(size, size // config.cols, partial(image.pack_norms, norms))
 
     def norm(name, norm, **fields):
         fields |= {"blocks": dim_blocks, "shift": norm.shift, "epsilon": norm.epsilon}
@@ -89,7 +99,7 @@ def build_program(model, config, *, context):
 
     def embed(name, elements, multiplier, shift, **fields):
         rows, length = elements.shape
-        stream = Stream(
+        stream = first_channel(
             image.table_bytes(config, rows, length),
             layout.embed_row_words(config, dim_blocks),
             partial(image.pack_table, config, elements, multiplier),
@@ -117,11 +127,14 @@ def build_program(model, config, *, context):
                 f"shift1_{index}": section.shift1,
                 f"shift2_{index}": section.shift2,
             }
+        blocks = sections[0].weight.shape[1] // BLOCK_LEN
+        bias = any(section.bias is not None for section in sections)
         fields |= {
             "dest": DESTINATIONS[dest],
-            "bias": any(section.bias is not None for section in sections),
-            "blocks": sections[0].weight.shape[1] // BLOCK_LEN,
+            "bias": bias,
+            "blocks": blocks,
             "src": at[src],
+            "strip_words": layout.strip_words(config, blocks, bias),
         }
         return Step(name, "linear", fields, Stream(size, size // config.cols, fill))
 
@@ -129,7 +142,7 @@ def build_program(model, config, *, context):
         name = f"layer {index}"
         cache = {
             "head_blocks": head_blocks,
-            "kv_offset": index * shape.kv_heads * head_stride,
+            "kv_offset": index * layout.channel_heads(config, shape.kv_heads) * head_stride,
             "head_stride": head_stride,
         }
         yield norm(f"{name} attention norm", layer.attention_norm)
@@ -165,7 +178,7 @@ def build_program(model, config, *, context):
         )
         yield linear(f"{name} down", "residual", (layer.down,), "ffn")
 
-    rope = Stream(
+    rope = first_channel(
         image.rope_bytes(config, model, context),
         layout.rope_row_words(config, head_blocks),
         partial(image.pack_rope, config, model, context),

@@ -45,6 +45,8 @@ class Device(Registers):
         The way to the chip.
     compiled : CompiledModel
         What its memory holds, or will hold after `load`.
+    one_memory : bool
+        There is one memory behind all of the chip's memory channels, not one behind each.
 
     Attributes
     ----------
@@ -52,10 +54,11 @@ class Device(Registers):
         Of the KV region.
     """
 
-    def __init__(self, transport, compiled):
+    def __init__(self, transport, compiled, *, one_memory=False):
         super().__init__(transport, compiled)
+        self.one_memory = one_memory
         self.host = HostImage(compiled, transport.memory)
-        self.pages = PageAllocator(min(compiled.memory_map.page_count, compiled.config.kv_pages))
+        self.pages = PageAllocator(compiled.memory_map.page_count)
         self._next_id = 0
         self._outstanding = {}  # by request id
         self._places = list(range(REQUESTS))  # that are free
@@ -69,13 +72,13 @@ class Device(Registers):
     async def load(self):
         """Write program, weights and tables into the chip's memory, then `attach`."""
         self.compiled.fill(self.transport.memory)
-        memory_map = self.compiled.memory_map
-        await self.transport.push(0, memory_map.offset(memory_map.image_limit))
+        for channel in range(self.host.map.channels):
+            await self._push(self.host.map.image_base, self.host.map.image_bytes, channel)
         await self.attach()
 
     async def attach(self):
         """Tell the chip where everything lies in a memory that holds the image already."""
-        for name, value in self.compiled.memory_map.registers().items():
+        for name, value in self.host.map.registers(one_memory=self.one_memory).items():
             await self.set_register(name, value)
         await self.set_register("watchdog", WATCHDOG_CYCLES)
 
@@ -389,8 +392,8 @@ class Device(Registers):
         await self.set_register("events_read", written)
         return events
 
-    async def _push(self, addr, size):
-        start = self.compiled.memory_map.offset(addr)
+    async def _push(self, addr, size, channel=0):
+        start = self.compiled.memory_map.offset(addr, channel)
         await self.transport.push(start, start + size)
 
     async def _pull(self, addr, size):

@@ -13,8 +13,9 @@ class Transport(Protocol):
     Attributes
     ----------
     memory : uint8 array
-        The host's copy of the chip's memory, from its first byte. Where both share one memory, as
-        in simulation, ``push`` and ``pull`` have nothing to do.
+        The host's copy of the chip's memory, from its first byte, one memory channel after the
+        other. Where both share one memory, as in simulation, ``push`` and ``pull`` have nothing to
+        do.
     """
 
     memory: np.ndarray

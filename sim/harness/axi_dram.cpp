@@ -2,7 +2,9 @@
 //
 // CONTENTS. The file of `+image<channel>=` is mapped shared: what is in the file at the start is
 // what the chip reads, what it writes is in the file, and another process that maps it sees it at
-// once. A beat outside the file is answered with DECERR and, when read, zeros.
+// once. With `+channel_bytes=` a channel is so many bytes of its file: channel 0 the first, channel 1
+// those behind them, and so on. A beat outside the channel is answered with DECERR and, when read,
+// zeros.
 //
 // TIMING. Cycles of the port's clock. Every option may carry a channel number, which wins:
 // `+latency1=`.
@@ -96,8 +98,8 @@ struct Dram {
     uint64_t refreshes = 0;
     std::vector<uint64_t> open_row, bank_used;
 
-    bool open(int channel, int bytes) {
-        data_bytes = bytes;
+    bool open(int channel, int port_bytes) {
+        data_bytes = port_bytes;
         latency = std::max<uint64_t>(1, plusarg("latency", channel, 30));
         outstanding = std::max<uint64_t>(1, plusarg("outstanding", channel, 16));
         row_bytes = std::max<uint64_t>(1, plusarg("row_bytes", channel, 8192));
@@ -109,9 +111,9 @@ struct Dram {
         write_wait = plusarg("write_wait", channel, 64);
         slverr_addr = plusarg("slverr_addr", channel, ~uint64_t{0});
         slverr_count = plusarg("slverr_count", channel, ~uint64_t{0});
-        rdata.assign((bytes + 3) / 4, 0);
-        write_data.assign(WRITE_BUFFER_BEATS * bytes, 0);
-        write_strobe.assign(WRITE_BUFFER_BEATS, std::vector<uint8_t>(bytes, 0));
+        rdata.assign((data_bytes + 3) / 4, 0);
+        write_data.assign(WRITE_BUFFER_BEATS * data_bytes, 0);
+        write_strobe.assign(WRITE_BUFFER_BEATS, std::vector<uint8_t>(data_bytes, 0));
         write_last.assign(WRITE_BUFFER_BEATS, false);
         reset();
 
@@ -127,14 +129,24 @@ struct Dram {
             std::fprintf(stderr, "axi_dram: cannot open %s, or it is empty\n", path);
             return false;
         }
-        size = static_cast<uint64_t>(status.st_size) / data_bytes * data_bytes;
+        uint64_t bytes = status.st_size, begin = 0;
+        if (const char* text = plusarg("channel_bytes")) {
+            bytes = std::strtoull(text, nullptr, 0);
+            begin = channel * bytes;
+            if (bytes == 0 || begin + bytes > static_cast<uint64_t>(status.st_size)) {
+                std::fprintf(stderr, "axi_dram: %s has no %llu bytes of channel %d\n", path,
+                             static_cast<unsigned long long>(bytes), channel);
+                return false;
+            }
+        }
+        size = bytes / data_bytes * data_bytes;
         void* at = mmap(nullptr, status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
         close(file);
         if (at == MAP_FAILED) {
             std::fprintf(stderr, "axi_dram: cannot map %s\n", path);
             return false;
         }
-        image = static_cast<uint8_t*>(at);
+        image = static_cast<uint8_t*>(at) + begin;
         return true;
     }
 

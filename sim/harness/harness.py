@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-__all__ = ["PUBLIC", "READABLE", "TOP", "generate", "write"]
+__all__ = ["COUNTERS", "PUBLIC", "READABLE", "TOP", "generate", "image_plusargs", "write"]
 
 HERE = Path(__file__).resolve().parent
 TOP = "harness"
@@ -70,7 +70,14 @@ READABLE = (
 )
 
 
+#: Of each memory channel, as ``dram<t>_<name>``.
 COUNTERS = ("bytes_read", "bytes_written", "busy_cycles")
+
+
+def image_plusargs(path, memory_map):
+    """Return the plusargs that give each memory channel its part of the image of a `MemoryMap`."""
+    images = [f"+image{channel}={path}" for channel in range(memory_map.channels)]
+    return [*images, f"+channel_bytes={memory_map.channel_bytes}"]
 
 
 def _range(width):

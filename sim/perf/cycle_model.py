@@ -49,7 +49,7 @@ class CycleModel:
 
     A pass is followed operator by operator, and an attention operator step by step. Of each only
     the slower of two counts: what the stream gives (`StreamModel`), and what array, accumulators
-    and the way of the results take.
+    and the way of the results take. Of several tiles the first is followed: none has more to do.
 
     Parameters
     ----------
@@ -202,14 +202,19 @@ class _Pass:
     def _linear(self, step, start):
         rows = len(self.segments) if step.emits else self.rows
         cfg = self.config
-        header = layout.HEADER_BYTES * (3 if step.bias else 1) // cfg.cols
+        header = layout.HEADER_BYTES * (3 if step.bias else 1) // cfg.strip_tiles // cfg.cols
         feed = max(cfg.rows, rows)
-        tiles = step.blocks * cfg.tiles_per_block * cfg.subs
+        tiles = step.blocks * cfg.tiles_per_block * cfg.own_subs
         # While a tile with many rows is fed, the next is loaded, and then the header behind it.
         change = max(feed, header + 2 * cfg.rows - feed)
         strip = (tiles - 1) * feed + change
         ways = self._ways(step, rows)
-        total = sum(count * max(strip, way) for count, way in zip(step.sections, ways, strict=True))
+        # The groups of tiles compute a strip each, and all results leave one after the other.
+        total = sum(
+            count * max(strip, cfg.groups * way)
+            for count, way in zip(step.sections, ways, strict=True)
+        )
+        total *= layout.channel_strips(cfg, step.strips, 0) / step.strips
         writes = 0
         if step.dest == "qkv":
             writes = rows * step.sections[1] * self._write_port_cycles()
@@ -218,7 +223,7 @@ class _Pass:
             self._issued, words, start + 2, total / words, taken_away=writes
         )
         fed = max(last, first + header + cfg.rows + total - change) + rows
-        drained = fed + self.model._to_drain + ways[-1]
+        drained = fed + self.model._to_drain + cfg.groups * ways[-1]
         return drained + self.model._to_rest[step.dest]
 
     def _ways(self, step, rows):
@@ -248,7 +253,7 @@ class _Pass:
         """Steps in the order of `hw.attention_order`, each when the one before lets it."""
         run = _Attention(self, step, start)
         before = None
-        for item in self._items():
+        for item in self._items(step.window):
             beside = before is not None and before.halved and item.halved
             if before is not None and not beside:
                 run.values(before)
@@ -262,22 +267,33 @@ class _Pass:
         self.stream.asked = run.asked
         return run.drained + 1
 
-    def _items(self):
-        """Yield the chunks of query heads of all segments and KV heads."""
+    def _items(self, window):
+        """Yield the chunks of query heads of all segments and of the first tile's KV heads."""
         most, group = self.config.max_rows, self.shape.group
         for rows, first in self.segments:
             chunks, heads = (1, group) if group * rows <= most else (group, 1)
-            for _ in range(self.shape.kv_heads):
+            halved, before = heads * rows <= most // 2, self._blocks_before(window, first)
+            for _ in range(layout.channel_heads(self.config, self.shape.kv_heads)):
                 for chunk in range(chunks):
-                    yield _Item(rows, first, heads * rows, chunk == 0, heads * rows <= most // 2)
+                    yield _Item(rows, first, before, heads * rows, chunk == 0, halved)
+
+    def _blocks_before(self, window, first):
+        """Blocks of positions that no row of a segment sees: as `hw.visible_span.VisibleSpan`."""
+        span = max(BLOCK_LEN, self.config.align_bytes)
+        unseen = max(0, first - window + 1) if window else 0
+        return unseen // span * (span // BLOCK_LEN)
 
 
 @dataclass
 class _Item:
-    """A chunk of query heads: rows of its segment, their first position, rows that are fed."""
+    """A chunk of query heads: rows of its segment, their first position, rows that are fed.
+
+    ``before``: blocks of positions that no row sees.
+    """
 
     rows: int
     first: int
+    before: int
     fed: int
     first_chunk: bool
     halved: bool
@@ -287,6 +303,10 @@ class _Item:
     def pos_blocks(self):
         return ceil((self.first + self.rows) / BLOCK_LEN)
 
+    @property
+    def visited_blocks(self):
+        return self.pos_blocks - self.before
+
 
 class _Attention:
     """The clock of an attention operator: what array, softmax and drain do at the same time."""
@@ -294,6 +314,7 @@ class _Attention:
     def __init__(self, run, step, start):
         self.config, self.model, self.stream = run.config, run.model, run.stream
         self.size = step.blocks
+        self.sharing = min(run.config.tiles, run.shape.kv_heads)  # tiles whose results take turns
         self.asked = start + _FIRST_STEP
         self.free = start + _FIRST_STEP  # when the next step may take its first word
         self.softmax = self.drained = start
@@ -304,8 +325,10 @@ class _Attention:
         self.asked += _DESCRIPTOR * descriptors + 1
         return asked
 
-    def _pages(self, item):
-        return ceil(item.pos_blocks * BLOCK_LEN / self.config.page_len)
+    def _pages(self, item, before=0):
+        """Pages of a segment from that of a block of positions on."""
+        page_len = self.config.page_len
+        return ceil(item.pos_blocks * BLOCK_LEN / page_len) - before * BLOCK_LEN // page_len
 
     def exponents(self, item):
         words = item.pos_blocks * self.config.subs * self.size
@@ -319,27 +342,29 @@ class _Attention:
         feed = max(cfg.rows, fed)
         block = (cfg.tiles_per_block - 1) * feed + max(feed, cfg.rows + 1)
         strip = max(cfg.subs * self.size * block, fed * cfg.beats)
-        words = item.pos_blocks * cfg.subs * self.size * (BLOCK_LEN + 1)
-        scores = self._job(item, self._pages(item), words, item.pos_blocks, strip, feed, fed)
+        strips, pages = item.visited_blocks, self._pages(item, item.before)
+        words = strips * cfg.subs * self.size * (BLOCK_LEN + 1)
+        scores = self._job(pages, words, strips, strip, feed, fed) + fed * cfg.beats
         begins = max(self.softmax, scores + self.model._to_rest["scores"])
-        item.ready = begins + 1 + self.model.softmax_cycles(fed, item.pos_blocks)
+        item.ready = begins + 1 + self.model.softmax_cycles(fed, strips)
         self.softmax = item.ready
 
     def values(self, item):
         """P.V: each row goes in twice, elements of the head are the strips."""
         cfg, fed = self.config, item.fed
         feed = max(cfg.rows, 2 * fed)
-        strip = max(item.pos_blocks * cfg.subs * cfg.tiles_per_block * feed, fed * cfg.beats)
-        words = item.pos_blocks * BLOCK_LEN * cfg.subs * self.size
-        descriptors = self._pages(item) * self.size * cfg.subs
+        blocks, leave = item.visited_blocks, fed * cfg.beats * self.sharing
+        strip = max(blocks * cfg.subs * cfg.tiles_per_block * feed, leave)
+        words = blocks * BLOCK_LEN * cfg.subs * self.size
+        descriptors = self._pages(item, item.before) * self.size * cfg.subs
         self.free = max(self.free, item.ready)
-        results = self._job(item, descriptors, words, self.size, strip, feed, 2 * fed)
+        results = self._job(descriptors, words, self.size, strip, feed, 2 * fed) + leave
         self.drained = results + self.model._to_rest["values"]
 
-    def _job(self, item, descriptors, words, strips, strip, feed, rows):
-        """Return when the last result leaves the requantiser."""
+    def _job(self, descriptors, words, strips, strip, feed, rows):
+        """Return when the first result of the last strip leaves the requantiser."""
         cfg, total = self.config, strips * strip
         asked = self._ask(descriptors)
         first, last = self.stream.take(asked, words, self.free + 1, total / words)
         self.free = max(last, first + cfg.rows + total - feed) + rows + 1
-        return self.free + self.model._to_drain + item.fed * cfg.beats
+        return self.free + self.model._to_drain

@@ -81,7 +81,7 @@ def measure(workload, chip, folder, *, units=False, options=None):
         "pages": workload.pages(chip.config),
     }
     plusargs = [
-        f"+image0={image}",
+        *harness.image_plusargs(image, compiled.memory_map),
         *(f"+{name}={value}" for name, value in (options or {}).items()),
     ]
     if units:

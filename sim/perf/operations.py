@@ -28,6 +28,8 @@ class Operation:
         Only the rows that give a token are taken: the last one of each segment.
     bias, normed : bool
         Strips have biases; q and k pass through the norm of heads.
+    window : int
+        Positions that a row sees in attention, its own included; 0 for all.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Operation:
     emits: bool = False
     bias: bool = False
     normed: bool = False
+    window: int = 0
 
     @property
     def strips(self):
@@ -45,9 +48,10 @@ class Operation:
         return sum(self.sections)
 
     def words(self, config):
-        """Words of its static stream, of one row for the tables."""
+        """Words of its static stream on channel 0, the fullest; of one row for the tables."""
         if self.kind == "linear":
-            return self.strips * layout.strip_words(config, self.blocks, self.bias)
+            strips = layout.channel_strips(config, self.strips, 0)
+            return strips * layout.strip_words(config, self.blocks, self.bias)
         if self.kind == "embed":
             return layout.embed_row_words(config, self.blocks)
         if self.kind == "rope":
@@ -59,7 +63,7 @@ class Operation:
         return 0
 
 
-def operations(shape, *, gated=True, biased=False, head_norm=False, head=True):
+def operations(shape, *, gated=True, biased=False, head_norm=False, head=True, window=0):
     """Return the list of `Operation` of one pass, as `sim.compiler.program` orders them.
 
     Parameters
@@ -73,6 +77,8 @@ def operations(shape, *, gated=True, biased=False, head_norm=False, head=True):
         q and k are normalised.
     head : bool
         The pass ends with a token.
+    window : int
+        Positions that a row sees, in every layer; 0 for all.
     """
     dim, ffn = shape.dim // BLOCK_LEN, shape.ffn // BLOCK_LEN
     size = shape.head_dim // BLOCK_LEN
@@ -91,7 +97,7 @@ def operations(shape, *, gated=True, biased=False, head_norm=False, head=True):
                 name=f"{name} qkv", kind="linear", dest="qkv", blocks=dim,
                 sections=(queries, keys, keys), bias=biased, normed=head_norm,
             ),
-            Operation(name=f"{name} attention", kind="attention", blocks=size),
+            Operation(name=f"{name} attention", kind="attention", blocks=size, window=window),
             Operation(
                 name=f"{name} o", kind="linear", dest="residual", blocks=queries, sections=(dim,)
             ),
@@ -116,24 +122,33 @@ def operations(shape, *, gated=True, biased=False, head_norm=False, head=True):
     return [*steps, Operation(name="end", kind="end")]
 
 
-def visible(segments):
+def visible(segments, window=0):
     """Return how many (row, position) pairs attention must look at."""
-    return sum(rows * first + rows * (rows + 1) // 2 for rows, first in segments)
+    if not window:
+        return sum(rows * first + rows * (rows + 1) // 2 for rows, first in segments)
+    return sum(min(first + row + 1, window) for rows, first in segments for row in range(rows))
+
+
+def _positions(rows, first, window):
+    """Positions that some row of a segment sees."""
+    unseen = first - window + 1 if window else 0
+    return first + rows - max(0, unseen)
 
 
 def _macs(shape, step, rows, segments):
     if step.kind == "linear":
         return (len(segments) if step.emits else rows) * step.strips * step.blocks * BLOCK_LEN**2
     if step.kind == "attention":
-        return 2 * visible(segments) * shape.heads * shape.head_dim
+        return 2 * visible(segments, step.window) * shape.heads * shape.head_dim
     return 0
 
 
 def _bytes(shape, config, step, rows, segments):
     if step.kind == "attention":
         # A position's key and value with their exponents: read by a segment, written by a row.
-        entry = shape.kv_heads * shape.head_dim * 2 * (BLOCK_LEN + 1) // BLOCK_LEN
-        return entry * (sum(count + first for count, first in segments) + rows)
+        heads = layout.channel_heads(config, shape.kv_heads)
+        entry = heads * shape.head_dim * 2 * (BLOCK_LEN + 1) // BLOCK_LEN
+        return entry * (sum(_positions(*one, step.window) for one in segments) + rows)
     per_row = step.kind in ("embed", "rope")
     return step.words(config) * config.cols * (rows if per_row else 1)
 
@@ -141,6 +156,7 @@ def _bytes(shape, config, step, rows, segments):
 def count_passes(shape, config, steps, passes):
     """Return (bytes moved, useful multiplications) of passes, each a list of (rows, first_pos).
 
+    Bytes are those of memory channel 0, which moves the most, multiplications those of all tiles.
     Positions are those that a row sees, P.V is counted once, and nothing is rounded up to blocks of
     positions.
     """
@@ -154,6 +170,6 @@ def count_passes(shape, config, steps, passes):
 
 
 def roofline(shape, config, steps, passes):
-    """Return the cycles below which no chip of this port and this array could be."""
+    """Return the cycles below which no chip of these ports and these arrays could be."""
     moved, macs = count_passes(shape, config, steps, passes)
-    return max(moved / config.port_bytes, macs / (config.rows * config.cols))
+    return max(moved / config.port_bytes, macs / (config.tiles * config.rows * config.cols))

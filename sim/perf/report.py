@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.probe import UNITS
+from hw.probe import TILE_UNITS
 from sim.perf.cycle_model import CycleModel
 from sim.perf.operations import count_passes
-from sim.perf.timeline import read_units
+from sim.perf.timeline import read_units, works_of
 from sim.perf.workloads import SHAPES
 
 __all__ = ["PARTS", "Row", "predict", "report", "where_cycles_go"]
@@ -39,7 +39,7 @@ class Row:
         Of the chip's counter, the whole run.
     passes : int
     roofline : float
-        Cycles below which no such port and array could be.
+        Cycles below which no such ports and arrays could be.
     bound : str
         ``memory`` or ``array``: which of both that is.
     goal : float
@@ -47,7 +47,7 @@ class Row:
     predicted : float
         Cycles of the cycle model.
     moved, macs : int
-        Bytes that must move, and multiplications that must be done.
+        Bytes that must move on memory channel 0, and multiplications that must be done.
     parts : dict
         Cycles by part, labels of `PARTS` and one more; empty without a units' trace.
     counters : dict
@@ -92,7 +92,8 @@ def report(workload, config, measurement):
     """Return the `Row` of a `Measurement`."""
     passes = workload.passes(config)
     moved, macs = count_passes(SHAPES[workload.shape], config, workload.steps(), passes)
-    memory, array = moved / config.port_bytes, macs / (config.rows * config.cols)
+    memory = moved / config.port_bytes
+    array = macs / (config.tiles * config.rows * config.cols)
     return Row(
         name=workload.name,
         cycles=measurement.counters["cycles"],
@@ -103,25 +104,32 @@ def report(workload, config, measurement):
         predicted=predict(workload, config),
         moved=moved,
         macs=macs,
-        parts=where_cycles_go(*read_units(measurement.units)) if measurement.units else {},
+        parts=_parts(measurement.units, config.tiles),
         counters=measurement.counters,
     )
 
 
-def where_cycles_go(cycles, bits):
-    """Return the cycles of each part, by label.
+def _parts(units, tiles):
+    return where_cycles_go(*read_units(units), tiles) if units else {}
+
+
+def where_cycles_go(cycles, bits, tiles=1):
+    """Return the cycles of each part, by label; of several tiles the mean.
 
     Parameters
     ----------
     cycles, bits : uint64 arrays
         A units' trace. What holds from its last record on is not counted.
+    tiles : int
+        Tiles of the chip.
     """
     lasted = np.diff(cycles.astype(np.int64))
-    bits, left = bits[:-1], np.ones(len(lasted), dtype=bool)
-    parts = {}
-    for label, unit in PARTS:
-        works = left & (bits >> np.uint64(UNITS.index(unit)) & np.uint64(1)).astype(bool)
-        parts[label] = int(lasted[works].sum())
-        left &= ~works
-    parts[OTHER] = int(lasted[left].sum())
+    parts = dict.fromkeys([label for label, _ in PARTS] + [OTHER], 0.0)
+    for tile in range(tiles):
+        left = np.ones(len(lasted), dtype=bool)
+        for label, unit in PARTS:
+            works = left & works_of(bits[:-1], unit, tile if unit in TILE_UNITS else 0)
+            parts[label] += lasted[works].sum() / tiles
+            left &= ~works
+        parts[OTHER] += lasted[left].sum() / tiles
     return parts

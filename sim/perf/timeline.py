@@ -6,12 +6,23 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.probe import UNITS
+from hw.probe import TILE_UNITS, UNITS
 
-__all__ = ["Interval", "intervals", "operators", "read_units", "timeline", "write_timeline"]
+__all__ = [
+    "Interval",
+    "intervals",
+    "operators",
+    "read_units",
+    "timeline",
+    "works_of",
+    "write_timeline",
+]
 
+# As `hw.probe.units_layout` has them.
 RUNNING_BIT = len(UNITS)
-OP_SHIFT = RUNNING_BIT + 1  # as `hw.probe.units_layout` has them
+OP_SHIFT = RUNNING_BIT + 1
+OP_WIDTH = 16
+TILES_SHIFT = OP_SHIFT + OP_WIDTH  # of the bits of tile 1
 JOIN_CYCLES = 16
 
 
@@ -44,14 +55,22 @@ def read_units(path):
     return words[0::2], words[1::2]
 
 
-def intervals(cycles, bits, unit, *, join=JOIN_CYCLES):
-    """Return the `Interval` list in which a bit of `UNITS` was set.
+def works_of(bits, unit, tile=0):
+    """Return where (bool array) the bit of a unit of `UNITS`, or of a tile's, is set."""
+    at = UNITS.index(unit)
+    if tile:
+        at = TILES_SHIFT + (tile - 1) * len(TILE_UNITS) + TILE_UNITS.index(unit)
+    return (bits >> np.uint64(at) & np.uint64(1)).astype(bool)
+
+
+def intervals(cycles, bits, unit, tile=0, *, join=JOIN_CYCLES):
+    """Return the `Interval` list in which a bit of `UNITS`, or of a tile's units, was set.
 
     Gaps shorter than ``join`` cycles are part of an interval, but not of its ``active`` cycles.
     """
     if not len(bits):
         return []
-    on = (bits >> np.uint64(UNITS.index(unit)) & np.uint64(1)).astype(np.int8)
+    on = works_of(bits, unit, tile).astype(np.int8)
     steps = np.diff(on, prepend=0, append=0)
     starts = cycles[np.flatnonzero(steps[:-1] == 1)].astype(np.int64)
     # A bit that is still set at the end of the trace is set for one more cycle.
@@ -72,7 +91,7 @@ def operators(cycles, bits):
     """Return an `Interval` with ``op`` for each operator that ran, in order."""
     found, begun, current = [], None, None
     for cycle, word in zip(cycles.tolist(), bits.tolist(), strict=True):
-        op = word >> OP_SHIFT if word >> RUNNING_BIT & 1 else None
+        op = word >> OP_SHIFT & (1 << OP_WIDTH) - 1 if word >> RUNNING_BIT & 1 else None
         if op == current:
             continue
         if current is not None:
@@ -81,7 +100,7 @@ def operators(cycles, bits):
     return found
 
 
-def timeline(cycles, bits, names):
+def timeline(cycles, bits, names, tiles=1):
     """Return the trace as a dict of Chrome's trace format; a cycle is shown as a microsecond.
 
     Parameters
@@ -90,9 +109,14 @@ def timeline(cycles, bits, names):
         From `read_units`.
     names : sequence of str
         Names of the operators by op_id.
+    tiles : int
+        Tiles of the chip; the units of those from 1 have tracks of their own.
     """
     tracks = {"operator": operators(cycles, bits)}
-    tracks |= {unit: intervals(cycles, bits, unit) for unit in UNITS}
+    for unit in UNITS:
+        tracks[unit] = intervals(cycles, bits, unit)
+        for tile in range(1, tiles if unit in TILE_UNITS else 1):
+            tracks[f"{unit} {tile}"] = intervals(cycles, bits, unit, tile)
     events = [
         {"ph": "M", "name": "process_name", "pid": 1, "args": {"name": "Serrano (1 us: a cycle)"}}
     ]
@@ -118,7 +142,7 @@ def timeline(cycles, bits, names):
     return {"traceEvents": events, "displayTimeUnit": "ns"}
 
 
-def write_timeline(path, out, names):
+def write_timeline(path, out, names, tiles=1):
     """Write the units' trace ``path`` as JSON to ``out``; return ``out``."""
-    Path(out).write_text(json.dumps(timeline(*read_units(path), names)))
+    Path(out).write_text(json.dumps(timeline(*read_units(path), names, tiles)))
     return out

@@ -12,7 +12,7 @@ from sim.compiler.kv_page import HeadCache
 from sim.golden.model import Layer, Linear, ModelShape, Norm, QuantisedModel
 from sim.perf.operations import operations
 
-__all__ = ["SHAPES", "WORKLOADS", "Workload", "build", "fill_cache", "random_model"]
+__all__ = ["CLOCKS", "SHAPES", "WORKLOADS", "Workload", "build", "fill_cache", "random_model"]
 
 SEED = 7
 
@@ -22,6 +22,7 @@ _SMOLLM2 = ModelShape(
 )
 SHAPES = {
     "smollm2": _SMOLLM2,
+    "smollm2-whole": dataclasses.replace(_SMOLLM2, layers=30, vocab=49152),
     "smollm2-layer": dataclasses.replace(_SMOLLM2, layers=1, vocab=64),
     "default": ModelShape(
         layers=5, dim=128, heads=4, kv_heads=2, head_dim=32, ffn=352, vocab=1024, context=512
@@ -57,10 +58,16 @@ class Workload:
         Whether the passes end with the logits.
     sequences : int
         Sequences side by side; several only with a prompt of one token.
+    window : int
+        Positions that a row sees, in every layer; 0 for all.
     options : tuple of str
         Of ``biased``, ``head_norm``, ``ungated``: what the model has, as `sim.perf.operations`.
     goal : float
         Share of the roofline that is aimed at; None for none.
+    speedup_goal : float
+        The same on one tile takes so many times as long, or more; None for no goal.
+    rate_goal : float
+        Tokens per second at the preset's clock; None for no goal.
     """
 
     name: str
@@ -71,8 +78,11 @@ class Workload:
     only: str = ""
     head: bool = True
     sequences: int = 1
+    window: int = 0
     options: tuple = ()
     goal: float | None = None
+    speedup_goal: float | None = None
+    rate_goal: float | None = None
 
     def __post_init__(self):
         if self.sequences > 1 and self.prompt > 1:
@@ -92,6 +102,7 @@ class Workload:
             biased="biased" in self.options,
             head_norm="head_norm" in self.options,
             head=self.head,
+            window=self.window,
         )
         return [step for step in steps if step.name.endswith(self.only) or step.kind == "end"]
 
@@ -105,6 +116,10 @@ class Workload:
         return passes + [[(1, pos + index)] * self.sequences for index in range(self.tokens - 1)]
 
 
+#: Clock of presets made for a board, in Hz.
+CLOCKS = {"kv260": 250e6}
+
+#: By preset.
 WORKLOADS = {
     "small": (
         Workload(name="decode, SmolLM2, context 512", shape="smollm2", start=512, tokens=2,
@@ -117,17 +132,30 @@ WORKLOADS = {
                  head=False, goal=0.92),
         Workload(name="GEMM 64 x 1024 x 1024", shape="gemm", prompt=64, only="down", goal=0.97),
     ),
+    # With a row of the same name in a preset that differs by its tiles alone it is compared.
+    "kv260": (
+        Workload(name="decode, SmolLM2, context 512", shape="smollm2", start=512, tokens=2,
+                 goal=0.95, speedup_goal=3.7),
+        Workload(name="prefill 64 rows, SmolLM2 layer", shape="smollm2-layer", prompt=64,
+                 head=False),
+        Workload(name="decode, whole SmolLM2-135M, context 128", shape="smollm2-whole", start=128,
+                 goal=0.95, rate_goal=100),
+    ),
     "tiny": (
         Workload(name="decode, context 100", shape="little", start=100, tokens=2),
         Workload(name="prefill 8 rows", shape="little", start=24, prompt=8, head=False),
         Workload(name="prefill 5 rows, head norms, biases, no up", shape="little", start=61,
                  prompt=5, options=("head_norm", "biased", "ungated")),
+        Workload(name="decode, context 200, window 40", shape="little", start=200, window=40,
+                 tokens=2),
+        Workload(name="prefill 8 rows, window 40", shape="little", start=120, prompt=8, window=40,
+                 head=False),
     ),
 }  # fmt: skip
 
 
 @cache
-def random_model(shape, options=(), seed=SEED):
+def random_model(shape, options=(), window=0, seed=SEED):
     """Return a `QuantisedModel` of random weights. Its numbers mean nothing: they take time."""
     rng = np.random.default_rng(seed)
     half = shape.head_dim // 2
@@ -153,6 +181,7 @@ def random_model(shape, options=(), seed=SEED):
             q_norm=norm(shape.head_dim) if normed else None,
             k_norm=norm(shape.head_dim) if normed else None,
             score_shift=20,
+            window=window,
             o=linear(shape.dim, queries, RESIDUAL_WIDTH),
             ffn_norm=norm(),
             gate=linear(shape.ffn, shape.dim, HEAD_WIDTH),
@@ -180,7 +209,7 @@ def build(workload, config):
     shape = SHAPES[workload.shape]
     context = min(shape.context, config.max_context)
     compiled = compile_model(
-        random_model(shape, workload.options),
+        random_model(shape, workload.options, workload.window),
         config,
         context=context,
         page_count=workload.sequences * workload.pages(config),

@@ -126,11 +126,11 @@ def probe_widths(config):
     ]
 
 
-def units_width():
+def units_width(config):
     """Return the width of the port ``trace_units`` in bits."""
     from hw.probe import units_layout
 
-    return units_layout().size
+    return units_layout(config.tiles).size
 
 
 def build_chip(config, *, waveform=False, fast=True, on_step=None):
@@ -192,6 +192,6 @@ def _sources(config, on_step):
         tiles=config.tiles,
         data_bytes=config.port_bytes,
         probes=probe_widths(config),
-        units_width=units_width(),
+        units_width=units_width(config),
     )
     return folder, [*sources, source]

@@ -12,6 +12,7 @@ from cocotb.triggers import Timer
 from sim.device.cocotb_transport import CocotbTransport
 from sim.device.device import Device
 from sim.device.error import ChipError, RequestFailed
+from sim.harness.harness import COUNTERS
 
 __all__ = ["connect", "serves"]
 
@@ -145,8 +146,8 @@ async def serves(dut):
         "over",
         counters=await device.counters(),
         error=error,
-        memory={
-            name: int(getattr(dut, f"dram0_{name}").value)
-            for name in ("bytes_read", "bytes_written", "busy_cycles")
-        },
+        memory=[
+            {name: int(getattr(dut, f"dram{channel}_{name}").value) for name in COUNTERS}
+            for channel in range(compiled.config.tiles)
+        ],
     )

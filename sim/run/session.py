@@ -196,7 +196,8 @@ class Session:
         for addr in flip:
             self.memory[compiled.memory_map.offset(addr)] ^= 0xFF
         timing = timing or MemoryTiming()
-        self._plusargs = [f"+image0={self.folder / IMAGE}", *timing.plusargs(), *plusargs]
+        image = harness.image_plusargs(self.folder / IMAGE, compiled.memory_map)
+        self._plusargs = [*image, *timing.plusargs(), *plusargs]
         if trace:
             self._plusargs.append(f"+trace={self.trace_path}")
         self._max_cycles = max_cycles

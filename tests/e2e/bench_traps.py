@@ -365,6 +365,18 @@ async def axi_write_error(dut):
 
 
 @cocotb.test()
+async def one_memory_behind_all_channels(dut):
+    """Needs all channels without ``+channel_bytes``."""
+    bench = await begin(dut)
+    bench.device.one_memory = True
+    await bench.runs()
+    for stride in (1, 2048, 0xFFFF_FFFF):
+        await bench.device.set_register("channel_stride", stride)
+        await bench.fails_with("bad_request", stride)
+    await bench.runs()
+
+
+@cocotb.test()
 async def another_configuration(dut):
     bench = await begin(dut)
     compiled = pickle.loads(Path(params()["other"]).read_bytes())

@@ -1,5 +1,6 @@
 """Chips, models and requests that the tests of this folder share."""
 
+from dataclasses import replace
 from functools import cache
 
 from hw.spec.config import ArchConfig
@@ -20,6 +21,11 @@ CONFIGS = {
     "8x8": ArchConfig(rows=8, cols=8, lanes=8, port_bytes=8, pe_registers=True, **SIZES),
     "8x16": ArchConfig(rows=8, cols=16, lanes=8, port_bytes=16, **SIZES),
     "16x16": preset("small"),
+    # Two tiles with half of each strip; two groups of two, with fewer KV heads than tiles.
+    "4x4, 2 tiles": replace(preset("tiny"), tiles=2),
+    "4x16, 4 tiles": ArchConfig(
+        rows=4, cols=16, lanes=4, port_bytes=16, tiles=4, max_seqs=4, **SIZES
+    ),
 }
 
 

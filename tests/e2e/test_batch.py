@@ -46,12 +46,13 @@ def kinds(session):
     return [result.kind for result in session.results]
 
 
-def test_requests_of_a_batch_have_the_bits_they_have_alone(tmp_path):
+@pytest.mark.parametrize("name", [CHIP, "4x16, 4 tiles"])
+def test_requests_of_a_batch_have_the_bits_they_have_alone(name, tmp_path):
     requests = [
         Request(prompt=prompt, max_tokens=count)
         for prompt, count in zip(prompts(SEED, (11, 1, 30, 5)), (9, 12, 5, 3), strict=True)
     ]
-    session, golden, end = serve(CHIP, tmp_path / "batch", requests, page_count=PAGES)
+    session, golden, end = serve(name, tmp_path / "batch", requests, page_count=PAGES)
     assert_equal(session, golden, end)
     assert kinds(session) == ["end"] * 4
     shared = [rows for rows in passes(session) if len({request for request, _ in rows}) > 1]
@@ -60,7 +61,7 @@ def test_requests_of_a_batch_have_the_bits_they_have_alone(tmp_path):
     assert end["counters"]["passes"] == len(passes(session))
     assert end["counters"]["tokens"] == sum(request.max_tokens for request in requests)
 
-    alone, _, _ = serve(CHIP, tmp_path / "alone", requests[2:3], page_count=PAGES)
+    alone, _, _ = serve(name, tmp_path / "alone", requests[2:3], page_count=PAGES)
     assert alone.results[0].tokens == session.results[2].tokens
 
 
@@ -141,7 +142,10 @@ def bench(test, folder, **given):
         "tests.e2e.bench_batch",
         top=harness.TOP,
         run_dir=folder,
-        plusargs=[f"+image0={folder / 'image.bin'}", f"+trace={folder / 'trace.bin'}"],
+        plusargs=[
+            *harness.image_plusargs(folder / "image.bin", program.memory_map),
+            f"+trace={folder / 'trace.bin'}",
+        ],
         env={"SERRANO_PARAMS": json.dumps(given)},
         tests=rf"\.{test}($|/)",
         timeout=400,

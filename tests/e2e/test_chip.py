@@ -48,7 +48,7 @@ def test_memory_timing_changes_no_bit(timing, tmp_path):
     assert_equal(*run("16x16", tmp_path, prompt_of(9), 3, timing=timing))
 
 
-@pytest.mark.parametrize("name", ["8x8", "16x16"])
+@pytest.mark.parametrize("name", ["8x8", "16x16", "4x16, 4 tiles"])
 def test_sequence_crosses_pages(name, tmp_path):
     page_len = CONFIGS[name].page_len
     session, *rest = run(name, tmp_path, prompt_of(page_len - 2), 5)

@@ -50,6 +50,11 @@ def test_every_family_is_computed_bit_for_bit(name, tmp_path):
     assert_equal(FAMILIES[name], "4x4", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["mistral", "qwen3", "gemma", "gpt2", "ragged"])
+def test_several_tiles_compute_what_one_does(name, tmp_path):
+    assert_equal(FAMILIES[name], "4x16, 4 tiles", tmp_path)
+
+
 @pytest.mark.parametrize("name", MORE)
 def test_other_combinations_are_computed_bit_for_bit(name, tmp_path):
     assert_equal(MORE[name], "4x4", tmp_path)

@@ -10,7 +10,7 @@ from tests.e2e.chips import CONFIGS, serve
 
 SEED = 11
 #: Chip to the pages of its KV region.
-CHIPS = {"4x4": 16, "16x16": 8}
+CHIPS = {"4x4": 16, "16x16": 8, "4x4, 2 tiles": 16}
 
 
 def requests_of(name, count):

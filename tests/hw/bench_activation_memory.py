@@ -3,12 +3,13 @@
 import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from hw.activation_memory import Block
+from hw.activation_memory import ActivationMemory, Block
 from hw.spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH
 from tests.hw.vector_stream import numbers, seeded
 from tests.support.bench import pack, params, start, unpack, watchdog
 
-BLOCKS, MAX_ROWS = params()["blocks"], params()["max_rows"]
+DUT = ActivationMemory(**params())
+BLOCKS, MAX_ROWS, READERS = DUT.blocks, DUT.max_rows, DUT.readers
 PLACES = [(block, row) for block in range(BLOCKS) for row in range(MAX_ROWS)]
 
 
@@ -18,7 +19,7 @@ def random_block(rng):
 
 
 async def access(dut, *, write=None, block=None, read=None):
-    """Write, ask for a block, or both in one cycle; return what is read after it."""
+    """Write, ask for a block, or both in one cycle; return what the first reader reads after it."""
     dut.write_en.value = int(write is not None)
     if write is not None:
         dut.write_block.value, dut.write_row.value = write
@@ -59,6 +60,26 @@ async def read_shows_what_was_stored_before_its_cycle(dut):
         assert await access(dut, write=place, block=block, read=read) == stored[read]
         stored[place] = block
         assert await access(dut, read=place) == block
+
+
+@cocotb.test()
+async def every_reader_reads_what_it_wants(dut):
+    rng = seeded()
+    await start(dut)
+    stored = {place: random_block(rng) for place in PLACES}
+    for place, block in stored.items():
+        await access(dut, write=place, block=block)
+    wanted = []
+    for _ in range(100):
+        await ReadOnly()
+        if wanted:
+            got = unpack(DUT.read.shape(), int(dut.read.value))
+            assert got == [stored[place] for place in wanted]
+        await RisingEdge(dut.clk)
+        wanted = [rng.choice(PLACES) for _ in range(READERS)]
+        dut.read_block.value = pack(DUT.read_block.shape(), [block for block, _ in wanted])
+        dut.read_row.value = pack(DUT.read_row.shape(), [row for _, row in wanted])
+        await RisingEdge(dut.clk)
 
 
 @cocotb.test()

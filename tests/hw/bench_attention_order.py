@@ -22,8 +22,8 @@ from tests.support.bench import (
     watchdog,
 )
 
-CONFIG = ArchConfig(**params()["config"])
-DUT = AttentionOrder(CONFIG)
+CONFIG, TILE = ArchConfig(**params()["config"]), params()["tile"]
+DUT = AttentionOrder(CONFIG, tile=TILE)
 STEP = DUT.o_step.payload.shape()
 WORD, SEGMENT = operator_layout("attention"), segment_layout(CONFIG)
 SPAN = ("pos_blocks", "first_block", "visited_blocks", "visited_pos", "seen")
@@ -41,7 +41,7 @@ async def prepare(dut):
 
 def word_of(rng, **changes):
     return {
-        "kv_heads": rng.randrange(1, 4),
+        "kv_heads": TILE + rng.randrange(1, 3 * CONFIG.tiles + 1),
         "group": rng.choice((1, 2, 3, MOST)),
         "head_blocks": rng.randrange(1, 3),
         "kv_offset": rng.getrandbits(32),
@@ -61,7 +61,7 @@ async def begin(dut, kept, segments, word):
     assert int(dut.busy.value)
     await RisingEdge(dut.clk)
     dut.start.value = 0
-    return attention_steps(CONFIG, segments, word)
+    return attention_steps(CONFIG, segments, word, tile=TILE)
 
 
 @cocotb.test()
@@ -93,13 +93,27 @@ async def steps_equal_nested_loops(dut, stall, seed):
 
 
 @cocotb.test()
+async def tile_without_heads_has_nothing_to_do(dut):
+    kept = await prepare(dut)
+    kept |= dict(enumerate(random_segments(random.Random(6), CONFIG, rows=[1])))
+    dut.word.value = pack(WORD, word_of(random.Random(6), kv_heads=TILE))
+    dut.segments.value = 1
+    dut.start.value = 1
+    for _ in range(20):
+        await ReadOnly()
+        assert not int(dut.busy.value)
+        assert not int(dut.o_step__valid.value)
+        await RisingEdge(dut.clk)
+
+
+@cocotb.test()
 @cocotb.parametrize(group=[1, MOST])
 async def timing_is_as_documented(dut, group):
     """Of items that fit half, and of items that do not."""
     rng = random.Random(5)
     kept = await prepare(dut)
     segments = random_segments(rng, CONFIG, rows=[1, 1])
-    word = word_of(rng, kv_heads=2, group=group)
+    word = word_of(rng, kv_heads=2 * CONFIG.tiles, group=group)
     dut.o_step__ready.value = 1
     at = []
 

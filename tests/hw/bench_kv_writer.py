@@ -67,14 +67,25 @@ def port_use(blocks, first_pos, item):
     return 1, (first + BLOCK_LEN) // per_beat - first // per_beat + 1
 
 
-async def appends(dut, memory, first_pos, items, i_stall="never", o_stall="never"):
-    """Let the unit append blocks, and compare the whole memory with the slow way."""
+async def stays_in(dut, channel):
+    """Watch for ever that everything is for one channel."""
+    while True:
+        await ReadOnly()
+        if int(dut.o_write__valid.value) or int(dut.o_wdata__valid.value):
+            assert int(dut.channel.value) == channel
+        await RisingEdge(dut.clk)
+
+
+async def appends(dut, memory, first_pos, items, i_stall="never", o_stall="never", channel=0):
+    """Let the unit append blocks of a channel, and compare its memory with the slow way."""
+    heads = [item | {"head": item["head"] * CONFIG.tiles + channel} for item in items]
+    watch = cocotb.start_soon(stays_in(dut, channel)) if CONFIG.tiles > 1 else None
     memory.places |= places(first_pos)
     dut.kv_offset.value = memory.kv_offset
     dut.head_stride.value = memory.head_stride
     dut.head_blocks.value = memory.blocks
     uses = [port_use(memory.blocks, first_pos, item) for item in items]
-    sender = cocotb.start_soon(sends(dut, "i_block", BLOCK, items, stall=STALLS[i_stall]))
+    sender = cocotb.start_soon(sends(dut, "i_block", BLOCK, heads, stall=STALLS[i_stall]))
     stall = STALLS[o_stall]
     counts = [sum(use) for use in zip(*uses, strict=True)]
     commands = cocotb.start_soon(collects(dut, "o_write", COMMAND, counts[0], stall=stall))
@@ -93,6 +104,8 @@ async def appends(dut, memory, first_pos, items, i_stall="never", o_stall="never
     memory.write(commands, beats)
     wrong = np.flatnonzero(memory.bytes != expected)
     assert not len(wrong), f"{len(wrong)} bytes differ, the first at {wrong[0]:#x}"
+    if watch:
+        watch.cancel()
     await RisingEdge(dut.clk)
 
 
@@ -123,18 +136,20 @@ async def memory_equals_the_layout_and_nothing_else_changes(dut, i_stall, o_stal
     blocks = CONFIG.max_head_dim // BLOCK_LEN
     memory = await prepare(dut, rng, 40_000, blocks=blocks, kv_heads=3)
     for first_pos in FIRST_POS:
-        items = some_blocks(rng, memory, 5)
-        await appends(dut, memory, first_pos, items, i_stall, o_stall)
+        for channel in range(CONFIG.tiles):
+            items = some_blocks(rng, memory, 5)
+            await appends(dut, memory, first_pos, items, i_stall, o_stall, channel)
 
 
 @cocotb.test()
-@cocotb.parametrize(sizes=[(1, 256), (15, 2), (1, 1)])
+@cocotb.parametrize(sizes=[(1, 256 // CONFIG.tiles), (15, 2), (1, 1)])
 async def limits_of_heads_and_blocks(dut, sizes):
     rng = np.random.default_rng(6)
     blocks, kv_heads = sizes
+    last = CONFIG.tiles - 1
     memory = await prepare(dut, rng, 20_000, blocks=blocks, kv_heads=kv_heads)
     for first_pos in FIRST_POS:
-        await appends(dut, memory, first_pos, some_blocks(rng, memory, 2))
+        await appends(dut, memory, first_pos, some_blocks(rng, memory, 2), channel=last)
 
 
 @cocotb.test()

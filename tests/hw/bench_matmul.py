@@ -4,35 +4,18 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
-from hw.activation_memory import Block
-from hw.jobs import Dest
 from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN
 from sim.compiler import image
-from sim.golden.block_quantise import block_quantise
-from sim.golden.matmul import dot
-from sim.golden.model import Linear
-from sim.golden.requantise import requantise
+from tests.hw.linear_jobs import expected_lanes, fill, job_of, random_linear, random_rows
 from tests.hw.matrix_unit import MatrixUnit
-from tests.support.bench import STALLS, collects, obeys_rules, pack, params, sends, start, watchdog
+from tests.support.bench import STALLS, collects, obeys_rules, params, sends, start, watchdog
 
 CONFIG = ArchConfig(**params()["config"])
 UNIT = MatrixUnit(CONFIG)
 JOB = UNIT.i_job.payload.shape()
 WORD = UNIT.i_words.payload.shape()
 RESULT = UNIT.o_act.payload.shape()
-
-
-def random_linear(rng, outputs, inputs, bias):
-    """Return a linear operator whose results neither all saturate nor all vanish."""
-    return Linear(
-        weight=rng.integers(-127, 128, (outputs, inputs), dtype=np.int8),
-        multiplier=rng.integers(1, 1 << 16, outputs).astype(np.uint16),
-        shift1=2,
-        shift2=29,
-        out_width=32,
-        bias=rng.integers(-(1 << 20), 1 << 20, outputs).astype(np.int32) if bias else None,
-    )
 
 
 def stream_words(linear):
@@ -42,49 +25,14 @@ def stream_words(linear):
     return out.view(np.int8).reshape(-1, CONFIG.cols).tolist()
 
 
-async def fill(dut, values, exponents):
-    """Write rows of blocks into the activation memory, from block 0."""
-    for row in range(len(values)):
-        for block in range(exponents.shape[1]):
-            q = values[row, block * BLOCK_LEN : (block + 1) * BLOCK_LEN].tolist()
-            dut.write_en.value = 1
-            dut.write_row.value = row
-            dut.write_block.value = block
-            dut.write.value = pack(Block, {"q": q, "exp": int(exponents[row, block])})
-            await RisingEdge(dut.clk)
-    dut.write_en.value = 0
-
-
-def expected_lanes(rows, linear, values, exponents):
-    """Return results as the unit offers them: strip, row, beat."""
-    sums = dot(values, exponents, linear.weight)
-    y = requantise(
-        sums, linear.multiplier, linear.shift1, linear.shift2, linear.out_width, linear.bias
-    )
-    strips = y.reshape(rows, -1, CONFIG.beats, CONFIG.lanes).transpose(1, 0, 2, 3)
-    return strips.reshape(-1, CONFIG.lanes).tolist()
-
-
 async def run_job(dut, rng, *, rows, outputs, inputs, bias, stall, job_stall="never"):
     """Run one linear job and compare; return the cycles in which the array was fed."""
     linear = random_linear(rng, outputs, inputs, bias)
-    wide = rng.integers(-(1 << 17), 1 << 17, (rows, inputs)) >> rng.integers(0, 12, (rows, 1))
-    values, exponents = block_quantise(wide)
+    values, exponents = random_rows(rng, rows, inputs)
     await fill(dut, values, exponents)
-    job = {
-        "dest": Dest.RESIDUAL,
-        "bias": int(bias),
-        "strips": outputs // BLOCK_LEN,
-        "blocks": inputs // BLOCK_LEN,
-        "heads": 1,
-        "head_rows": rows,
-        "strips0": outputs // BLOCK_LEN,
-        "shift1_0": linear.shift1,
-        "shift2_0": linear.shift2,
-    }
     words = cocotb.start_soon(sends(dut, "i_words", WORD, stream_words(linear), stall=stall))
-    await sends(dut, "i_job", JOB, [job])
-    expected = expected_lanes(rows, linear, values, exponents)
+    await sends(dut, "i_job", JOB, [job_of(linear, rows)])
+    expected = expected_lanes(CONFIG, linear, values, exponents)
     got = await collects(dut, "o_act", RESULT, len(expected), stall=STALLS[job_stall])
     await words
     assert len({tuple(beat) for beat in expected}) > len(expected) // 2

@@ -40,6 +40,7 @@ BEAT = data.ArrayLayout(unsigned(8), PORT)
 WRITE = write_data_layout(PORT)
 LONG, SHORT = command_layout(STREAM_BEATS_WIDTH), command_layout(FETCH_BEATS_WIDTH)
 SIZE = 1 << 18
+OFFSET = 0x4000_3000  #: a multiple of 4096
 MAP = {
     "image": {"base": 0x1000, "limit": SIZE // 2},
     "kv": {"base": SIZE // 2, "limit": SIZE - 0x4000},
@@ -105,6 +106,31 @@ async def halts(dut, cycles):
     dut.halt.value = 1
     await ClockCycles(dut.clk, cycles)
     dut.halt.value = 0
+
+
+@cocotb.test()
+async def offset_is_added_on_the_bus_and_nowhere_else(dut):
+    """Reads, writes and errors: the clients' addresses are those of the regions."""
+    memory = await begin(dut, base=OFFSET, latency=3)
+    dut.bus_offset.value = OFFSET
+    rng = random.Random(SEED)
+    for name, region, layout in (("stream", "image", LONG), ("fetch", "host", SHORT)):
+        ask = command(MAP[region]["base"] + 4096, 5)
+        wanted = beats_at(memory.content, ask["addr"], 5)
+        cocotb.start_soon(sends(dut, f"i_{name}", layout, [ask]))
+        await expects(dut, f"o_{name}", BEAT, wanted)
+    addr = MAP["kv"]["base"] + 4096
+    beats = [{"data": [rng.randrange(256) for _ in range(PORT)], "strobe": (1 << PORT) - 1}]
+    cocotb.start_soon(sends(dut, "i_wdata", WRITE, beats))
+    await sends(dut, "i_write", SHORT, [command(addr, 1)])
+    await until_idle(dut)
+    assert beats_at(memory.content, addr, 1) == [beats[0]["data"]]
+    errors = []
+    cocotb.start_soon(errors_of(dut, errors))
+    memory.errors[OFFSET + addr] = AxiResp.SLVERR
+    await sends(dut, "i_stream", LONG, [command(addr, 1)])
+    await ClockCycles(dut.clk, 60)
+    assert errors == [(ERRORS["axi_slverr"], addr)]
 
 
 @cocotb.test()

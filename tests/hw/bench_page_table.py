@@ -5,16 +5,24 @@ import random
 import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
+from hw.page_table import PageTable
 from hw.spec.config import ArchConfig
-from tests.support.bench import params, start
+from tests.support.bench import pack, params, start, unpack
 
 CONFIG = ArchConfig(**params()["config"])
+DUT = PageTable(CONFIG)
 PAGES = CONFIG.max_pages
 LAST = CONFIG.max_seqs - 1, PAGES - 1
 
 
 def asks(dut, name, place):
     getattr(dut, f"{name}_slot").value, getattr(dut, f"{name}_index").value = place
+
+
+def reads(dut, places):
+    """Ask for a page for the reader of each tile."""
+    dut.read_slot.value = pack(DUT.read_slot.shape(), [slot for slot, _ in places])
+    dut.read_index.value = pack(DUT.read_index.shape(), [index for _, index in places])
 
 
 async def writes(dut, place, addr):
@@ -25,7 +33,7 @@ async def writes(dut, place, addr):
 
 
 @cocotb.test()
-async def two_pages_may_be_looked_up_in_every_cycle(dut):
+async def every_tile_and_the_writer_may_look_up_a_page_in_every_cycle(dut):
     """Each answer comes one cycle after its number, whatever is asked next."""
     rng = random.Random(31)
     await start(dut)
@@ -36,13 +44,13 @@ async def two_pages_may_be_looked_up_in_every_cycle(dut):
         await writes(dut, place, addr)
     asked = None
     for _ in range(10 * len(places) + 20):
-        read, append = rng.choice(places), rng.choice(places)
-        asks(dut, "read", read)
+        read, append = [rng.choice(places) for _ in range(CONFIG.tiles)], rng.choice(places)
+        reads(dut, read)
         asks(dut, "append", append)
         await ReadOnly()
         if asked:
-            got = int(dut.read.value), int(dut.append.value)
-            assert got == (addresses[asked[0]], addresses[asked[1]])
+            got = unpack(DUT.read.shape(), int(dut.read.value)), int(dut.append.value)
+            assert got == ([addresses[place] for place in asked[0]], addresses[asked[1]])
         asked = read, append
         await RisingEdge(dut.clk)
 
@@ -54,7 +62,7 @@ async def nothing_is_stored_without_enable(dut):
     asks(dut, "write", LAST)
     dut.write.value = 7
     await RisingEdge(dut.clk)
-    asks(dut, "read", LAST)
+    reads(dut, [LAST] * CONFIG.tiles)
     await RisingEdge(dut.clk)
     await ReadOnly()
-    assert dut.read.value == 0x1234_5678
+    assert unpack(DUT.read.shape(), int(dut.read.value)) == [0x1234_5678] * CONFIG.tiles

@@ -16,7 +16,6 @@ from hw.spec.formats import (
     RESIDUAL_WIDTH,
     ROPE_FRACTION,
     ROPE_WIDTH,
-    SCORE_WIDTH,
 )
 from hw.spec.tables import ACTIVATIONS
 from sim.golden.activation import activate
@@ -41,7 +40,7 @@ CONFIG = ArchConfig(**params()["config"])
 LANES, BEATS = CONFIG.lanes, CONFIG.beats
 DUT = WithNorm(ResultPath(CONFIG), CONFIG)
 I_ACT, I_NORM = DUT.i_act.payload.shape(), DUT.i_norm.payload.shape()
-OUTPUTS = ("o_residual", "o_logits", "o_score", "o_key_value")
+OUTPUTS = ("o_residual", "o_logits", "o_key_value")
 SHAPES = {name: getattr(DUT, name).payload.shape() for name in OUTPUTS}
 HEAD_BLOCKS = CONFIG.max_head_dim // BLOCK_LEN
 ACTIVATION, TABLE_SHIFT, GLU_SHIFT = "gelu", 8, 7
@@ -126,17 +125,13 @@ def add_job(rng, tables, kind):
                         "add": 1,
                         "first": int(strip == 0 and beat == 0),
                     })
-    elif kind in ("logits", "scores"):
-        dest, output, width = {
-            "logits": (Dest.LOGITS, "o_logits", RESIDUAL_WIDTH),
-            "scores": (Dest.SCORES, "o_score", SCORE_WIDTH),
-        }[kind]
+    elif kind == "logits":
         for strip in (0, 1, 65535):
             for label in labels(rng, strip):
-                vector = numbers(rng, width, BLOCK_LEN)
-                for beat, piece in enumerate(job.add_act(vector, dest, **label)):
-                    meta = {"dest": dest, "beat": beat, **label}
-                    job.outputs[output].append({"data": piece, "meta": meta})
+                vector = numbers(rng, RESIDUAL_WIDTH, BLOCK_LEN)
+                for beat, piece in enumerate(job.add_act(vector, Dest.LOGITS, **label)):
+                    meta = {"dest": Dest.LOGITS, "beat": beat, **label}
+                    job.outputs["o_logits"].append({"data": piece, "meta": meta})
     elif kind == "qkv":
         for section in (QUERY, KEY, VALUE, KEY, QUERY):
             for label in labels(rng, section=section):
@@ -262,7 +257,7 @@ async def runs(dut, job, written, *, i_stall="never", o_stall="never"):
         assert not int(getattr(dut, f"{name}__valid").value), f"{name} has too much"
 
 
-KINDS = ("residual", "qkv", "normed", "glu", "ungated", "logits", "scores", "values", "norm")
+KINDS = ("residual", "qkv", "normed", "glu", "ungated", "logits", "values", "norm")
 
 
 @cocotb.test()

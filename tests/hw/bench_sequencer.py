@@ -10,11 +10,11 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.jobs import matmul_job
 from hw.program_fetch import located_word
+from hw.sequencer import static_descriptor
 from hw.spec.config import ArchConfig
 from hw.spec.csr import ERRORS
 from hw.spec.formats import BLOCK_LEN
 from hw.spec.isa import DESTINATIONS, OPERATORS, WORD_BYTES, decode, encode
-from hw.weight_streamer import descriptor_layout
 from tests.support.bench import (
     STALLS,
     obeys_rules,
@@ -26,7 +26,7 @@ from tests.support.bench import (
 )
 
 CONFIG = ArchConfig(**params()["config"])
-WORD, JOB, DESCRIPTOR = located_word(), matmul_job(CONFIG), descriptor_layout()
+WORD, JOB, DESCRIPTOR = located_word(), matmul_job(CONFIG), static_descriptor(CONFIG)
 NAMES = {operator.opcode: name for name, operator in OPERATORS.items()}
 STATIC, DYNAMIC = ("norm", "linear", "head_norm"), ("embed", "rope", "attention")
 MAX_BLOCKS = CONFIG.max_dim // BLOCK_LEN
@@ -53,14 +53,15 @@ GOOD = {
         {
             "dest": DESTINATIONS["qkv"], "bias": 1, "blocks": 2, "src": CONFIG.act_blocks - 2,
             "dst": CONFIG.act_blocks - 3, "strips0": 3, "strips1": 65535, "strips2": 65535,
-            "head_blocks": HEAD_BLOCKS, "shift1_0": 63, "shift2_1": 62, "shift1_2": 61, "words": 1,
+            "head_blocks": HEAD_BLOCKS, "shift1_0": 63, "shift2_1": 62, "shift1_2": 61,
+            "words": 1, "strip_words": 1,
         },
     ),
     "glu": (
         "linear",
         {
             "dest": DESTINATIONS["glu"], "blocks": 1, "dst": CONFIG.act_blocks - 4, "strips0": 4,
-            "strips1": 4, "table_shift": 17, "words": (1 << 32) - 1,
+            "strips1": 4, "table_shift": 17, "words": (1 << 32) - 1, "strip_words": 7,
         },
     ),
     "ungated": (
@@ -73,8 +74,8 @@ GOOD = {
     "logits": (
         "linear",
         {
-            "dest": DESTINATIONS["logits"], "blocks": 1, "strips0": 65535, "words": 1,
-            "emit_rows": 1, "emit_only": 1,
+            "dest": DESTINATIONS["logits"], "blocks": 1, "strips0": 65535, "words": 0x8765_4321,
+            "emit_rows": 1, "emit_only": 1, "strip_words": 0x1234_5678,
         },
     ),
     "attention": (
@@ -106,6 +107,7 @@ BAD = {
         {"strips0": 0},
         {"strips0": MAX_BLOCKS + 1},
         {"words": 0},
+        {"strip_words": 2},
         {"dest": 4},
         {"dest": 15},
     ],
@@ -168,6 +170,18 @@ class Program:
         return [(name, f) for name, f in words if emits or not f["emit_only"]]
 
 
+def words_in_channels(name, fields):
+    """Return the words of an operator's stream in each channel."""
+    if name != "linear":
+        return [fields["words"]] + [0] * (CONFIG.tiles - 1)
+    strips = fields["strips0"] + fields["strips1"] + fields["strips2"]
+    of_group = [len(range(group, strips, CONFIG.groups)) for group in range(CONFIG.groups)]
+    return [
+        fields["words"] - (of_group[0] - of_group[t // CONFIG.strip_tiles]) * fields["strip_words"]
+        for t in range(CONFIG.tiles)
+    ]
+
+
 def expected_job(fields, emits, rows):
     """Return a linear operator's job."""
     sections = {
@@ -184,6 +198,9 @@ def expected_job(fields, emits, rows):
         "heads": 1,
         "head_rows": emits if fields["emit_rows"] else rows,
         "row0": 0,
+        "half": 0,
+        "value_bank": 0,
+        "first_block": 0,
     }
 
 
@@ -299,7 +316,9 @@ async def work_and_streams_come_in_program_order(dut, stall, longest):
             (name, fields["op_id"]) for name, fields in words
         ]
         assert [e[1:] for e in units.events if e[0] == "descriptor"] == [
-            (fields["addr"], fields["words"]) for name, fields in words if name in STATIC
+            (fields["addr"], words_in_channels(name, fields))
+            for name, fields in words
+            if name in STATIC
         ]
         expected = [expected_job(fields, emits, rows) for name, fields in words if name == "linear"]
         assert units.jobs == expected

@@ -1,4 +1,4 @@
-"""The KV cache of several sequences, as bytes in pages that lie anywhere."""
+"""The KV cache of several sequences in a channel, as bytes in pages that lie anywhere."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class KvMemory:
     ----------
     config : ArchConfig
     blocks, kv_heads, layers : int
-        Blocks of a head, heads of a layer, layers.
+        Blocks of a head, heads of a layer in the channel, layers.
     layer : int
         The layer in question.
     """
@@ -28,7 +28,7 @@ class KvMemory:
         self.kv_heads = kv_heads
         self.head_stride = layout.head_bytes(config, blocks)
         self.kv_offset = layer * kv_heads * self.head_stride
-        size = layout.page_bytes(config, blocks, kv_heads, layers)
+        size = layout.head_bytes(config, blocks) * kv_heads * layers
         self.base = 0x9000_0000 + config.align_bytes
         keys = [(slot, page) for slot in range(config.max_seqs) for page in range(config.max_pages)]
         self.bytes = rng.integers(0, 256, (len(keys) + 1) * size, dtype=np.uint8)

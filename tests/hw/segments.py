@@ -60,24 +60,24 @@ def _chunk_heads(config, segment, group):
     return group if group * segment["rows"] <= config.max_rows else 1
 
 
-def attention_steps(config, segments, word):
-    """Return the steps of an attention operator as nested loops: a list of (phase, item).
+def attention_steps(config, segments, word, *, tile=0):
+    """Return the steps of a tile's attention operator as nested loops: a list of (phase, item).
 
-    An item is a dict: ``segment``, ``span`` (see `visited_span`), ``heads``, ``head``: KV head,
-    ``query_block``, ``halved``.
+    An item is a dict: ``segment``, ``span`` (see `visited_span`), ``heads``, ``head``: KV head
+    among those of the tile, ``query_block``, ``halved``.
     """
     items = []
     for segment in segments:
         span = visited_span(config, segment, window=word["window"], group=word["group"])
         heads = _chunk_heads(config, segment, word["group"])
-        query = 0
-        for head in range(word["kv_heads"]):
+        for number, head in enumerate(range(tile, word["kv_heads"], config.tiles)):
+            query = head * word["group"] * word["head_blocks"]
             for chunk in range(word["group"] // heads):
                 items.append({
                     "segment": segment,
                     "span": span,
                     "heads": heads,
-                    "head": head,
+                    "head": number,
                     "chunk": chunk,
                     "query_block": query,
                     "halved": span["halved"],

@@ -28,7 +28,8 @@ REFUSED = {
     "list_len must be a power of two from 8 to 64, not 24": {"list_len": 24},
     "list_len must be a power of two from 8 to 64, not 128": {"list_len": 128},
     "stream_depth must be a power of two from 16, not 48": {"stream_depth": 48},
-    "tiles must be 1 (several tiles are not built yet), not 2": {"tiles": 2},
+    "tiles must be 1, 2 or 4, not 3": {"tiles": 3},
+    "tiles must be 1, 2 or 4, not 8": {"tiles": 8},
     "pe_registers must be True or False, not 1": {"pe_registers": 1},
 }
 
@@ -45,7 +46,7 @@ def test_limits_are_allowed():
 
 
 def test_preset_must_be_known():
-    with pytest.raises(ValueError, match="preset must be one of tiny, small, ulx3s, not 'huge'"):
+    with pytest.raises(ValueError, match=f"preset must be one of {', '.join(PRESETS)}, not 'huge'"):
         preset("huge")
 
 
@@ -55,3 +56,13 @@ def test_strips_and_blocks_hold_whole_tiles(name):
     assert config.subs * config.cols == 32
     assert config.tiles_per_block * config.rows == 32
     assert config.beats * config.lanes == 32
+
+
+@pytest.mark.parametrize("cols", [4, 8, 16, 32])
+@pytest.mark.parametrize("tiles", [1, 2, 4])
+def test_every_tile_has_a_part_of_a_strip_or_a_turn(cols, tiles):
+    config = ArchConfig(cols=cols, lanes=min(cols, 16), port_bytes=cols, tiles=tiles)
+    assert config.strip_tiles * config.groups == tiles
+    assert config.strip_tiles * config.own_subs * cols == 32
+    assert config.strip_tiles * config.own_beats * config.lanes == 32
+    assert config.own_beats >= 1

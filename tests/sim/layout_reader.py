@@ -18,25 +18,39 @@ class _Cursor:
         return int.from_bytes(raw, "little", signed=signed)
 
 
-def read_linear(memory, addr, config, blocks, strips, bias):
-    """Return strips as dicts: multipliers, biases (or None), weight[channel][element]."""
-    at = _Cursor(memory, addr)
+def read_linear(channels, addr, config, blocks, strips, bias):
+    """Return strips as dicts, and where the operator ends in each of the memory channels.
+
+    A strip: multipliers, biases (or None), weight[channel][element].
+    """
+    places = [_Cursor(memory, addr) for memory in channels]
+    assert len(places) == config.tiles
+    sharers = 1  # tiles with a part of each strip
+    while 2 * sharers <= config.tiles and 32 // (2 * sharers) >= config.cols:
+        sharers *= 2
+    turns = [places[first : first + sharers] for first in range(0, config.tiles, sharers)]
     result = []
-    for _ in range(strips):
-        multipliers = [at.take(2, False) for _ in range(32)]
-        biases = None
-        if bias:
-            low = [at.take(2, False) for _ in range(32)]
-            high = [at.take(2, True) for _ in range(32)]
-            biases = [h * 65536 + x for x, h in zip(low, high, strict=True)]
-        weight = [[None] * (32 * blocks) for _ in range(32)]
-        for substrip in range(32 // config.cols):
-            for block, element in itertools.product(range(blocks), range(32)):
-                for channel in range(config.cols):
-                    value = at.take(1, True)
-                    weight[substrip * config.cols + channel][block * 32 + element] = value
-        result.append({"multiplier": multipliers, "bias": biases, "weight": weight})
-    return result, at.addr
+    for strip in range(strips):
+        whole = {"multiplier": [], "bias": [] if bias else None, "weight": []}
+        for at in turns[strip % len(turns)]:
+            _read_share(at, config, blocks, 32 // sharers, whole)
+        result.append(whole)
+    return result, [at.addr for at in places]
+
+
+def _read_share(at, config, blocks, share, whole):
+    whole["multiplier"] += [at.take(2, False) for _ in range(share)]
+    if whole["bias"] is not None:
+        low = [at.take(2, False) for _ in range(share)]
+        high = [at.take(2, True) for _ in range(share)]
+        whole["bias"] += [h * 65536 + x for x, h in zip(low, high, strict=True)]
+    weight = [[None] * (32 * blocks) for _ in range(share)]
+    for substrip in range(share // config.cols):
+        for block, element in itertools.product(range(blocks), range(32)):
+            for channel in range(config.cols):
+                value = at.take(1, True)
+                weight[substrip * config.cols + channel][block * 32 + element] = value
+    whole["weight"] += weight
 
 
 def read_norm(memory, addr, blocks):

@@ -27,10 +27,10 @@ def simulator():
     )
 
 
-def run(simulator, folder, tests, **options):
+def result_of(simulator, folder, tests, *, file_size=SIZE, **options):
     image = folder / "image"
-    image.write_bytes(bytes(SIZE))
-    result = verilate.run(
+    image.write_bytes(bytes(file_size))
+    return verilate.run(
         simulator,
         "tests.sim.bench_axi_dram",
         top="axi_dram",
@@ -39,6 +39,10 @@ def run(simulator, folder, tests, **options):
         env={"SERRANO_PARAMS": json.dumps({"size": SIZE, "image": str(image), **options})},
         tests=rf"\.{tests}($|/)",
     )
+
+
+def run(*arguments, **options):
+    result = result_of(*arguments, **options)
     assert result.ok, result.messages or result.log.read_text()
 
 
@@ -70,6 +74,22 @@ def test_turn_of_the_bus_costs_cycles(simulator, tmp_path):
 
 def test_outside_the_image_is_decerr(simulator, tmp_path):
     run(simulator, tmp_path, "outside", latency=3)
+
+
+def test_channel_may_be_a_part_of_its_file(simulator, tmp_path):
+    run(simulator, tmp_path, "outside", file_size=3 * SIZE, channel_bytes=SIZE, latency=3)
+    written = (tmp_path / "image").read_bytes()
+    # The simulator's is channel 1; the bench wrote this, and nothing elsewhere.
+    assert written.strip(b"\0") == bytes(range(1, 17))
+    assert written.index(1) == 2 * SIZE - 16
+
+
+@pytest.mark.parametrize("channel_bytes", [0, SIZE + 1])
+def test_file_must_have_the_channel(simulator, tmp_path, channel_bytes):
+    options = {"file_size": 2 * SIZE, "channel_bytes": channel_bytes}
+    result = result_of(simulator, tmp_path, "outside", **options)
+    assert not result.ok
+    assert f"has no {channel_bytes} bytes of channel 1" in result.log.read_text()
 
 
 def test_chosen_address_is_slverr(simulator, tmp_path):

@@ -19,15 +19,16 @@ EXPECTED = """\
 00001080     2  norm       addr=0x42c0 words=8 blocks=2 shift=13 epsilon=10737 \
 ; layer 0 attention norm
 000010c0     3  linear     addr=0x4340 words=1056 dest=qkv blocks=2 dst=4 head_blocks=1 \
-strips0=4 shift2_0=24 strips1=2 shift2_1=24 strips2=2 shift2_2=24 head_stride=4224 ; layer 0 qkv
+strips0=4 shift2_0=24 strips1=2 shift2_1=24 strips2=2 shift2_2=24 head_stride=4224 \
+strip_words=132 ; layer 0 qkv
 00001100     4  attention  q_src=4 head_blocks=1 kv_heads=2 group=2 shift=22 head_stride=4224 \
 ; layer 0 attention
 00001140     5  linear     addr=0x8540 words=520 dest=residual blocks=4 strips0=2 shift2_0=26 \
-; layer 0 o
+strip_words=260 ; layer 0 o
 """
 LAST = """\
 00001440    17  linear     addr=0x19e40 words=396 dest=logits blocks=2 emit_rows=1 strips0=3 \
-shift2_0=21 valid=80 emit_only ; logits
+shift2_0=21 valid=80 strip_words=132 emit_only ; logits
 00001480    18  end        ; end
 """
 

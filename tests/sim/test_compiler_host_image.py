@@ -89,6 +89,27 @@ def test_every_head_of_every_page_has_its_own_place(host):
     assert not host.memory[host.map.host_base - BASE :].any()
 
 
+@pytest.mark.parametrize(("tiles", "kv_heads"), [(2, 3), (4, 3), (4, 5)])
+def test_heads_are_dealt_to_the_channels(tmp_path, tiles, kv_heads):
+    model = random_model(small_shape(heads=kv_heads, kv_heads=kv_heads), 4)
+    config = ArchConfig(page_len=32, tiles=tiles)
+    compiled = compile_model(model, config, image_base=BASE)
+    host = HostImage(compiled, compiled.write_image(tmp_path / "image"))
+    channels = host.memory.reshape(tiles, -1)
+    caches = {}
+    for layer, head in np.ndindex(2, kv_heads):
+        caches[layer, head] = random_cache(32, 32, 10 * layer + head)
+        host.write_head(1, layer, head, caches[layer, head])
+    stride, rounds = layout.head_bytes(config, 1), -(-kv_heads // tiles)
+    for (layer, head), cache in caches.items():
+        start = host.map.page_addr(1) - BASE + (layer * rounds + head // tiles) * stride
+        (k, _, v, _), _ = read_head(channels[head % tiles], start, config, 1)
+        np.testing.assert_array_equal(k, cache.k)
+        np.testing.assert_array_equal(v, cache.v)
+        assert_same(host.read_head(1, layer, head), cache)
+    assert not channels[:, host.map.host_base - BASE :].any()
+
+
 def test_cache_of_the_golden_model_survives_pages_in_any_order(host):
     model = random_model(small_shape(), 4)
     transformer = Transformer(model)

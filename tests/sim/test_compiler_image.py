@@ -25,6 +25,11 @@ CONFIGS = {
     "16x16, 16 lanes, 16 bytes": {"rows": 16, "cols": 16, "lanes": 16, "port_bytes": 16},
     "32x8, 4 lanes, 32 bytes": {"rows": 32, "cols": 8, "lanes": 4, "port_bytes": 32},
     "4x32, 16 lanes, 32 bytes": {"rows": 4, "cols": 32, "lanes": 16, "port_bytes": 32},
+    "4x4, 2 tiles": {"rows": 4, "cols": 4, "lanes": 4, "port_bytes": 4, "tiles": 2},
+    "8x4, 4 tiles, 32 bytes": {"rows": 8, "cols": 4, "lanes": 4, "port_bytes": 32, "tiles": 4},
+    "16x16, 4 tiles": {"tiles": 4},
+    "8x32, 2 tiles": {"rows": 8, "cols": 32, "port_bytes": 32, "tiles": 2},
+    "8x32, 4 tiles": {"rows": 8, "cols": 32, "port_bytes": 32, "tiles": 4},
 }
 IMAGE_BASE = 0x8000_0000
 
@@ -54,7 +59,7 @@ def decoder_image(config, sizes):
 
 
 def place(compiled, name):
-    """Return the offset in the file and the size of an operator's data, from its word."""
+    """Return the offset in a channel and the size of an operator's data, from its word."""
     word = compiled.program[compiled.op_id(name)]
     _, fields = isa.decode(word)
     assert fields["addr"] % ALIGN_BYTES == 0
@@ -63,9 +68,17 @@ def place(compiled, name):
 
 def read_sections(image, name, blocks, strips, bias):
     compiled, memory = image
+    config = compiled.config
     start, size = place(compiled, name)
-    result, end = read_linear(memory, start, compiled.config, blocks, strips, bias)
-    assert end == start + size
+    channels = memory.reshape(config.tiles, -1)
+    result, ends = read_linear(channels, start, config, blocks, strips, bias)
+    # What the chip makes of the word: a group that has a strip less has so many words less.
+    strip_words = isa.decode(compiled.program[compiled.op_id(name)])[1]["strip_words"]
+    lacking = [
+        strips % config.groups and tile // config.strip_tiles >= strips % config.groups
+        for tile in range(config.tiles)
+    ]
+    assert ends == [start + size - (strip_words * config.cols if less else 0) for less in lacking]
     return result
 
 
@@ -178,7 +191,16 @@ def test_pieces_do_not_overlap(image):
     for (addr, size), (following, _) in itertools.pairwise(sorted(pieces)):
         assert addr + size <= following
     addr, size = max(pieces)
-    assert addr + size <= compiled.memory_map.image_limit
+    assert addr + size <= compiled.memory_map.image_limit <= compiled.memory_map.host_limit
+
+
+def test_only_linear_operators_are_on_other_channels(image):
+    compiled, memory = image
+    others = memory.reshape(compiled.config.tiles, -1)[1:].copy()
+    for step, addr in zip(compiled.steps, compiled.addresses, strict=True):
+        if step.operator == "linear":
+            others[:, addr - IMAGE_BASE : addr - IMAGE_BASE + step.stream.size] = 0
+    assert not others.any()
 
 
 def test_program_comes_first(image):
@@ -197,8 +219,8 @@ def test_edge_values_survive(weight, bias):
     )  # fmt: skip
     out = np.zeros(linear_bytes(config, [linear]), np.uint8)
     pack_linear(config, [linear], out)
-    strips, end = read_linear(out, 0, config, 1, 2, bias=True)
-    assert end == len(out)
+    strips, ends = read_linear([out], 0, config, 1, 2, bias=True)
+    assert ends == [len(out)]
     assert_is(strips, linear)
 
 
@@ -209,7 +231,7 @@ def test_sections_without_bias_get_zeros_beside_one_with_bias():
     k = Linear(v.weight, v.multiplier, v.shift1, v.shift2, v.out_width)
     out = np.zeros(linear_bytes(config, [k, v]), np.uint8)
     pack_linear(config, [k, v], out)
-    strips, _ = read_linear(out, 0, config, 2, 4, bias=True)
+    strips, _ = read_linear([out], 0, config, 2, 4, bias=True)
     assert_is(strips[:2], k)
     assert_is(strips[2:], v)
 

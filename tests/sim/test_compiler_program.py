@@ -99,8 +99,21 @@ def test_linear_fields_are_those_of_the_sections(compiled, model):
                 assert word[f"shift1_{n}"] == (section.shift1 if section else 0)
                 assert word[f"shift2_{n}"] == (section.shift2 if section else 0)
             strips = sum(len(section.weight) // 32 for section in sections)
-            per_strip = layout.strip_words(compiled.config, word["blocks"], bias=False)
+            per_strip = (64 + 32 * 32 * word["blocks"]) // 16
+            assert word["strip_words"] == per_strip
             assert word["words"] == strips * per_strip
+
+
+@pytest.mark.parametrize(
+    ("cols", "tiles", "share", "turns"), [(4, 2, 16, 1), (16, 4, 16, 2), (32, 4, 32, 4)]
+)
+def test_words_of_several_tiles_are_those_of_the_fullest_channel(model, cols, tiles, share, turns):
+    config = ArchConfig(cols=cols, lanes=4, port_bytes=cols, tiles=tiles)
+    compiled = compile_model(model, config)
+    for name, strips, blocks in (("layer 0 qkv", 8, 2), ("layer 1 glu", 6, 2), ("logits", 3, 2)):
+        word = fields(compiled, name)
+        assert word["strip_words"] * cols == 2 * share + share * 32 * blocks
+        assert word["words"] == -(-strips // turns) * word["strip_words"]
 
 
 def test_other_fields_are_those_of_the_model(compiled, model):
@@ -166,6 +179,17 @@ def test_bias_bit_says_that_there_is_a_bias():
     assert fields(compiled, "layer 0 glu")["bias"] == 0
 
 
+@pytest.mark.parametrize(("kv_heads", "local"), [(1, 1), (2, 1), (4, 1), (5, 2)])
+def test_page_of_a_channel_holds_its_heads(kv_heads, local):
+    model = random_model(small_shape(heads=kv_heads, kv_heads=kv_heads), 3)
+    compiled = compile_model(model, ArchConfig(tiles=4))
+    stride = layout.head_bytes(compiled.config, 1)
+    for name in ("qkv", "attention"):
+        word = fields(compiled, f"layer 1 {name}")
+        assert (word["kv_offset"], word["head_stride"]) == (local * stride, stride)
+    assert 0 <= compiled.memory_map.page_bytes - 2 * local * stride < REGION_BYTES
+
+
 def test_layers_and_heads_fill_a_page_without_gaps(compiled):
     stride = layout.head_bytes(compiled.config, 1)
     for index in range(2):
@@ -224,10 +248,23 @@ def test_regions_follow_each_other(model, name, context):
             m.prompt_addr(place)
 
 
-def test_registers_are_registers_of_the_chip(compiled):
+def test_registers_are_registers_of_the_chip(model, compiled):
     registers = compiled.memory_map.registers()
     assert set(registers) <= set(REGISTERS)
     assert {"program_addr", "image_limit", "host_limit", "event_ring_len"} <= set(registers)
+    assert registers["channel_stride"] == 0
+    several = compile_model(model, ArchConfig(tiles=2)).memory_map
+    registers = several.registers(one_memory=True)
+    assert registers["channel_stride"] == several.channel_bytes == several.size_bytes // 2
+
+
+def test_channels_follow_each_other(model):
+    m = compile_model(model, ArchConfig(tiles=4), image_base=0x3000).memory_map
+    assert m.size_bytes == 4 * m.channel_bytes
+    assert m.channel_bytes == m.host_limit - 0x3000
+    assert m.channel_bytes % REGION_BYTES == 0
+    assert m.offset(m.kv_base, 3) == 3 * m.channel_bytes + m.offset(m.kv_base)
+    assert m.offset(m.kv_base) == m.kv_base - 0x3000
 
 
 def test_image_base_moves_everything(model, compiled):
@@ -367,7 +404,18 @@ def test_memory_must_end_within_32_bit_addresses(model):
     with pytest.raises(CompileError, match=r"memory must end at 0x100000000 .* not 0x1000"):
         compile_model(model, ArchConfig(), image_base=0xFFFF_F000)
     with pytest.raises(CompileError, match="300000 pages of"):
-        compile_model(model, ArchConfig(), page_count=300_000)
+        compile_model(model, ArchConfig(kv_pages=300_000), page_count=300_000)
+
+
+@pytest.mark.parametrize("page_count", [0, 257])
+def test_pages_must_be_those_the_chip_tells_apart(model, page_count):
+    message = rf"page_count must be 1 to 256 \(kv_pages\), not {page_count}"
+    with pytest.raises(CompileError, match=message):
+        compile_model(model, ArchConfig(), page_count=page_count)
+    assert compile_model(model, ArchConfig(), page_count=256).memory_map.page_count == 256
+    few = ArchConfig(kv_pages=2, page_len=32)
+    long = random_model(small_shape(context=128), 3)
+    assert compile_model(long, few).memory_map.page_count == 2
 
 
 def test_memory_may_end_with_the_last_address():

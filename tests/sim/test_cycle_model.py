@@ -27,6 +27,8 @@ CONFIGS = {
     "small": SMALL,
     "8x16": ArchConfig(rows=8, cols=16, lanes=8, port_bytes=32),
     "32x32": LARGE,
+    "kv260": preset("kv260"),
+    "8x32, 4 tiles": ArchConfig(rows=8, cols=32, port_bytes=32, tiles=4),
 }
 SEGMENTS = {
     "first": [(1, 0)],
@@ -85,6 +87,27 @@ def test_better_memory_is_not_slower(better):
         assert cycles(segments, config=config) <= cycles(segments)
 
 
+@pytest.mark.parametrize("segments", SEGMENTS.values(), ids=SEGMENTS)
+def test_more_tiles_are_faster(segments):
+    found = [
+        cycles(segments, config=dataclasses.replace(SMALL, tiles=tiles)) for tiles in (1, 2, 4)
+    ]
+    assert found[0] > 1.5 * found[1] > 2.2 * found[2] > 0.5 * found[0]
+
+
+@pytest.mark.parametrize(("tiles", "most"), [(2, 2), (4, 1)])
+def test_tiles_share_the_heads(tiles, most):
+    few = dataclasses.replace(SHAPE, heads=3 * most, kv_heads=most)
+
+    def attention(shape, tiles):
+        config = dataclasses.replace(SMALL, tiles=tiles)
+        found = CycleModel(config).predict(shape, operations(shape), [(1, 200)])
+        return found.operators["layer 0 attention"]
+
+    # Blocks of several tiles wait for each other.
+    assert attention(few, 1) < attention(SHAPE, tiles) < attention(few, 1) + 20 * tiles
+
+
 def test_slower_memory_is_not_faster():
     for slow in ({"latency": 100}, {"refresh_interval": 200}, {"turn_cycles": 30}):
         for segments in SEGMENTS.values():
@@ -98,7 +121,7 @@ def test_rows_must_fit_the_chip(segments):
         cycles(segments)
 
 
-@pytest.mark.parametrize("config", ["tiny", "small", "8x16"])
+@pytest.mark.parametrize("config", ["tiny", "small", "8x16", "kv260", "8x32, 4 tiles"])
 @pytest.mark.parametrize("options", [(), ("biased",), ("head_norm",), ("ungated",)])
 def test_operations_are_those_of_the_compiler(config, options):
     workload = Workload(name="any", shape="little", options=options)
@@ -119,6 +142,48 @@ def test_macs_and_bytes_are_counted_once():
     strips, head, words = 4 + 2 + 6 + 2, 64 * 64 + 2 * 64, 64 * 12
     gains, tables, cache = 3 * 128, 2 * (96 + 64), (5 + 2) * 66
     assert moved == weights + 64 * strips + head + words + gains + tables + cache
+
+
+def test_bytes_are_those_of_the_first_channel():
+    shape = small_shape(layers=1, dim=64, heads=3, kv_heads=3, head_dim=32, ffn=96, vocab=64)
+    config = dataclasses.replace(SMALL, cols=32, port_bytes=32, tiles=2)
+    moved, macs = count_passes(shape, config, operations(shape), [[(2, 3)]])
+    assert macs == count_passes(shape, SMALL, operations(shape), [[(2, 3)]])[1]
+    # Strips of qkv, o, gate and up, down, logits, with their blocks: every other one.
+    strips = 5 * (64 + 1024 * 2) + 1 * (64 + 1024 * 3) + 3 * (64 + 1024 * 2)
+    strips += 1 * (64 + 1024 * 3) + 1 * (64 + 1024 * 2)
+    assert moved == strips + 64 * 12 + 3 * 128 + 2 * (96 + 64) + (5 + 2) * 2 * 66
+
+
+@pytest.mark.parametrize("segments", [[(1, 9)], [(4, 37)], [(3, 100), (8, 0), (1, 19)]])
+@pytest.mark.parametrize("window", [1, 5, 20, 33, 1000])
+def test_window_is_what_rows_see(segments, window):
+    shape = small_shape(layers=1, kv_heads=2)
+
+    def counts(window):
+        return count_passes(shape, SMALL, operations(shape, window=window), [segments])
+
+    pairs = keys = lost_pairs = lost_keys = 0
+    for rows, first in segments:
+        seen = [
+            [p for p in range(first + row + 1) if p > first + row - window] for row in range(rows)
+        ]
+        pairs, keys = sum(map(len, seen)), len(set().union(*seen))
+        lost_pairs += sum(first + row + 1 for row in range(rows)) - pairs
+        lost_keys += first + rows - keys
+    moved, macs = counts(window)
+    all_moved, all_macs = counts(0)
+    assert all_macs - macs == 2 * lost_pairs * shape.heads * shape.head_dim
+    assert all_moved - moved == lost_keys * 2 * shape.kv_heads * (32 + 1)
+
+
+def test_window_leaves_blocks_out():
+    found = [cycles([(1, 500)], window=window) for window in (1, 40, 200, 501, 0)]
+    assert found == sorted(found)
+    assert found[0] < found[1] < found[2] < found[3] == found[4]
+    # The row at position 487 sees those from 448 on, where a block begins.
+    assert cycles([(1, 487)], window=40) == cycles([(1, 495)], window=40)
+    assert cycles([(1, 487)], window=40) < cycles([(1, 486)], window=40)
 
 
 def test_thousand_tokens_of_a_billion_parameters_take_seconds():

@@ -5,6 +5,7 @@ Longer than 400 lines: all of it drives the one chip that is set up here.
 
 import asyncio
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,12 +163,25 @@ def test_too_many_requests_are_refused(device):
     run(device, work)
 
 
-def test_image_is_pushed(device):
+@pytest.mark.parametrize("tiles", [1, 4])
+def test_image_is_pushed_on_every_channel(tiles):
+    model = random_model(small_shape(), 2)
+    config = replace(preset("tiny"), tiles=tiles)
+    compiled = compile_model(model, config, image_base=0x2000)
+    device = Device(FakeChip(model, compiled), compiled)
     asyncio.run(device.load())
     expected = np.zeros_like(device.transport.memory)
     device.compiled.fill(expected)
-    assert expected.any()
+    assert expected.reshape(tiles, -1).any(axis=1).all()
     assert (device.transport.inside == expected).all()
+
+
+@pytest.mark.parametrize("one_memory", [False, True])
+def test_channels_in_one_memory_are_told_apart(device, one_memory):
+    shared = Device(device.transport, device.compiled, one_memory=one_memory)
+    asyncio.run(shared.attach())
+    stride = device.compiled.memory_map.channel_bytes if one_memory else 0
+    assert device.transport.registers["channel_stride"] == stride
 
 
 def test_registers_are_those_of_the_memory_map(device):

@@ -1,17 +1,21 @@
 import json
+from itertools import product
 
 import numpy as np
 import pytest
 
-from hw.probe import UNITS, units_layout
+from hw.probe import TILE_UNITS, UNITS, units_layout
 from sim.perf.report import where_cycles_go
 from sim.perf.timeline import (
     OP_SHIFT,
+    OP_WIDTH,
     RUNNING_BIT,
+    TILES_SHIFT,
     Interval,
     intervals,
     operators,
     read_units,
+    works_of,
     write_timeline,
 )
 
@@ -41,11 +45,17 @@ def trace():
     return np.array(RECORDS, dtype="<u8").T
 
 
-def test_bits_are_where_the_chip_puts_them():
-    layout = units_layout()
+@pytest.mark.parametrize("tiles", [1, 2, 4])
+def test_bits_are_where_the_chip_puts_them(tiles):
+    layout = units_layout(tiles)
     assert [layout[name].offset for name in UNITS] == list(range(len(UNITS)))
     assert layout["running"].offset == RUNNING_BIT
-    assert layout["op"].offset == OP_SHIFT
+    assert (layout["op"].offset, layout["op"].width) == (OP_SHIFT, OP_WIDTH)
+    assert layout.size <= 64
+    for tile, unit in product(range(1, tiles), TILE_UNITS):
+        word = np.array([1 << layout[f"{unit}_{tile}"].offset], "<u8")
+        shown = [(u, t) for t in range(1, tiles) for u in TILE_UNITS if works_of(word, u, t)]
+        assert shown == [(unit, tile)]
 
 
 def test_short_gaps_join_intervals(trace):
@@ -82,6 +92,38 @@ def test_timeline_has_a_track_for_each_unit(trace, tmp_path):
         ("embed", 10, 10),
         ("layer 0 qkv", 21, 44),
     ]
+
+
+def of_tile(tile, *units):
+    at = TILES_SHIFT + (tile - 1) * len(TILE_UNITS)
+    return sum(1 << at + TILE_UNITS.index(unit) for unit in units)
+
+
+def test_cycles_of_several_tiles_are_their_mean():
+    records = [
+        (0, bits("feeding", op=3) | of_tile(1, "feeding")),
+        (10, bits("feeding", op=3) | of_tile(1, "starved")),
+        (16, bits("norm", op=4)),
+        (20, bits()),
+    ]
+    trace = np.array(records, "<u8").T
+    parts = where_cycles_go(*trace, tiles=2)
+    shown = {label: count for label, count in parts.items() if count}
+    assert shown == {"rows fed": (16 + 10) / 2, "waiting for weights": 3, "norm": 4}
+    assert intervals(*trace, "feeding", 1) == [Interval(0, 10, 10)]
+    assert operators(*trace) == [Interval(0, 16, 16, 3), Interval(16, 20, 4, 4)]
+
+
+def test_further_tiles_have_tracks_of_their_own(tmp_path):
+    records = [(5, of_tile(1, "drain")), (9, 0)]
+    np.array(records, dtype="<u8").tofile(tmp_path / "units.bin")
+    path = write_timeline(tmp_path / "units.bin", tmp_path / "timeline.json", NAMES, tiles=2)
+    events = json.loads(path.read_text())["traceEvents"]
+    tracks = {e["args"]["name"]: e["tid"] for e in events if e["name"] == "thread_name"}
+    assert list(tracks)[:3] == ["operator", "feeding", "feeding 1"]
+    assert len(tracks) == 1 + len(UNITS) + len(TILE_UNITS)
+    (shown,) = (e for e in events if e["ph"] == "X")
+    assert (shown["tid"], shown["ts"], shown["dur"]) == (tracks["drain 1"], 5, 4)
 
 
 def test_broken_file_is_refused(tmp_path):
