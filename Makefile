@@ -11,8 +11,9 @@ TEXT   ?=
 PERF   ?= full
 MODULE ?= top
 ACCEPT ?=
+BOARD  ?= ulx3s
 
-TARGETS := help setup sim eval test lint lint-synth budgets verilog bench-sim perf pnr clean
+TARGETS := help setup sim eval test lint lint-synth budgets verilog bench-sim perf pnr fpga clean
 .PHONY: $(TARGETS)
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -74,6 +75,9 @@ perf: $(VENV)/stamp  ## cycles against roofline and cycle model; PERF=quick (rec
 pnr: $(VENV)/pnr  ## place and route on an LFE5U-85F; PRESET= (ulx3s) MODULE= (top, systolic_array, core.drain) SEED= ACCEPT=1
 	@$(PY) -m scripts.pnr --preset '$(if $(filter file,$(origin PRESET)),ulx3s,$(PRESET))' --module '$(MODULE)' \
 		$(if $(SEED),--seed '$(SEED)') $(if $(ACCEPT),--accept)
+
+fpga: $(VENV)/pnr  ## the bitstream of a board, its speed and size; BOARD= (ulx3s, ulx4m_ls) SEED=
+	@$(PY) -m scripts.fpga --board '$(BOARD)' $(if $(SEED),--seed '$(SEED)')
 
 clean:       ## remove what was built, keep the virtual environment
 	rm -rf build .pytest_cache .ruff_cache

@@ -40,10 +40,10 @@ def plan(target):
 
     platform = PLATFORMS[target.name]()
     files = platform.prepare(FpgaTop(target), TOP).files
-    size = re.fullmatch(r"LFE5U-(\d+)F", platform.device)[1]
+    kind, size = re.fullmatch(r"LFE5(U|UM)-(\d+)F", platform.device).groups()
     device = (
-        f"--{size}k",
-        *("--package", f"CA{platform.package}", "--speed", platform.speed),
+        f"--{'um-' if kind == 'UM' else ''}{size}k",
+        *("--package", platform.package.replace("BG", "CABGA"), "--speed", platform.speed),
     )
     texts = [
         text if isinstance(text, str) else text.decode()

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {
     "hw/spec": {"hw.spec"},
     "hw": {"hw", "amaranth"},
-    "hw/boards": {"hw", "amaranth", "amaranth_boards"},
+    "hw/board/platforms": {"hw", "amaranth", "amaranth_boards"},
     "sim/golden": {"sim.golden", "hw.spec", "numpy"},
     "sim/compiler": {
         "sim.compiler",

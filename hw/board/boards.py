@@ -38,6 +38,7 @@ BOARDS = {
     for found in (
         # Boards were sold with several chips. No time of this one is shorter than another's.
         Board(name="ulx3s", preset="ulx3s", clock_hz=100_000_000, sdram="is42s16160g-7"),
+        Board(name="ulx4m_ls", preset="ulx3s", clock_hz=100_000_000, sdram="is42s16160g-7"),
     )
 }
 
