@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .ecp5.mult18x18d import Mult18x18d
 from .lib.arithmetic import round_half, round_shift, saturate, shift_left, with_half
-from .lib.credit_queue import free_running
+from .lib.credit_queue import CreditQueue, free_running
 from .lib.parameter import check_lanes
 from .spec.formats import FFN_WIDTH, HEAD_WIDTH, SIG_LUT_LEN
 from .spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT, SIG_ONE, activation_table
@@ -86,7 +86,7 @@ class Activation(wiring.Component):
     _FACTOR_STAGES = 4 + Mult18x18d.LATENCY + 2
 
     #: Cycles from a transfer on ``i_pair`` to the offer of its result.
-    LATENCY = 1 + _FACTOR_STAGES + Mult18x18d.LATENCY + 1 + Mult18x18d.LATENCY + 4 + 1
+    LATENCY = 1 + _FACTOR_STAGES + 2 * Mult18x18d.LATENCY + 5 + CreditQueue.LATENCY
 
     def __init__(self, *, lanes, meta_shape):
         check_lanes(lanes)
@@ -99,7 +99,7 @@ class Activation(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        stages = self.LATENCY - 1
+        stages = self.LATENCY - CreditQueue.LATENCY
         pipe, result = free_running(m, self.i_pair, self.o_ffn, stages=stages)
         pair = self.i_pair.p
         m.d.comb += result.meta.eq(pipe.hold(pair.meta, "meta", stages=stages))

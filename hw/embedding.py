@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .ecp5.mult18x18d import Mult18x18d
 from .lib.arithmetic import round_half, with_half
-from .lib.credit_queue import free_running
+from .lib.credit_queue import CreditQueue, free_running
 from .lib.parameter import check_lanes
 from .spec.formats import ACT_WIDTH, RESIDUAL_WIDTH
 
@@ -62,7 +62,7 @@ class Embedding(wiring.Component):
     """
 
     #: Cycles from a transfer on ``i_row`` to the offer of its result.
-    LATENCY = Mult18x18d.LATENCY + 2 + 1
+    LATENCY = Mult18x18d.LATENCY + 2 + CreditQueue.LATENCY
 
     def __init__(self, *, lanes, meta_shape):
         check_lanes(lanes)
@@ -75,7 +75,7 @@ class Embedding(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        stages = self.LATENCY - 1
+        stages = self.LATENCY - CreditQueue.LATENCY
         pipe, result = free_running(m, self.i_row, self.o_row, stages=stages)
         row = self.i_row.p
         m.d.comb += result.meta.eq(pipe.hold(row.meta, "meta", stages=stages))

@@ -2,10 +2,11 @@
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from .burst_cutter import command_layout
+from .lib.slice import Slice
 from .memory_controller import FETCH_BEATS_WIDTH
 from .spec.config import MAX_FETCH
 
@@ -35,9 +36,8 @@ class Fetcher(wiring.Component):
 
     Timing
     ------
-    The command is on offer one cycle after the request. Then a word each cycle, the first in the
-    cycle of its beat: ``i_beat.ready`` depends combinationally on the ready of ``o_program`` or
-    ``o_data``, and their valid on ``i_beat.valid``.
+    The command is on offer one cycle after the request. Then a word each cycle, the first a
+    cycle after its beat. ``i_beat.ready`` comes from a register.
     """
 
     def __init__(self, *, port_bytes):
@@ -66,7 +66,11 @@ class Fetcher(wiring.Component):
             self.o_fetch.p.addr.eq(Cat(Signal(port_bits), request.addr[port_bits:])),
             self.o_fetch.p.beats.eq((request.words + skipped + per_beat - 1) >> (port_bits - 2)),
         ]
-        words = [Cat(*(self.i_beat.payload[4 * n + k] for k in range(4))) for n in range(per_beat)]
+        # Between the readiness of those who take words and that of the memory.
+        m.submodules.arriving = arriving = Slice(self.i_beat.payload.shape())
+        connect(m, flipped(self.i_beat), arriving.i)
+        beat = arriving.o
+        words = [Cat(*(beat.payload[4 * n + k] for k in range(4))) for n in range(per_beat)]
         word = Array(words)[place]
         m.d.comb += [self.o_program.payload.eq(word), self.o_data.payload.eq(word)]
         taken = Mux(for_data, self.o_data.ready, self.o_program.ready)
@@ -91,16 +95,16 @@ class Fetcher(wiring.Component):
                     m.next = "UNPACK"
             with m.State("UNPACK"):
                 m.d.comb += [
-                    self.o_data.valid.eq(self.i_beat.valid & for_data),
-                    self.o_program.valid.eq(self.i_beat.valid & ~for_data),
+                    self.o_data.valid.eq(beat.valid & for_data),
+                    self.o_program.valid.eq(beat.valid & ~for_data),
                 ]
-                with m.If(self.i_beat.valid & taken):
+                with m.If(beat.valid & taken):
                     m.d.sync += [
                         place.eq(place + 1),
                         request.words.eq(request.words - 1),
                     ]
                     with m.If((place == per_beat - 1) | (request.words == 1)):
-                        m.d.comb += self.i_beat.ready.eq(1)
+                        m.d.comb += beat.ready.eq(1)
                         m.d.sync += place.eq(0)
                     with m.If(request.words == 1):
                         m.next = "IDLE"

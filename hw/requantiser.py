@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .ecp5.mult18x18d import Mult18x18d
 from .lib.arithmetic import limit, round_half, with_half
-from .lib.credit_queue import free_running
+from .lib.credit_queue import CreditQueue, free_running
 from .spec.formats import (
     ACC_WIDTH,
     FFN_WIDTH,
@@ -89,7 +89,7 @@ class Requantiser(wiring.Component):
     _FINISH_STAGES = 6
 
     #: Cycles from a transfer on ``i_acc`` to its result on ``o_act``, with no backpressure.
-    LATENCY = _SCALE_STAGES + Mult18x18d.LATENCY + _FINISH_STAGES + 1
+    LATENCY = _SCALE_STAGES + Mult18x18d.LATENCY + _FINISH_STAGES + CreditQueue.LATENCY
 
     def __init__(self, *, lanes, meta_shape):
         if not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1:
@@ -128,7 +128,7 @@ class Requantiser(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        stages = self.LATENCY - 1
+        stages = self.LATENCY - CreditQueue.LATENCY
         pipe, result = free_running(m, self.i_acc, self.o_act, stages=stages)
         i = self.i_acc.p
         m.d.comb += result.meta.eq(pipe.hold(i.meta, "meta", stages=stages))
@@ -140,7 +140,7 @@ class Requantiser(wiring.Component):
         left = shift1[2][-1]
         kept = pipe.hold(Cat(Mux(left, wrap, ~wrap) for wrap in wraps), "kept")
         # Without a multiplier nothing more is shifted or added.
-        shifts = self.LATENCY - self._FINISH_STAGES
+        shifts = stages - self._FINISH_STAGES + 1
         shift2 = pipe.hold(i.shift2, "shift2")
         shift2 = pipe.hold(Mux(bypass[1], 0, shift2), "last_shift", stages=shifts - 1)
         coarse = pipe.hold(shift2[_FINE_WIDTH:], "coarse")

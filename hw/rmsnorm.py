@@ -137,7 +137,7 @@ class RmsNorm(wiring.Component):
     SEARCH_STAGES = _PRODUCT_STAGES + 4
 
     #: Cycles from where a beat is read for the second time to the offer of its result.
-    EMIT_STAGES = _PRODUCT_STAGES + _RESULT_STAGES + 1
+    EMIT_STAGES = _PRODUCT_STAGES + _RESULT_STAGES + CreditQueue.LATENCY
 
     @property
     def search_cycles(self):
@@ -180,7 +180,7 @@ class RmsNorm(wiring.Component):
 
         # Issue: the first pass of a row goes before the second of the one before it, so that the
         # search that follows has that one's time. The second needs room for its results.
-        stages = self.EMIT_STAGES - 1
+        stages = self.EMIT_STAGES - CreditQueue.LATENCY
         m.submodules.results = results = CreditQueue(self.o_norm.payload.shape(), latency=stages)
         connect(m, results.o, flipped(self.o_norm))
         sum_wanted = Signal()

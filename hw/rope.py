@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .ecp5.mult18x18d import Mult18x18d
 from .lib.arithmetic import saturate
-from .lib.credit_queue import free_running
+from .lib.credit_queue import CreditQueue, free_running
 from .lib.parameter import check_lanes
 from .spec.formats import HEAD_WIDTH, ROPE_FRACTION, ROPE_WIDTH
 
@@ -61,7 +61,7 @@ class Rope(wiring.Component):
     """
 
     #: Cycles from a transfer on ``i_vec`` to the offer of its result.
-    LATENCY = 1 + Mult18x18d.LATENCY + 2 + 1
+    LATENCY = 1 + Mult18x18d.LATENCY + 2 + CreditQueue.LATENCY
 
     def __init__(self, *, lanes, meta_shape):
         check_lanes(lanes)
@@ -74,7 +74,7 @@ class Rope(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        stages = self.LATENCY - 1
+        stages = self.LATENCY - CreditQueue.LATENCY
         pipe, result = free_running(m, self.i_vec, self.o_vec, stages=stages)
         vec = self.i_vec.p
 

@@ -102,10 +102,10 @@ class RunControl(wiring.Component):
                 self.error_cause.eq(self.core_cause),
                 self.error_addr.eq(self.core_addr),
             ]
-        # A register of its own: it goes to the whole core.
+        # Registers of their own: they go to the whole core and to all of the controller.
         ends = Signal()
         with m.If(ends):
-            m.d.sync += self.core_reset.eq(1)
+            m.d.sync += [self.core_reset.eq(1), self.halt.eq(1)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(0)
@@ -126,16 +126,16 @@ class RunControl(wiring.Component):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
                 # The controller sees `halt` for a cycle before its `idle` counts.
-                m.d.comb += [self.halt.eq(1), settling.eq(1)]
+                m.d.comb += settling.eq(1)
                 m.next = "HALT"
             with m.State("HALT"):
-                m.d.comb += self.halt.eq(1)
                 with m.If(self.idle):
+                    m.d.sync += self.halt.eq(0)
                     m.next = "REST"
                 with m.Elif(starved):
                     # A bus that never answers: say so. The controller drops what comes later.
                     m.d.comb += self.error_event.eq(1)
-                    m.d.sync += self.done.eq(0)
+                    m.d.sync += [self.done.eq(0), self.halt.eq(0)]
                     m.next = "REST"
             with m.State("REST"):
                 m.d.comb += self.done_event.eq(1)

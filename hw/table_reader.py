@@ -1,10 +1,11 @@
 """Turns words of the stream into table entries."""
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .lib.gearbox import Gearbox
+from .lib.slice import Slice
 
 __all__ = ["TableReader"]
 
@@ -35,7 +36,8 @@ class TableReader(wiring.Component):
     Timing
     ------
     The first word is taken in the cycle after ``start``. Then as `Gearbox`: the wider of word and
-    entry at its full rate, the first entry one cycle after its last word.
+    entry at its full rate, the first entry two cycles after its last word, or one if it is of a
+    header.
     """
 
     def __init__(self, config):
@@ -56,13 +58,19 @@ class TableReader(wiring.Component):
         m.submodules.gearbox = gearbox = Gearbox(
             i_bytes=self.config.cols, o_bytes=self.config.entry_bytes
         )
+        # Between the readiness of those who take entries and that of the stream.
+        m.submodules.arriving = arriving = Slice(self.i_words.payload.shape())
         taking = Signal()
         word, row = Signal.like(self.words), Signal.like(self.rows)
         m.d.comb += [
             self.busy.eq(self.start | taking),
-            gearbox.i.payload.eq(self.i_header.payload),
-            gearbox.i.valid.eq(self.i_header.valid),
-            self.i_header.ready.eq(gearbox.i.ready & ~taking),
+            arriving.i.payload.eq(self.i_words.payload),
+            arriving.i.valid.eq(self.i_words.valid & taking),
+            self.i_words.ready.eq(arriving.i.ready & taking),
+            arriving.o.ready.eq(gearbox.i.ready),
+            gearbox.i.payload.eq(Mux(arriving.o.valid, arriving.o.payload, self.i_header.payload)),
+            gearbox.i.valid.eq(arriving.o.valid | (self.i_header.valid & ~taking)),
+            self.i_header.ready.eq(gearbox.i.ready & ~taking & ~arriving.o.valid),
             self.o_entry.valid.eq(gearbox.o.valid),
             self.o_entry.payload.eq(gearbox.o.payload),
             gearbox.o.ready.eq(self.o_entry.ready),
@@ -70,11 +78,6 @@ class TableReader(wiring.Component):
         with m.If(self.start):
             m.d.sync += [taking.eq(1), word.eq(0), row.eq(0)]
         with m.If(taking):
-            m.d.comb += [
-                gearbox.i.payload.eq(self.i_words.payload),
-                gearbox.i.valid.eq(self.i_words.valid),
-                self.i_words.ready.eq(gearbox.i.ready),
-            ]
             with m.If(self.i_words.valid & self.i_words.ready):
                 m.d.sync += word.eq(word + 1)
                 with m.If(word == self.words - 1):

@@ -8,6 +8,7 @@ from amaranth.utils import ceil_log2
 from .parameter import check_positive
 from .pipeline import Pipeline
 from .queue import Queue
+from .slice import Slice
 
 __all__ = ["CreditQueue", "free_running"]
 
@@ -43,7 +44,7 @@ class CreditQueue(wiring.Component):
 
     Timing
     ------
-    A transfer on ``o`` is possible in every cycle, the first ``latency + 1`` cycles after its
+    A transfer on ``o`` is possible in every cycle, the first ``latency + LATENCY`` cycles after its
     payload entered. ``ready`` and ``empty`` come from
     registers.
 
@@ -53,11 +54,14 @@ class CreditQueue(wiring.Component):
         ``latency`` is not a positive integer.
     """
 
+    #: Cycles from where a payload comes here to its offer on ``o``.
+    LATENCY = 1 + Slice.LATENCY
+
     def __init__(self, shape, *, latency):
         check_positive("latency", latency)
         self.latency = latency
-        # Credit comes back two cycles after a payload arrives here.
-        self.depth = max(_LUT_DEPTH, 1 << ceil_log2(latency + 2))
+        # Credit comes back a cycle after a payload leaves.
+        self.depth = max(_LUT_DEPTH, 1 << ceil_log2(latency + self.LATENCY + 1))
         self.shape = shape
         super().__init__({
             "ready": Out(1),
@@ -70,8 +74,11 @@ class CreditQueue(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # Reading LUT memory takes long when it is wide: its output goes into registers.
         m.submodules.queue = queue = Queue(self.shape, self.depth)
-        connect(m, queue.o, flipped(self.o))
+        m.submodules.leaving = leaving = Slice(self.shape)
+        connect(m, queue.o, leaving.i)
+        connect(m, leaving.o, flipped(self.o))
         free = Signal(range(self.depth + 1), init=self.depth)
         leaves = Signal()
         m.d.comb += [
@@ -90,7 +97,7 @@ def free_running(m, i, o, *, stages):
 
     Returns its `Pipeline`, and what is to be assigned to: the payload that belongs to the transfer
     on ``i`` of ``stages`` cycles ago. ``i.ready`` comes from registers; ``o`` offers a payload
-    ``stages + 1`` cycles after its transfer on ``i``.
+    ``stages + CreditQueue.LATENCY`` cycles after its transfer on ``i``.
     """
     pipe = Pipeline(m)
     m.submodules.results = results = CreditQueue(o.payload.shape(), latency=stages)

@@ -160,7 +160,7 @@ class _Pass:
     def _word_cycles(self):
         """Cycles from asking for an operator word to its offer."""
         beats = max(1, WORD_BYTES // self.config.port_bytes)
-        return MemoryController.LATENCY + self.model.dram.latency + max(beats, WORD_BYTES // 4) + 5
+        return MemoryController.LATENCY + self.model.dram.latency + max(beats, WORD_BYTES // 4) + 6
 
     # Operators: each takes its step and the cycle it starts in, and returns that of its end.
 

@@ -5,6 +5,7 @@ import random
 import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
+from hw.lib.credit_queue import CreditQueue
 from tests.support.bench import (
     STALLS,
     expects,
@@ -38,7 +39,10 @@ async def latency_is_as_documented_and_throughput_one(dut):
     cocotb.start_soon(watchdog(dut, 1000))
     cocotb.start_soon(sends(dut, "i", WIDTH, PAYLOADS))
     dut.o__ready.value = 1
-    assert await measures(dut, "i", "o", len(PAYLOADS)) == (STAGES + 1, len(PAYLOADS))
+    assert await measures(dut, "i", "o", len(PAYLOADS)) == (
+        STAGES + CreditQueue.LATENCY,
+        len(PAYLOADS),
+    )
 
 
 @cocotb.test()

@@ -6,6 +6,7 @@ import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.fetcher import Fetcher
+from hw.lib.slice import Slice
 from tests.support.bench import (
     STALLS,
     collects,
@@ -134,4 +135,4 @@ async def timing_is_as_documented(dut):
     latency, cycles = await measures(dut, "i_data", "o_data", 64)
     assert await asks == (1, 1)
     assert cycles == 64
-    assert cycle() - 63 == at["beat"]
+    assert cycle() - 63 == at["beat"] + Slice.LATENCY
