@@ -11,9 +11,12 @@ TEXT   ?=
 PERF   ?= full
 MODULE ?= top
 ACCEPT ?=
+LIBERTY ?=
+PERIOD ?=
+DONT_USE ?=
 BOARD  ?= ulx3s
 
-TARGETS := help setup sim eval test lint lint-synth budgets verilog bench-sim perf pnr fpga clean
+TARGETS := help setup sim eval test lint lint-synth budgets verilog bench-sim perf pnr asic fpga clean
 .PHONY: $(TARGETS)
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -78,6 +81,11 @@ pnr: $(VENV)/pnr  ## place and route on an LFE5U-85F; PRESET= (ulx3s) MODULE= (t
 
 fpga: $(VENV)/pnr  ## the bitstream of a board, its speed and size; BOARD= (ulx3s, ulx4m_ls) SEED=
 	@$(PY) -m scripts.fpga --board '$(BOARD)' $(if $(SEED),--seed '$(SEED)')
+
+asic: $(VENV)/stamp  ## standard cells, clock and MACs; LIBERTY=file,... PRESET= (tiny) MODULE= PERIOD= (ns) DONT_USE= ACCEPT=1
+	@$(PY) -m scripts.asic --liberty '$(LIBERTY)' --module '$(MODULE)' \
+		--preset '$(if $(filter file,$(origin PRESET)),tiny,$(PRESET))' $(if $(PERIOD),--period='$(PERIOD)') \
+		$(if $(DONT_USE),--dont-use '$(DONT_USE)') $(if $(ACCEPT),--accept)
 
 clean:       ## remove what was built, keep the virtual environment
 	rm -rf build .pytest_cache .ruff_cache
