@@ -74,7 +74,8 @@ def _parser():
 
 
 def _settings(options):
-    config = preset(options.preset or board(options.board).preset)
+    found = board(options.board)
+    config = preset(options.preset or found.preset)
     for name in ("wait_ms", "march_bytes", "timeout", "baud"):
         if getattr(options, name) <= 0:
             raise ValueError(
