@@ -23,13 +23,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _period(text):
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
     if not 0 < value < float("inf"):
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"must be a positive number of ns, not {text!r}")
     return value
-
-
-_period.__name__ = "period (nanoseconds, positive)"
 
 
 def _files(text):

@@ -251,6 +251,31 @@ def test_what_is_not_read_is_left_out():
     assert text.count("related_pin") == FEW_CELLS.read_text().count("related_pin") - 2
 
 
+def test_library_may_be_written_on_one_line(tmp_path):
+    path = tmp_path / "a.lib"
+    path.write_text(" ".join(FEW_CELLS.read_text().split()))
+    assert read_library([path]).cells == read_library([FEW_CELLS]).cells
+
+
+def test_cell_that_the_library_hides_is_not_used(tmp_path):
+    path = tmp_path / "a.lib"
+    path.write_text(FEW_CELLS.read_text().replace("area : 2;", "area : 2;\n    dont_use : true;"))
+    assert set(read_library([path]).cells) == set(AREAS) - {"BUF"}
+
+
+def test_table_lists_tiles_by_unit_and_elements_together():
+    values = dict.fromkeys(cell_report.FIGURES, 1.0)
+    names = ("top", "core", "core.tile_0", "core.tile_0.drain", "core.tile_0.drain.x")
+    text = cell_report.table("top", dict.fromkeys(names, values))
+    assert re.findall(r"^\| (\S+) \| 1.0", text, re.M) == sorted(names[:-1])
+    array = ("a", "a.element_0_0", "a.element_0_1", "a.element_0_1.b")
+    text = cell_report.table("a", dict.fromkeys(array, values))
+    assert re.findall(r"^\| (\S+) \| (\S+)", text, re.M)[1:] == [
+        ("a", "1.0"),
+        ("a.element_*", "2.0"),
+    ]
+
+
 def test_several_files_are_one_library(tmp_path):
     (tmp_path / "a.lib").write_text(without("DFF"))
     (tmp_path / "b.lib.gz").write_bytes(
@@ -420,7 +445,7 @@ def test_period_must_be_a_time(chip, capsys, period):
         asic.main(["--liberty", str(FEW_CELLS), f"--period={period}"])
     assert stopped.value.code == 2
     error = capsys.readouterr().err
-    assert "period (nanoseconds, positive)" in error
+    assert f"--period: must be a positive number of ns, not {period!r}" in error
     assert error.count("\n") == 1
 
 

@@ -32,10 +32,10 @@ _UNREAD = re.compile(
     r"internal_power|leakage\w*|output_current_\w+|receiver_capacitance\w*|dc_current|test_cell"
     r"|normalized_driver_waveform|intrinsic_parasitic|dynamic_current|ccsn_\w+|\w*noise\w*"
 )
-_AREA = re.compile(r"^\s*area\s*:\s*\"?([\d.eE+-]+)", re.M)
-_HIDDEN = re.compile(r"^\s*dont_use\s*:\s*\"?true", re.M)
+_AREA = re.compile(r"\barea\s*:\s*\"?([\d.]+(?:[eE][+-]?\d+)?)")
+_HIDDEN = re.compile(r"\bdont_use\s*:\s*\"?true")
 _DIRECTION = re.compile(r"\bdirection\s*:\s*\"?(\w+)")
-_FUNCTION = re.compile(r"^\s*function\s*:\s*\"([^\"]*)\"", re.M)
+_FUNCTION = re.compile(r"\bfunction\s*:\s*\"([^\"]*)\"")
 
 
 @dataclass
