@@ -15,8 +15,9 @@ LIBERTY ?=
 PERIOD ?=
 DONT_USE ?=
 BOARD  ?= ulx3s
+PORT   ?=
 
-TARGETS := help setup sim eval test lint lint-synth budgets verilog bench-sim perf pnr asic fpga clean
+TARGETS := help setup sim eval test lint lint-synth budgets verilog bench-sim perf pnr asic fpga bringup clean
 .PHONY: $(TARGETS)
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -86,6 +87,10 @@ asic: $(VENV)/stamp  ## standard cells, clock and MACs; LIBERTY=file,... PRESET=
 	@$(PY) -m scripts.asic --liberty '$(LIBERTY)' --module '$(MODULE)' \
 		--preset '$(if $(filter file,$(origin PRESET)),tiny,$(PRESET))' $(if $(PERIOD),--period='$(PERIOD)') \
 		$(if $(DONT_USE),--dont-use '$(DONT_USE)') $(if $(ACCEPT),--accept)
+
+bringup: $(VENV)/stamp  ## bring up a board, a simulated one without PORT=; BOARD= PRESET= (the board's) MODEL=
+	@$(PY) -m $(if $(PORT),scripts.bringup --port '$(PORT)' $(if $(MODEL),--model '$(MODEL)'),scripts.rehearsal) \
+		--board '$(BOARD)' $(SYNTH_PRESET)
 
 clean:       ## remove what was built, keep the virtual environment
 	rm -rf build .pytest_cache .ruff_cache
