@@ -1,18 +1,24 @@
 """The whole board in a simulator, reached through its serial line."""
 
 import asyncio
+import os
 import random
+import re
+import subprocess
+import sys
 from functools import cache
 
 import numpy as np
 import pytest
 
-from hw.board.boards import board
+from hw.board.boards import Board, board
 from hw.spec.bridge import VERSION, config_digest
 from hw.spec.csr import ID_VALUE, REGISTERS
 from hw.spec.presets import preset
+from scripts import board_speed, simulated_board
 from sim.board.board_simulator import build_board
 from sim.board.fault import FAULTS, fault
+from sim.board.simulated_board import BoardError
 from sim.compiler.compile import compile_model
 from sim.device.device import Device
 from sim.device.error import DeviceError
@@ -161,3 +167,99 @@ def test_unknown_fault_is_refused(text, message):
 def test_line_too_fast_for_the_clock_is_refused():
     with pytest.raises(ValueError, match="baud must be at most 20000000 at a clock of 100000000"):
         build_board(board("ulx3s"), link_speedup=21)
+
+
+# The command with a simulator that is built already.
+COMMAND = """
+import sys
+from pathlib import Path
+from hw.board.boards import Board, board
+from scripts import board_speed, simulated_board
+from sim.board.board_simulator import BoardSimulator
+built = BoardSimulator(board("ulx3s"), Path(sys.argv[1]), int(sys.argv[2]))
+simulated_board.build_board = lambda *_, **__: built
+sys.exit(simulated_board.main(sys.argv[3:]))
+"""
+
+
+def command(simulator, *arguments):
+    words = [str(simulator.executable), str(simulator.bit_cycles), *arguments]
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_command_prints_a_port_and_runs_until_it_is_ended(simulator):
+    process = command(simulator, "--fault", "stuck_bit:0:1")
+    port = process.stdout.readline().rstrip("\n")
+    transport = SerialTransport(SerialChannel(port), timeout=20.0, memory_bytes=64)
+    assert copied(transport, 0, bytes(8)) == bytes([1, 0]) * 4
+    process.terminate()
+    assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == 0
+
+
+def test_command_says_why_a_board_ended(simulator, tmp_path):
+    image = tmp_path / "image"
+    image.write_bytes(b"x")
+    os.truncate(image, (1 << 25) + 1)
+    process = command(simulator, "--image", str(image))
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (1, "")
+    assert "has 33554433 bytes, the chip only 33554432" in errors
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--board", "arty"], "board must be one of ulx3s, .*, not 'arty'"),
+        (["--preset", "huge"], "preset must be one of .*, not 'huge'"),
+        (["--fault", "fire"], "fault must be one of .*, not 'fire'"),
+        (["--image", "nowhere"], "--image must be a file, not 'nowhere'"),
+        (["--link-speedup", "21"], "baud must be at most 20000000 .*"),
+        (["--link-speedup", "0"], "baud must be .*, not 0"),
+    ],
+)
+def test_command_refuses_bad_input_in_one_line(capsys, words, message):
+    assert simulated_board.main(words) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert re.fullmatch(f"simulated_board: {message}\n", errors)
+
+
+TINY = Board(name="ulx3s", preset="tiny", clock_hz=100_000_000, sdram="is42s16160g-7")
+
+
+def test_speed_is_measured_on_golden_tokens(simulator, tmp_path, monkeypatch):
+    monkeypatch.setattr(board_speed, "build_board", lambda *_, **__: simulator)
+    first, whole = board_speed.measure(TINY, model(), (5, 17, 3), (1, 3), tmp_path)
+    decode = whole.since(first)
+    assert (first.tokens, decode.tokens) == (1, 2)
+    assert 0.5 < decode.share(CONFIG.port_bytes) < 1  # small matrices: much is latency
+
+
+def test_speed_of_wrong_tokens_is_refused(simulator, tmp_path, monkeypatch):
+    other = random_model(small_shape(), SEED + 1)
+    monkeypatch.setattr(board_speed, "build_board", lambda *_, **__: simulator)
+    monkeypatch.setattr(board_speed, "run_golden", lambda _, *words: run_golden(other, *words))
+    with pytest.raises(BoardError, match=r"tokens \[.*\] differ from golden's \[.*\]"):
+        board_speed.measure(TINY, model(), (5, 17, 3), (1,), tmp_path)
+
+
+def test_share_of_the_pins_counts_bytes_of_beats():
+    assert board_speed.Measure(tokens=1, cycles=400, beats=50).share(8) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--board", "arty"], "board must be one of ulx3s, .*, not 'arty'"),
+        (["--tokens", "1"], "--tokens must be 2 at least, not 1"),
+    ],
+)
+def test_speed_refuses_bad_input_in_one_line(capsys, words, message):
+    assert board_speed.main(words) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert re.fullmatch(f"board_speed: {message}\n", errors)
