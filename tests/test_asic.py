@@ -16,6 +16,7 @@ from scripts import asic
 from scripts.synth import cell_report, design, sta, yosys
 from scripts.synth.cell_netlist import joined
 from scripts.synth.cells import map_modules
+from scripts.synth.fanout import buffered
 from scripts.synth.function import truth
 from scripts.synth.liberty import read_library
 
@@ -151,9 +152,29 @@ def test_unit_has_what_it_holds(pair):
     assert 4 * AREAS["DFF"] < own < totals["serrano"]["area"] / 2
 
 
-def test_netlist_does_what_the_design_does(pair, tmp_path):
+def loads(text):
+    """Return the numbers of pins of cells that the nets of a module drive, but for its clock."""
+    pins = re.findall(r"\.(?:A|B|D)\(([\w$\[\]]+)\)", text)
+    return Counter(pins)
+
+
+def test_nothing_drives_more_cells_than_the_limit(pair):
+    _, units, library = pair
+    before = units["serrano.element_0_0"]
+    after = buffered(before, library, limit=2)
+    assert max(loads(before.verilog).values()) > 4
+    assert max(loads(after.verilog).values()) == 2
+    added = len(re.findall(r"^  BUF fanout", after.verilog, re.M))
+    assert after.cells == before.cells | {"BUF": before.cells.get("BUF", 0) + added}
+    assert buffered(before, library, limit=100) == before
+
+
+@pytest.mark.parametrize("limit", [2, 100])
+def test_netlist_does_what_the_design_does(pair, tmp_path, limit):
+    found, units, library = pair
+    units = {name: buffered(unit, library, limit) for name, unit in units.items()}
     (tmp_path / "gold.il").write_text(rtlil.convert(Pair(), name="gold"))
-    (tmp_path / "gate.v").write_text(joined("serrano", *pair[:2]))
+    (tmp_path / "gate.v").write_text(joined("serrano", found, units))
     (tmp_path / "cells.lib").write_text(FEW_CELLS.read_text())
     yosys.run_yosys(
         [

@@ -10,6 +10,7 @@ from pathlib import Path
 from . import cell_netlist
 from .area import JOBS, LIMITS
 from .design import alone, modules, write_whole
+from .fanout import buffered
 from .yosys import run_yosys, version
 
 __all__ = ["Mapped", "map_modules"]
@@ -145,4 +146,5 @@ def map_modules(found, names, library, folder, on_step=lambda text: None):
 
     with ThreadPoolExecutor(JOBS) as pool:
         results = dict(pool.map(work, different))
-    return {name: results[text] for name, text in texts.items()}
+    driven = {text: buffered(result, library) for text, result in results.items()}
+    return {name: driven[text] for name, text in texts.items()}
