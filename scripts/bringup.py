@@ -10,19 +10,19 @@ from pathlib import Path
 from hw.board.boards import BAUD, BOARDS, board
 from hw.spec.presets import PRESETS, preset
 from sim.bringup.ladder import RUNGS, climb, lines
+from sim.bringup.programs import token_model
 from sim.bringup.target import Settings, Target
 from sim.compiler.compile import compile_model
 from sim.device.error import PortError
 from sim.device.request import check_request
 from sim.device.serial_channel import SerialChannel
-from sim.golden.random_model import random_model, small_shape
 from sim.run.model import load_model
 
 __all__ = ["main"]
 
 RANDOM = "random"
 PROMPT = "She was"
-_RANDOM_PROMPT, _RANDOM_SEED = (5, 17, 3), 61
+_RANDOM_PROMPT = (5, 17, 3)
 FAILED, BAD_INPUT = 1, 2
 
 
@@ -82,7 +82,7 @@ def _settings(options):
                 f"--{name.replace('_', '-')} must be positive, not {getattr(options, name)}"
             )
     if options.model == RANDOM:
-        model, prompt = random_model(small_shape(), _RANDOM_SEED), _RANDOM_PROMPT
+        model, prompt = token_model(), _RANDOM_PROMPT
     else:
         model, tokenizer = load_model(options.model)
         prompt = tuple(tokenizer.encode(PROMPT))

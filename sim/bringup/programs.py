@@ -9,10 +9,10 @@ from hw.spec.formats import HEAD_WIDTH, NORM_WIDTH
 from sim.compiler.compile import compile_model
 from sim.golden.random_model import random_model, small_shape
 
-__all__ = ["PROGRAMS", "Program", "compiled_for", "model_of", "random_tokens"]
+__all__ = ["PROGRAMS", "Program", "compiled_for", "model_of", "random_tokens", "token_model"]
 
 _SHAPE = {"layers": 1, "heads": 2, "kv_heads": 1, "ffn": 64, "vocab": 64}
-_SEEDS = {"plain": 11, "rich": 12}
+_SEEDS = {"plain": 11, "rich": 12, "tokens": 61}
 _HEAD = ("final norm", "logits", "end")
 _QKV = ("rope", "layer 0 attention norm", "layer 0 qkv")
 _ATTENTION = (*_QKV, "layer 0 attention", "layer 0 o")
@@ -101,6 +101,12 @@ def model_of(name):
         positions_shift=model.embedding_shift,
         layers=(replace(layer, q_norm=head_norm, k_norm=head_norm),),
     )
+
+
+@cache
+def token_model():
+    """Return a random model of two layers, small enough for a slow line."""
+    return random_model(small_shape(**_SHAPE | {"layers": 2}), _SEEDS["tokens"])
 
 
 @cache

@@ -12,8 +12,8 @@ import serial
 from hw.spec.presets import preset
 from scripts import bringup, rehearsal
 from sim.board.fault import FAULTS, fault
+from sim.bringup.programs import token_model
 from sim.compiler.compile import compile_model
-from sim.golden.random_model import random_model, small_shape
 from tests.bringup.fake_board import FakeBoard, FakeLine
 
 CONFIG = preset("tiny")
@@ -23,7 +23,7 @@ RANDOM = ["--preset", "tiny", "--model", "random", "--tokens", "2", "--wait-ms",
 @pytest.fixture
 def board(monkeypatch):
     """A fake board behind every port; the ports that were opened are its ``opened``."""
-    model = random_model(small_shape(), bringup._RANDOM_SEED)
+    model = token_model()
     found = FakeBoard(CONFIG, [(model, compile_model(model, CONFIG))])
     found.opened = []
 

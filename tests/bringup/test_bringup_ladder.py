@@ -9,26 +9,25 @@ from hw.spec.bridge import VERSION
 from hw.spec.presets import preset
 from sim.bringup import link
 from sim.bringup.ladder import RUNGS, climb
+from sim.bringup.programs import token_model
 from sim.bringup.target import Settings, Target
 from sim.compiler.compile import compile_model
 from sim.device.error import PortError
 from tests.bringup.fake_board import CLOCK_HZ, FakeBoard, FakeLine, FakeMemory
-from tests.sim.random_model import random_model, small_shape
 
 CONFIG = preset("tiny")
 SIZE = 1 << 20
 ALL = range(1, 10)
-SEED = 61
 
 
 @cache
-def token_model():
-    model = random_model(small_shape(), SEED)
+def tokens():
+    model = token_model()
     return model, compile_model(model, CONFIG)
 
 
 def settings(**changes):
-    model, compiled = token_model()
+    model, compiled = tokens()
     return Settings(**{
         "board": "ulx3s", "config": CONFIG, "model_name": "random", "model": model,
         "compiled": compiled, "prompt": (5, 17, 3), "tokens": 3, "timeout": 0.05, "wait_ms": 2,
@@ -37,7 +36,7 @@ def settings(**changes):
 
 
 def outcomes(board=None, numbers=ALL, *, line=None, expected=None):
-    board = board or FakeBoard(CONFIG, [token_model()])
+    board = board or FakeBoard(CONFIG, [tokens()])
     line = line or FakeLine(board)
     target = Target(lambda baud: line, expected or settings())
     return {outcome.number: outcome for outcome in climb(target, numbers)}
@@ -63,7 +62,7 @@ def test_every_rung_passes():
 
 def test_rungs_that_need_a_failed_one_are_not_run():
     memory = FakeMemory(SIZE, data=lambda word: word & ~(1 << 5))
-    found = outcomes(FakeBoard(CONFIG, [token_model()], memory=memory))
+    found = outcomes(FakeBoard(CONFIG, [tokens()], memory=memory))
     verdicts = ["PASS"] * 3 + ["FAIL"] + ["NOT RUN"] * 5
     assert [outcome.verdict for outcome in found.values()] == verdicts
     assert found[5].fault == "needs rung 4"
@@ -283,24 +282,24 @@ def test_wrong_keys_of_a_layer_are_named():
 
 
 def test_wrong_tokens_are_named():
-    board = FakeBoard(CONFIG, [token_model()])
+    board = FakeBoard(CONFIG, [tokens()])
     board.spoil_candidates = lambda key, found: found[::-1]
     assert fault_of(8, board) == "tokens of model random: other bits than golden"
 
 
 def test_image_that_the_memory_cannot_hold_is_named():
-    board = FakeBoard(CONFIG, [token_model()], memory=FakeMemory(1 << 16))
+    board = FakeBoard(CONFIG, [tokens()], memory=FakeMemory(1 << 16))
     assert fault_of(8, board) == "the image is larger than the board's memory"
 
 
 def test_counters_that_stand_still_are_named():
-    board = FakeBoard(CONFIG, [token_model()])
+    board = FakeBoard(CONFIG, [tokens()])
     board.register_value = lambda name, value: value if name else 0
     assert fault_of(9, board) == "counter tokens is wrong"
 
 
 def test_cable_pulled_in_a_load_is_named_and_the_board_answers_again():
-    board = FakeBoard(CONFIG, [token_model()])
+    board = FakeBoard(CONFIG, [tokens()])
     found = outcomes(board, [6, 7], line=FakeLine(board, breaks_after=20_000))
     assert found[6].fault == "the port is gone"
     assert found[7].verdict == "NOT RUN"
