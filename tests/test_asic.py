@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In, Out
 from scripts import asic
 from scripts.synth import cell_report, design, sta, yosys
 from scripts.synth.cell_netlist import joined
-from scripts.synth.cells import map_modules
+from scripts.synth.cells import Mapped, map_modules
 from scripts.synth.fanout import buffered
 from scripts.synth.function import truth
 from scripts.synth.liberty import read_library
@@ -167,6 +167,18 @@ def test_nothing_drives_more_cells_than_the_limit(pair):
     added = len(re.findall(r"^  BUF fanout", after.verilog, re.M))
     assert after.cells == before.cells | {"BUF": before.cells.get("BUF", 0) + added}
     assert buffered(before, library, limit=100) == before
+
+
+def test_constants_get_no_buffers():
+    gates = "".join(f"  INV g{number} (.A(one), .Y(y{number}));\n" for number in range(9))
+    text = f"module unit (clk);\n  TIE1 tie (.Y(one));\n{gates}endmodule\n"
+    library = read_library([FEW_CELLS])
+    tied = Mapped({"INV": 9, "TIE1": 1}, [], ["clk"], text)
+    assert buffered(tied, library, limit=2) == tied
+    free = Mapped(
+        {"INV": 9}, [], ["clk"], text.replace("TIE1 tie (.Y(one))", "INV g (.A(x), .Y(one))")
+    )
+    assert buffered(free, library, limit=2).cells["BUF"] == 5 + 3 + 2
 
 
 @pytest.mark.parametrize("limit", [2, 100])

@@ -34,22 +34,27 @@ def _chunks(items, limit):
 
 
 def buffered(mapped, library, limit=LIMIT):
-    """Return a `cells.Mapped` in which nothing but the clock drives more cells than ``limit``."""
+    """Return a `cells.Mapped` in which nothing drives more cells than ``limit``.
+
+    The clock and constants may.
+    """
     buffer = _buffer(library)
     if buffer is None:
         return mapped
     kind, into, out = buffer
-    lines, sinks = mapped.verilog.splitlines(), defaultdict(list)
+    lines, sinks, still = mapped.verilog.splitlines(), defaultdict(list), set()
     for number, line in enumerate(lines):
         instance = _INSTANCE.fullmatch(line)
         if instance and instance[1] in library.cells:
             inputs = library.cells[instance[1]].inputs
+            if not inputs:  # a constant may take its time
+                still |= {net for _, net in _PIN.findall(instance[3])}
             for pin, net in _PIN.findall(instance[3]):
                 if pin in inputs and "'" not in net and net.partition("$")[0] != "clk":
                     sinks[net].append((number, pin))
     wires, first = [], len(lines)
     for net, places in sinks.items():
-        while len(places) > limit:
+        while len(places) > limit and net not in still:
             trunk = []
             for part in _chunks(places, limit):
                 branch = f"fanout${len(wires)}"
