@@ -10,9 +10,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+from amaranth.sim import Simulator
 
 from hw.board.boards import Board, board
-from hw.spec.bridge import VERSION, config_digest
+from hw.board.bridge_ping import BridgePing
+from hw.spec.bridge import PING_BYTES, VERSION, config_digest, decode_ping
 from hw.spec.csr import ID_VALUE, REGISTERS
 from hw.spec.presets import preset
 from scripts import board_speed, simulated_board
@@ -150,6 +152,22 @@ def test_fault_of_the_version_is_another_version():
     assert all(fault(name).version == VERSION for name in FAULTS if name != "version")
 
 
+def test_board_tells_its_version():
+    dut = BridgePing(board="ulx3s", config_digest=1, clock_hz=2, memory_bytes=3, version=7)
+    told = bytearray()
+
+    async def bench(ctx):
+        for index in range(PING_BYTES):
+            ctx.set(dut.index, index)
+            told.append(ctx.get(dut.byte))
+
+    simulation = Simulator(dut)
+    simulation.add_clock(1e-8)
+    simulation.add_testbench(bench)
+    simulation.run()
+    assert decode_ping(told)["version"] == 7
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -174,6 +192,7 @@ COMMAND = """
 import sys
 from pathlib import Path
 from hw.board.boards import Board, board
+from hw.board.bridge_ping import BridgePing
 from scripts import board_speed, simulated_board
 from sim.board.board_simulator import BoardSimulator
 built = BoardSimulator(board("ulx3s"), Path(sys.argv[1]), int(sys.argv[2]))
