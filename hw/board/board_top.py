@@ -30,7 +30,7 @@ class BoardTop(wiring.Component):
     Parameters
     ----------
     config : ArchConfig
-        Of the chip.
+        Of the chip, with one tile.
     board : str
         Of `hw.spec.bridge.BOARDS`.
     clock_hz, baud : int
@@ -66,6 +66,8 @@ class BoardTop(wiring.Component):
     def __init__(
         self, config, *, board, clock_hz, baud, sdram, capture_delay=0, version=VERSION
     ):  # fmt: skip
+        if config.tiles != 1:
+            raise ValueError(f"tiles must be 1 on a board with one SDRAM, not {config.tiles!r}")
         port = {"port_bytes": config.port_bytes}
         self._uart = Uart(clock_hz=clock_hz, baud=baud)
         self._bridge = Bridge(

@@ -1,10 +1,12 @@
 """Boards as designs for their FPGAs, and what the command says of them; nothing is placed."""
 
+import dataclasses
 import re
 
 import pytest
 
 from hw.board.boards import BOARDS, Board, board
+from hw.board.platforms.fpga_top import FpgaTop
 from hw.board.platforms.platforms import PLATFORMS
 from hw.spec import bridge
 from hw.spec.presets import preset
@@ -88,6 +90,12 @@ def test_missed_timing_is_one_line_and_leaves_no_bitstream(monkeypatch, capsys, 
         r"fpga: ulx3s: timing is missed: [\d.]+ MHz, must reach [\d.]+ MHz .*\n", errors
     )
     assert not path.exists()
+
+
+def test_several_tiles_are_refused():
+    config = dataclasses.replace(preset("ulx3s"), tiles=2)
+    with pytest.raises(ValueError, match="tiles must be 1 on a board with one SDRAM, not 2"):
+        FpgaTop(board("ulx3s"), config)
 
 
 def test_unknown_board_is_one_line(capsys):
