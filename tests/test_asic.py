@@ -4,7 +4,6 @@ import gzip
 import json
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from amaranth.back import rtlil
@@ -17,13 +16,8 @@ from scripts.synth import cell_report, design, sta, yosys
 from scripts.synth.cell_netlist import joined
 from scripts.synth.cells import Mapped, map_modules
 from scripts.synth.fanout import buffered
-from scripts.synth.function import truth
 from scripts.synth.liberty import read_library
-
-FEW_CELLS = Path(__file__).parent / "support" / "liberty" / "few_cells.lib"
-AREAS = {
-    "INV": 1.25, "BUF": 2, "NAND2": 2.5, "NOR2": 2.75, "TIE1": 0.5, "TIE0": 0.75, "DFF": 7.5,
-}  # fmt: skip
+from tests.support.liberty import AREAS, FEW_CELLS, without
 
 #: A stand-in that prints what OpenSTA 2.0.17 does.
 STA = """#!/bin/sh
@@ -246,87 +240,6 @@ def test_what_the_library_has_no_cell_for_is_refused(tmp_path, cell, error, mess
         map_modules(found, list(found), read_library([FEW_CELLS]), tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("text", "table"),
-    [
-        ("!(A * B)", (1, 1, 1, 0)),
-        ("(!A) + (!B)", (1, 1, 1, 0)),
-        ("(A B)'", (1, 1, 1, 0)),
-        ("A ^ B & A", (0, 0, 1, 0)),
-        ("!A | B", (1, 1, 0, 1)),
-        ("A B + A' B'", (1, 0, 0, 1)),
-        ("1", (1, 1, 1, 1)),
-        ("C", None),
-        ("(A", None),
-        ("A )", None),
-        ("A = B", None),
-    ],
-)
-def test_functions_are_read_as_liberty_means_them(text, table):
-    assert truth(text, ("A", "B")) == table
-
-
-def without(*names):
-    """Return the text of the library without some cells."""
-    parts = re.split(r"(?=^  cell \()", FEW_CELLS.read_text(), flags=re.M)
-    kept = [
-        part for part in parts[1:] if not part.startswith(tuple(f"  cell ({n})" for n in names))
-    ]
-    end = "" if parts[-1] in kept else "}\n"
-    return "".join([parts[0], *kept]) + end
-
-
-def test_what_is_not_read_is_left_out():
-    text = read_library([FEW_CELLS], ["NOR*"]).texts[0]
-    assert "leakage_power ()" not in text
-    assert "NOR2" not in text
-    assert text.count("{") == text.count("}")
-    assert text.count("related_pin") == FEW_CELLS.read_text().count("related_pin") - 2
-
-
-def test_library_may_be_written_on_one_line(tmp_path):
-    path = tmp_path / "a.lib"
-    path.write_text(" ".join(FEW_CELLS.read_text().split()))
-    assert read_library([path]).cells == read_library([FEW_CELLS]).cells
-
-
-def test_cell_that_the_library_hides_is_not_used(tmp_path):
-    path = tmp_path / "a.lib"
-    path.write_text(FEW_CELLS.read_text().replace("area : 2;", "area : 2;\n    dont_use : true;"))
-    assert set(read_library([path]).cells) == set(AREAS) - {"BUF"}
-
-
-def test_table_lists_tiles_by_unit_and_elements_together():
-    values = dict.fromkeys(cell_report.FIGURES, 1.0)
-    names = ("top", "core", "core.tile_0", "core.tile_0.drain", "core.tile_0.drain.x")
-    text = cell_report.table("top", dict.fromkeys(names, values))
-    assert re.findall(r"^\| (\S+) \| 1.0", text, re.M) == sorted(names[:-1])
-    array = ("a", "a.element_0_0", "a.element_0_1", "a.element_0_1.b")
-    text = cell_report.table("a", dict.fromkeys(array, values))
-    assert re.findall(r"^\| (\S+) \| (\S+)", text, re.M)[1:] == [
-        ("a", "1.0"),
-        ("a.element_*", "2.0"),
-    ]
-
-
-def test_several_files_are_one_library(tmp_path):
-    (tmp_path / "a.lib").write_text(without("DFF"))
-    (tmp_path / "b.lib.gz").write_bytes(
-        gzip.compress(without("INV", "BUF", "NAND2", "NOR2", "TIE1", "TIE0").encode())
-    )
-    library = read_library([tmp_path / "a.lib", tmp_path / "b.lib.gz"])
-    assert set(library.cells) == set(AREAS)
-    assert len(library.texts) == 2
-
-
-def test_known_library_has_cells_that_are_not_used(tmp_path):
-    path = tmp_path / "a.lib"
-    text = FEW_CELLS.read_text().replace("few_cells", "asap7sc7p5t_x").replace("TIE1", "TIExp5")
-    path.write_text(text)
-    assert "TIExp5" not in read_library([path]).cells
-    assert "TIExp5" in read_library([path], []).cells
-
-
 @pytest.fixture
 def chip(monkeypatch, tmp_path):
     """Make `Pair` the chip, and hide OpenSTA; return the folder of reports."""
@@ -397,22 +310,6 @@ def test_stopped_run_leaves_no_older_report(chip, opensta):
     opensta.write_text("Error: no\n")
     assert asic.main(["--liberty", str(FEW_CELLS)]) == 1
     assert not list(chip.glob("*_tiny_*/report.*"))
-
-
-def test_docs_keep_the_other_results(chip):
-    docs = chip.parent / "docs.md"
-    words = {"preset": "tiny", "library": "one", "dont_use": [], "command": "c", "tools": "t"}
-    words |= {"timing": None, "no_timing": "none"}
-    values = dict.fromkeys((*cell_report.FIGURES, "macs"), 0)
-    docs.write_text("# Title\n\nWords.\n")
-    for unit, area in (("core.x", 1.0), ("core.y", 2.0), ("core.x", 3.0)):
-        units = {unit: values | {"area": area}}
-        cell_report.update_docs(words | {"module": unit, "units": units}, docs)
-    kept = docs.read_text()
-    assert kept.startswith("# Title\n\nWords.\n")
-    assert "| core.x | 1.0 |" not in kept
-    assert kept.index("| core.x | 3.0 |") < kept.index("| core.y | 2.0 |")
-    assert kept.count("<!--") == 4
 
 
 LIBERTY = FEW_CELLS.read_text()
