@@ -405,5 +405,6 @@ class Scheduler(wiring.Component):
                     with m.Default():
                         m.next = "NEXT"
         with m.If(self.cancel):
-            m.d.sync += [withdrawn.eq(1), owed.eq(1), whole.eq(0), written.eq(self.requests_written)]
+            m.d.sync += [withdrawn.eq(1), owed.eq(1), whole.eq(0)]
+            m.d.sync += written.eq(self.requests_written)
         return m

@@ -109,8 +109,8 @@ ERRORS = {
 UNIT_STATES = {
     # Weight stream: a descriptor is inside or words wait; no word is on offer; one is not taken.
     "stream": ("busy", "starved", "stalled"),
-    # Matrix unit: a job or its sums are inside; rows to feed and no weights; both are there, and the
-    # strip's bank of sums is not drained yet.
+    # Matrix unit: a job or its sums are inside; rows to feed and no weights; both are there, and
+    # the strip's bank of sums is not drained yet.
     "array": ("busy", "starved", "stalled"),
     # Drain and requantiser: results inside; a job is in the array, no strip of it complete and no
     # result inside; a result on offer is not taken.
