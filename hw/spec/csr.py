@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 ID_VALUE = 0x4F525253  # "SRRO"
-VERSION_VALUE = 0x00_02_00_00  # major.minor.patch.0
+VERSION_VALUE = 0x00_03_00_00  # major.minor.patch.0
 
 
 @dataclass(frozen=True)
