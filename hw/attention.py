@@ -49,7 +49,8 @@ class Attention(wiring.Component):
         Words or rows of a matrix job are still being taken.
     results_busy : In(1)
         A matrix job or its results are on their way.
-    busy : Out(1)
+    busy, starved : Out(1)
+        An operator runs; its P.V waits for probabilities.
 
     Timing
     ------
@@ -75,6 +76,7 @@ class Attention(wiring.Component):
             "taking": In(1),
             "results_busy": In(1),
             "busy": Out(1),
+            "starved": Out(1),
         })
 
     def elaborate(self, platform):
@@ -141,6 +143,7 @@ class Attention(wiring.Component):
                             ready = self.scores_ready.bit_select(item.half, 1)
                             m.d.comb += [
                                 self.o_job.valid.eq(ready),
+                                self.starved.eq(~ready),
                                 step.ready.eq(ready & self.o_job.ready),
                             ]
                             with m.If(step.ready & step.p.last):

@@ -28,9 +28,9 @@ from .result_path import ResultPath
 from .row_tables import RowTables
 from .scheduler import Scheduler
 from .sequencer import Sequencer
-from .spec.csr import ERRORS
+from .spec.csr import ARRAY_KINDS, ERRORS, OPERATOR_KINDS
 from .spec.formats import BLOCK_LEN
-from .spec.isa import OPERATORS
+from .spec.isa import DESTINATIONS, OPERATORS
 from .tile import Tile
 from .token_choice import TokenChoice
 
@@ -62,7 +62,7 @@ class Core(wiring.Component):
     op_id : Out(16)
         Operator that runs.
     counts : Out
-        What each counter of `hw.spec.csr` that lies inside counts in this cycle.
+        What each counter of `hw.spec.csr` but those of :attr:`OUTSIDE` counts in this cycle.
     tile_counts : Out
         The same of each tile: `Tile`.
     trace : Out(probe_signature)
@@ -71,6 +71,8 @@ class Core(wiring.Component):
     """
 
     REGISTERS = (*Scheduler.REGISTERS, "program_addr")
+    #: Counters of what happens at the chip's ports.
+    OUTSIDE = ("tokens", "read_beats", "write_beats", "prefetch_full")
 
     def __init__(self, config):
         self.config = config
@@ -101,10 +103,9 @@ class Core(wiring.Component):
             "op_id": Out(16),
             "counts": Out(
                 wiring.Signature({
-                    "passes": Out(1),
-                    "norm_busy": Out(1),
-                    "embed_busy": Out(1),
-                    **{name: Out(count_ranges(config).get(name, 1)) for name in self._of_tiles},
+                    name: Out(most)
+                    for name, most in count_ranges(config).items()
+                    if name not in self.OUTSIDE
                 })
             ),
             "tile_counts": self._tiles[0].signature.members["counts"].array(tiles),
@@ -363,7 +364,9 @@ class Core(wiring.Component):
             ),
         ]
         self._errors(m, scheduler, sequencer, row_tables)
-        self._counters(m, scheduler, norm, row_tables)
+        self._count_tiles(m)
+        self._count_operators(m, sequencer, word)
+        self._count_units(m, scheduler, sequencer, norm, row_tables, kv_writer, choice)
         self._trace(m, scheduler, word, results, residual, label)
         return m
 
@@ -393,19 +396,59 @@ class Core(wiring.Component):
                 self.error_addr.eq(row_tables.position),
             ]
 
-    def _counters(self, m, scheduler, norm, row_tables):
-        counts = self.counts
-        m.d.comb += [
-            counts.passes.eq(scheduler.pass_start),
-            counts.norm_busy.eq(norm.busy),
-            counts.embed_busy.eq(row_tables.busy),
-        ]
+    def _count_tiles(self, m):
         for number, tile in enumerate(self._tiles):
             connect(m, tile.counts, flipped(self.tile_counts[number]))
         for name in self._of_tiles:
             values = [getattr(tile.counts, name) for tile in self._tiles]
-            counts_one = name.endswith("_busy")
-            m.d.comb += getattr(counts, name).eq(Cat(values).any() if counts_one else sum(values))
+            m.d.comb += getattr(self.counts, name).eq(sum(values))
+
+    def _count_operators(self, m, sequencer, word):
+        """Count for the kind of the operator that runs: nothing moves between two of them."""
+        counts = self.counts
+        dest = operator_layout("linear")(word.as_value()).dest
+        for kind in OPERATOR_KINDS:
+            runs = Signal(name=f"{kind}_runs")
+            if kind in DESTINATIONS:
+                now = (word.opcode == _CODE["linear"]) & (dest == DESTINATIONS[kind])
+            else:
+                now = word.opcode == _CODE[kind]
+            m.d.comb += [
+                runs.eq(sequencer.running & now),
+                getattr(counts, f"op_{kind}_cycles").eq(runs),
+                getattr(counts, f"op_{kind}_words").eq(Mux(runs, counts.stream_words, 0)),
+            ]
+            if kind in ARRAY_KINDS:
+                rows = getattr(counts, f"op_{kind}_rows")
+                m.d.comb += rows.eq(Mux(runs, counts.array_rows, 0))
+
+    def _count_units(self, m, scheduler, sequencer, norm, row_tables, kv_writer, choice):
+        def waits(*sources):
+            return Cat(source.valid & ~source.ready for source in sources).any()
+
+        in_pass = Signal()
+        with m.If(scheduler.pass_start):
+            m.d.sync += in_pass.eq(1)
+        with m.Elif(sequencer.pass_done):
+            m.d.sync += in_pass.eq(0)
+        values = {
+            "passes": scheduler.pass_start,
+            "norm_busy": norm.busy,
+            "norm_starved": norm.i_entry.ready & ~norm.i_entry.valid,
+            "norm_stalled": waits(norm.o_norm),
+            "tables_busy": row_tables.busy,
+            "tables_starved": row_tables.starved,
+            "tables_stalled": waits(row_tables.o_residual),
+            "kv_writer_busy": kv_writer.busy,
+            "kv_writer_stalled": waits(kv_writer.o_write, kv_writer.o_wdata),
+            "choice_busy": choice.busy,
+            "choice_stalled": waits(choice.o_write, choice.o_wdata),
+            "scheduler_busy": scheduler.busy & ~in_pass & ~choice.busy,
+            "scheduler_starved": scheduler.i_word.ready & ~scheduler.i_word.valid,
+            "scheduler_stalled": scheduler.stalled,
+        }
+        for name, value in values.items():
+            m.d.comb += getattr(self.counts, name).eq(value)
 
     def _trace(self, m, scheduler, word, results, residual, label):
         trace = self.trace

@@ -4,15 +4,20 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, flipped
 
+from hw.counter_bank import CounterBank
 from hw.lib.axi import RESP_OKAY, RESP_SLVERR, Axi4Lite
 from hw.spec.csr import (
+    ARRAY_KINDS,
     CONTROL,
     COUNTERS,
     ERRORS,
     ID_VALUE,
     IRQ,
+    OPERATOR_KINDS,
     REGISTERS,
     STATUS,
+    TILE_UNITS,
+    UNIT_STATES,
     VERSION_VALUE,
     counter_offset,
 )
@@ -29,12 +34,15 @@ _COUNTER_WIDTH = 64
 
 
 def count_ranges(config):
-    """Return what each of the counters that several tiles count can count in a cycle, as ranges."""
-    names = ("read_beats", "write_beats", "array_rows", "array_starved", "weight_words")
-    return {
-        **dict.fromkeys((*names, "stream_stalled"), range(config.tiles + 1)),
-        "saturations": range(config.tiles * config.lanes + 1),
-    }
+    """Return what each counter but ``cycles`` can count in a cycle, as ranges."""
+    several = {"read_beats", "write_beats", "prefetch_full"}
+    several |= {"array_rows", "weight_words", "stream_words"}
+    several |= {f"{unit}_{state}" for unit in TILE_UNITS for state in UNIT_STATES[unit]}
+    several |= {f"op_{kind}_words" for kind in OPERATOR_KINDS}
+    several |= {f"op_{kind}_rows" for kind in ARRAY_KINDS}
+    most = {name: config.tiles if name in several else 1 for name in COUNTERS[1:]}
+    most["saturations"] = config.tiles * config.lanes
+    return {name: range(count + 1) for name, count in most.items()}
 
 
 class Csr(wiring.Component):
@@ -69,17 +77,18 @@ class Csr(wiring.Component):
         Some bit of ``irq_status`` is set that ``irq_enable`` allows.
     requests_taken, events_written : In(32)
         The registers of the same names.
-    count_<name> : In(1)
-        Strobes that count, one for each of `COUNTERS` but ``cycles``, which counts by itself.
-        Those of `count_ranges` are numbers. They count while ``busy``.
+    count_<name> : In
+        What is counted in this cycle, of the ranges of `count_ranges`: for each of `COUNTERS` but
+        ``cycles``, which counts by itself. They count while ``busy``.
     cycles : Out(64)
         The counter of cycles, for the ring of events.
 
     Timing
     ------
     An access takes three cycles at least, and reads and writes go on side by side. Strobes come
-    one cycle after the later of write address and data; counters follow their cause by one cycle,
-    ``irq`` by two. Reading a low word keeps the high word, until the next low word is read.
+    one cycle after the later of write address and data, ``irq`` two after its cause. The low word
+    of a counter waits for the answer of `CounterBank`, about as many cycles as there are counters,
+    but that of ``cycles``. Reading a low word keeps the high word, until the next low word is read.
     """
 
     #: What start sets the counters to; a test sets them close to a carry.
@@ -103,11 +112,7 @@ class Csr(wiring.Component):
             **{f"{name}_event": In(1) for name in IRQ},
             "irq": Out(1),
             **{name: In(32) for name in _FROM_MEMBERS},
-            **{
-                f"count_{name}": In(count_ranges(config).get(name, 1))
-                for name in COUNTERS
-                if name != "cycles"
-            },
+            **{f"count_{name}": In(most) for name, most in count_ranges(config).items()},
             "cycles": Out(_COUNTER_WIDTH),
         })
 
@@ -160,16 +165,20 @@ class Csr(wiring.Component):
         }
 
     def _elaborate_counters(self, m):
-        self._counters = {}
-        for name in COUNTERS:
-            counter = Signal(_COUNTER_WIDTH, name=f"counter_{name}")
-            self._counters[name] = counter
-            step = 1 if name == "cycles" else getattr(self, f"count_{name}")
-            with m.If(self.start):
-                m.d.sync += counter.eq(self._CLEARED)
-            with m.Elif(self.busy):
-                m.d.sync += counter.eq(counter + step)
-        m.d.comb += self.cycles.eq(self._counters["cycles"])
+        # Events are stamped with the cycles: they have a register of their own.
+        with m.If(self.start):
+            m.d.sync += self.cycles.eq(self._CLEARED)
+        with m.Elif(self.busy):
+            m.d.sync += self.cycles.eq(self.cycles + 1)
+        ranges = count_ranges(self.config)
+        m.submodules.bank = self._bank = bank = CounterBank(
+            {name: len(most) - 1 for name, most in ranges.items()},
+            width=_COUNTER_WIDTH,
+            cleared=self._CLEARED,
+        )
+        m.d.comb += [bank.clear.eq(self.start), bank.enable.eq(self.busy)]
+        for name in ranges:
+            m.d.comb += getattr(bank, f"step_{name}").eq(getattr(self, f"count_{name}"))
 
     def _elaborate_writes(self, m):
         bus = flipped(self.bus)
@@ -242,22 +251,39 @@ class Csr(wiring.Component):
         values |= {"irq_status": self._irq_status, "control": Const(0, 32)}
         assert values.keys() == REGISTERS.keys()
 
+        bank = self._bank
         high = Signal(32)
-        m.d.comb += bus.arready.eq(~bus.rvalid)
+        asks, waits = Signal(), Signal()
+        place = bus.araddr[2:]
+        first, end = (counter_offset("cycles") // 4 + n for n in (0, 2 * len(COUNTERS)))
+        m.d.comb += [bus.arready.eq(~bus.rvalid & ~waits), bank.read.eq(asks)]
+        m.d.sync += asks.eq(0)
         with m.If(bus.rready):
             m.d.sync += bus.rvalid.eq(0)
         with m.If(bus.arvalid & bus.arready):
-            m.d.sync += [bus.rvalid.eq(1), bus.rdata.eq(0), bus.rresp.eq(RESP_SLVERR)]
-            with m.Switch(bus.araddr[2:]):
+            m.d.sync += [
+                bus.rvalid.eq(1),
+                bus.rdata.eq(0),
+                bus.rresp.eq(RESP_SLVERR),
+                bank.read_index.eq((place - (first + 2)) >> 1),
+            ]
+            with m.Switch(place):
                 for name, register in REGISTERS.items():
                     with m.Case(register.offset // 4):
                         m.d.sync += [bus.rdata.eq(values[name]), bus.rresp.eq(RESP_OKAY)]
-                for name, counter in self._counters.items():
-                    with m.Case(counter_offset(name) // 4):
-                        m.d.sync += [
-                            bus.rdata.eq(counter[:32]),
-                            high.eq(counter[32:]),
-                            bus.rresp.eq(RESP_OKAY),
-                        ]
-                    with m.Case(counter_offset(name) // 4 + 1):
+                with m.Case(first):
+                    m.d.sync += [bus.rdata.eq(self.cycles[:32]), high.eq(self.cycles[32:])]
+                    m.d.sync += bus.rresp.eq(RESP_OKAY)
+                with m.Default():
+                    with m.If((place > first) & (place < end)):
                         m.d.sync += [bus.rdata.eq(high), bus.rresp.eq(RESP_OKAY)]
+                        # Low words are at even places.
+                        with m.If(~place[0]):
+                            m.d.sync += [bus.rvalid.eq(0), asks.eq(1), waits.eq(1)]
+        with m.If(bank.read_valid):
+            m.d.sync += [
+                bus.rvalid.eq(1),
+                waits.eq(0),
+                bus.rdata.eq(bank.read_data[:32]),
+                high.eq(bank.read_data[32:]),
+            ]

@@ -52,9 +52,9 @@ class Matmul(wiring.Component):
         Bank of the header that ``o_table`` is filling; whether it holds biases.
     sum_en, sum_addr, sum : read port of the accumulators: ``cols`` sums, one cycle later.
         ``sum_addr`` = row * subs + substrip.
-    busy, taking, feeding, starved, loading : Out(1)
+    busy, taking, feeding, starved, stalled, loading : Out(1)
         A job is inside; its words or rows are still being taken; a row enters the array; rows wait
-        for weights; a weight word is taken.
+        for weights; rows and weights wait for a bank of sums; a weight word is taken.
 
     Timing
     ------
@@ -84,6 +84,7 @@ class Matmul(wiring.Component):
             "taking": Out(1),
             "feeding": Out(1),
             "starved": Out(1),
+            "stalled": Out(1),
             "loading": Out(1),
         })
 
@@ -118,6 +119,7 @@ class Matmul(wiring.Component):
             self.header_bias.eq(loader.header_bias),
             self.feeding.eq(feeder.feeding),
             self.starved.eq(feeder.starved),
+            self.stalled.eq(feeder.stalled),
             self.loading.eq(loader.taken),
         ]
         fills = self._collect(m, loader, feeder, array, acc)

@@ -96,8 +96,8 @@ class RowFeeder(wiring.Component):
     strip : Out(strip_info)
     tag, fed : Out
         A row enters the array (``tag.valid``), `FEED_LATENCY` cycles after its address.
-    feeding, starved : Out(1)
-        A row is fetched; there are rows to fetch and no tile.
+    feeding, starved, stalled : Out(1)
+        A row is fetched; there are rows to fetch and no tile; there are both, and no free bank.
 
     Timing
     ------
@@ -121,6 +121,7 @@ class RowFeeder(wiring.Component):
             "fed": Out(data.ArrayLayout(signed(ACT_WIDTH), config.rows)),
             "feeding": Out(1),
             "starved": Out(1),
+            "stalled": Out(1),
         })
 
     def elaborate(self, platform):
@@ -169,6 +170,7 @@ class RowFeeder(wiring.Component):
             issue.eq(can_start | in_tile),
             self.feeding.eq(issue),
             self.starved.eq(busy & ~in_tile & ~self.tile_ready),
+            self.stalled.eq(busy & self.tile_ready & first_of_strip & ~bank_free),
         ]
 
         last_row = head_row == job.head_rows - 1

@@ -51,6 +51,8 @@ class RowTables(wiring.Component):
         row for. Nothing is fetched for it, and nothing moves until reset.
     busy : Out(1)
         High with ``start`` already, until the last entry is taken and written.
+    starved : Out(1)
+        An entry is wanted and none is on offer.
 
     Timing
     ------
@@ -84,6 +86,7 @@ class RowTables(wiring.Component):
             "bad_token": Out(1),
             "bad_position": Out(1),
             "busy": Out(1),
+            "starved": Out(1),
         })
 
     def elaborate(self, platform):
@@ -186,7 +189,7 @@ class RowTables(wiring.Component):
                 with m.If(self.start):
                     m.next = "TAKE"
             with m.State("TAKE"):
-                m.d.comb += taking.eq(1)
+                m.d.comb += [taking.eq(1), self.starved.eq(~self.i_entry.valid)]
                 with m.If(self.is_rope):
                     m.d.comb += [
                         done.eq(self.i_entry.valid),

@@ -45,6 +45,7 @@ class Scheduler(wiring.Component):
         but for ``requests_written``, ``events_read`` and ``cancel_id``, which the host moves on.
     cancel : In(1)
         Withdraw the request ``cancel_id``: it ends before the next pass, or when it is taken.
+        Nothing happens if it is over already, or was not written yet.
     o_fetch, i_word : to `Fetcher`: requests, page tables and prompts.
     table_en, table_slot, table_index, table_page : Out
         Write the page table.
@@ -157,6 +158,8 @@ class Scheduler(wiring.Component):
         event = Signal(event_layout())
         free = Signal(slots)
         withdrawn = Signal()
+        written, owed = Signal(32), Signal()  # it may be among those written then and not taken
+        whole = Signal()  # all slots are compared since it was asked for
         resume = Signal(_Resume)
         last_slot = slot == cfg.max_seqs - 1
         is_cancelled = withdrawn & (run.request_id == self.cancel_id)
@@ -179,6 +182,8 @@ class Scheduler(wiring.Component):
         ]
         # Compared ahead of their use, which is never in the cycle after a change on this side.
         waiting, room = Signal(), Signal()
+        with m.If(self.requests_taken == written):
+            m.d.sync += owed.eq(0)
         m.d.sync += [
             waiting.eq(self.requests_taken != self.requests_written),
             room.eq((self.events_written - self.events_read)[:32] < self.event_ring_len),
@@ -249,9 +254,9 @@ class Scheduler(wiring.Component):
 
             # Between two passes: a request is withdrawn, others are taken.
             with m.State("SEARCH"):
-                m.d.sync += slot.eq(0)
+                m.d.sync += [slot.eq(0), whole.eq(1)]
                 m.next = "NEXT"
-                with m.If(withdrawn & used.any()):
+                with m.If(withdrawn):
                     m.next = "LOOK"
             with m.State("LOOK"):
                 m.next = "COMPARE"
@@ -262,6 +267,7 @@ class Scheduler(wiring.Component):
                 m.d.sync += slot.eq(slot + 1)
                 m.next = "LOOK"
                 with m.If(last_slot):
+                    m.d.sync += withdrawn.eq(owed | ~whole)
                     m.next = "NEXT"
                 with m.If(used.bit_select(slot, 1) & is_cancelled):
                     m.d.sync += [withdrawn.eq(0), slot.eq(slot)]
@@ -302,7 +308,7 @@ class Scheduler(wiring.Component):
                         cause=admission.cause,
                         detail=admission.detail,
                     )
-                with m.Elif(is_cancelled):
+                with m.Elif(is_cancelled & owed):
                     m.d.sync += withdrawn.eq(0)
                     report(EVENT_KINDS["cancelled"], _Resume.NEXT)
                 with m.Else():
@@ -399,5 +405,6 @@ class Scheduler(wiring.Component):
                     with m.Default():
                         m.next = "NEXT"
         with m.If(self.cancel):
-            m.d.sync += withdrawn.eq(1)
+            m.d.sync += [withdrawn.eq(1), owed.eq(1), whole.eq(0)]
+            m.d.sync += written.eq(self.requests_written)
         return m

@@ -15,6 +15,7 @@ from .matmul import Matmul
 from .memory_controller import STREAM_BEATS_WIDTH
 from .operator_word import operator_layout
 from .scores import Scores
+from .spec.csr import TILE_UNITS, UNIT_STATES
 from .table_reader import TableReader
 from .value_exponents import ValueExponents
 from .weight_streamer import WeightStreamer, descriptor_layout
@@ -64,7 +65,7 @@ class Tile(wiring.Component):
     busy : Out(1)
         A job, attention or results are inside; words of a table are yet to be taken.
     counts : Out
-        A bit for each counter of `hw.spec.csr`; ``saturations`` counts lanes.
+        A bit for each counter of `hw.spec.csr` that a tile has; ``saturations`` counts lanes.
     """
 
     def __init__(self, config, *, number=0):
@@ -108,13 +109,12 @@ class Tile(wiring.Component):
             "busy": Out(1),
             "counts": Out(
                 wiring.Signature({
-                    "array_rows": Out(1),
-                    "array_starved": Out(1),
-                    "weight_words": Out(1),
-                    "matmul_busy": Out(1),
-                    "attention_busy": Out(1),
-                    "softmax_busy": Out(1),
-                    "post_busy": Out(1),
+                    **dict.fromkeys(("array_rows", "weight_words", "stream_words"), Out(1)),
+                    **{
+                        f"{unit}_{state}": Out(1)
+                        for unit in TILE_UNITS
+                        for state in UNIT_STATES[unit]
+                    },
                     "saturations": Out(range(config.lanes + 1)),
                 })
             ),
@@ -139,21 +139,37 @@ class Tile(wiring.Component):
         self._attend(m, matmul, drain, exponents, scores)
         self._results(m, drain, scores)
 
-        act = drain.o_act
-        clipped = sum(bit for bit in act.p.clipped)
         m.d.comb += [
             self.issuing.eq(kv_reader.busy),
             self.busy.eq(matmul.busy | drain.busy | attention.busy | table.busy),
-            self.counts.array_rows.eq(matmul.feeding),
-            self.counts.array_starved.eq(matmul.starved),
-            self.counts.weight_words.eq(matmul.loading),
-            self.counts.matmul_busy.eq(matmul.busy),
-            self.counts.attention_busy.eq(attention.busy),
-            self.counts.softmax_busy.eq(scores.busy),
-            self.counts.post_busy.eq(drain.busy),
-            self.counts.saturations.eq(Mux(act.valid & act.ready, clipped, 0)),
         ]
+        self._count(m, streamer, matmul, drain, attention, scores)
         return m
+
+    def _count(self, m, streamer, matmul, drain, attention, scores):
+        words, act, job = streamer.o_words, drain.o_act, attention.o_job
+        clipped = sum(bit for bit in act.p.clipped)
+        values = {
+            "array_rows": matmul.feeding,
+            "weight_words": matmul.loading,
+            "stream_words": words.valid & words.ready,
+            "saturations": Mux(act.valid & act.ready, clipped, 0),
+            "stream_busy": ~streamer.idle,
+            "stream_starved": ~streamer.idle & ~words.valid,
+            "stream_stalled": words.valid & ~words.ready,
+            "array_busy": matmul.busy,
+            "array_starved": matmul.starved,
+            "array_stalled": matmul.stalled,
+            "post_busy": drain.busy,
+            "post_starved": matmul.busy & ~matmul.strip_valid & ~drain.busy,
+            "post_stalled": act.valid & ~act.ready,
+            "softmax_busy": scores.busy,
+            "attention_busy": attention.busy,
+            "attention_starved": attention.starved,
+            "attention_stalled": job.valid & ~job.ready,
+        }
+        for name in self.counts.signature.members:
+            m.d.comb += getattr(self.counts, name).eq(values[name])
 
     def _stream(self, m, streamer, kv_reader, matmul, exponents, table):
         """Descriptors of one source at a time, words to the unit that asks."""

@@ -182,7 +182,7 @@ class Top(wiring.Component):
             "tokens": core.event_event,
             "read_beats": sum(memory.read_beat for memory in memories),
             "write_beats": sum(memory.write_beat for memory in memories),
-            "stream_stalled": sum(memory.stream_full for memory in memories),
+            "prefetch_full": sum(memory.stream_full for memory in memories),
         }
         for name, value in (inner | outer).items():
             m.d.comb += getattr(csr, f"count_{name}").eq(value)
@@ -190,7 +190,7 @@ class Top(wiring.Component):
     def _trace_units(self, m, memories, core):
         units = {
             "norm": core.counts.norm_busy,
-            "tables": core.counts.embed_busy,
+            "tables": core.counts.tables_busy,
             "kv_writer": core.kv_writing,
             "running": core.running,
             "op": core.op_id,
@@ -201,7 +201,7 @@ class Top(wiring.Component):
                 "feeding": counts.array_rows,
                 "starved": counts.array_starved,
                 "loading": counts.weight_words,
-                "matmul": counts.matmul_busy,
+                "matmul": counts.array_busy,
                 "drain": counts.post_busy,
                 "softmax": counts.softmax_busy,
                 "attention": counts.attention_busy,

@@ -76,6 +76,39 @@ def table(found):
     return shown
 
 
+def kinds_table(name, row):
+    """Return a table of a row's kinds of operators, from the chip's counters."""
+    shown = Table(title=f"{name}: {row.name}", title_justify="left")
+    shown.add_column("operators")
+    for column in ("cycles", "share", "bytes", "MACs"):
+        shown.add_column(column, justify="right")
+    for kind, found in row.kinds.items():
+        shown.add_row(
+            kind,
+            f"{found['cycles']:,}",
+            f"{found['share']:.1%}",
+            f"{found['bytes']:,}",
+            f"{found['macs']:,}",
+        )
+    for label in list(row.spent)[len(row.kinds) :]:
+        cycles = row.spent[label]
+        shown.add_row(label, f"{cycles:,}", f"{cycles / row.cycles:.1%}", "", "")
+    return shown
+
+
+def units_table(row):
+    """Return a table of what the units did in a row, in shares of the cycles."""
+    shown = Table()
+    shown.add_column("unit")
+    states = ("busy", "starved", "stalled")
+    for state in states:
+        shown.add_column(state, justify="right")
+    for unit, found in row.units.items():
+        cells = (f"{found[state]:.1%}" if state in found else "" for state in states)
+        shown.add_row(unit, *cells)
+    return shown
+
+
 def _speedup(found, name, row, workload):
     """Yield how much faster a row is than its like on one tile, if that was measured."""
     single = replace(preset(name), tiles=1)
@@ -126,7 +159,11 @@ def main(arguments=None):
     except (BuildError, RunFailed) as error:
         print(f"perf: {error}", file=sys.stderr)
         return FAILED
-    RichConsole(width=None if console.is_terminal else 200).print(table(found))
+    rich = RichConsole(width=None if console.is_terminal else 200)
+    for name, rows in found.items():
+        for row in rows:
+            rich.print(kinds_table(name, row), units_table(row))
+    rich.print(table(found))
     for name, rows in found.items():
         save_plots(rows, preset(name), name, OUT / name)
         console.line(f"{OUT / name}.json, timelines (ui.perfetto.dev) and plots beside it")

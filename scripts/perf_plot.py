@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 
 __all__ = ["save_plots"]
@@ -62,17 +62,16 @@ def _draw_roofline(axes, rows, config, preset):
 
 
 def _draw_cycles(axes, rows, config, preset):
-    shown = [row for row in rows if row.parts]
-    labels = list(shown[0].parts) if shown else []
-    left = np.zeros(len(shown))
-    for number, label in enumerate(labels):
-        share = np.array([row.parts[label] / sum(row.parts.values()) for row in shown])
-        axes.barh(range(len(shown)), share, left=left, color=f"C{number}", label=label)
+    left = np.zeros(len(rows))
+    for number, label in enumerate(rows[0].spent):
+        share = np.array([row.spent[label] / row.cycles for row in rows])
+        color = colormaps["tab20"](number)
+        axes.barh(range(len(rows)), share, left=left, color=color, label=label)
         left += share
-    for place, row in enumerate(shown):
+    for place, row in enumerate(rows):
         axes.text(1.01, place, f"{row.cycles:,}", va="center")
-    axes.set_yticks(range(len(shown)), [row.name for row in shown])
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.12), xlabel="share of the cycles (their number behind the bar)")
     axes.set_title(f"{preset}: where cycles go")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.15), ncols=5, fontsize="small")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.15), ncols=6, fontsize="small")

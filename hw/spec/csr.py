@@ -3,21 +3,25 @@
 from dataclasses import dataclass
 
 __all__ = [
+    "ARRAY_KINDS",
     "CONTROL",
     "COUNTERS",
     "COUNTER_BASE",
     "ERRORS",
     "ID_VALUE",
     "IRQ",
+    "OPERATOR_KINDS",
     "REGISTERS",
     "STATUS",
+    "TILE_UNITS",
+    "UNIT_STATES",
     "VERSION_VALUE",
     "Register",
     "counter_offset",
 ]
 
 ID_VALUE = 0x4F525253  # "SRRO"
-VERSION_VALUE = 0x00_02_00_00  # major.minor.patch.0
+VERSION_VALUE = 0x00_03_00_00  # major.minor.patch.0
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,48 @@ ERRORS = {
     "bad_token": 12,  # prompt token that the vocabulary does not have; error_addr: the token
 }
 
+#: Units whose cycles are counted, and what of them: ``<unit>_busy``, ``_starved``, ``_stalled``.
+#: Busy: it has work inside. Starved: it could work and waits for its input. Stalled: it has a
+#: result that is not taken. Of units that each tile has (`TILE_UNITS`) the cycles of all are added.
+UNIT_STATES = {
+    # Weight stream: a descriptor is inside or words wait; no word is on offer; one is not taken.
+    "stream": ("busy", "starved", "stalled"),
+    # Matrix unit: a job or its sums are inside; rows to feed and no weights; both are there, and
+    # the strip's bank of sums is not drained yet.
+    "array": ("busy", "starved", "stalled"),
+    # Drain and requantiser: results inside; a job is in the array, no strip of it complete and no
+    # result inside; a result on offer is not taken.
+    "post": ("busy", "starved", "stalled"),
+    # Norm: an operator runs; it takes gains and none is on offer; a row's beat is not taken.
+    "norm": ("busy", "starved", "stalled"),
+    # Softmax: complete scores are inside. Its results are taken at once.
+    "softmax": ("busy",),
+    # Attention: an operator runs; P.V waits for its probabilities; a job is not taken by the array.
+    "attention": ("busy", "starved", "stalled"),
+    # Embedding and rope: one of them runs; no entry of a table is on offer; a beat is not taken.
+    "tables": ("busy", "starved", "stalled"),
+    # Keys and values: a block is inside; the memory controller does not take address or data.
+    "kv_writer": ("busy", "stalled"),
+    # Choice of tokens, after a pass: it chooses or writes candidates; these are not taken.
+    "choice": ("busy", "stalled"),
+    # Scheduler, neither in a pass nor in a choice: it works; it waits for words from memory; the
+    # ring of events is full.
+    "scheduler": ("busy", "starved", "stalled"),
+}
+
+#: Those of `UNIT_STATES` that every tile has.
+TILE_UNITS = ("stream", "array", "post", "softmax", "attention")
+
+#: Kinds of operators: names of `hw.spec.isa.OPERATORS`, a linear one by its destination.
+OPERATOR_KINDS = (
+    "embed", "rope", "norm", "head_norm", "residual", "qkv", "glu", "logits", "attention",
+)  # fmt: skip
+
+#: Those whose rows go through the array.
+ARRAY_KINDS = ("residual", "qkv", "glu", "logits", "attention")
+
 #: 64-bit counters, low word first, cleared by start; counting while busy. In cycles unless said.
-#: Each tile and channel counts: of several at once the sum is added, but to ``*_busy`` one.
+#: Events of several tiles and channels are added.
 COUNTER_BASE = 0x100
 COUNTERS = (
     "cycles",  # since start
@@ -108,17 +152,16 @@ COUNTERS = (
     "tokens",  # events written
     "read_beats",  # beats taken from the memory port
     "write_beats",  # beats given to the memory port
+    "prefetch_full",  # a burst to ask for, and no room: the memory waited for the array
     "array_rows",  # activation rows fed to the array: times rows x cols is MACs
-    "array_starved",  # the array had rows to feed and no weights
     "weight_words",  # words of cols bytes loaded into the array
-    "stream_stalled",  # the prefetch FIFO was full: the memory waited for the array
-    "matmul_busy",  # a matrix operator was running
-    "norm_busy",
-    "attention_busy",
-    "softmax_busy",
-    "embed_busy",
-    "post_busy",  # results were on their way from the accumulators
+    "stream_words",  # words of cols bytes taken from the stream: headers and tables, too
     "saturations",  # results clipped by the requantiser, in lanes
+    *(f"{unit}_{state}" for unit, states in UNIT_STATES.items() for state in states),
+    # While an operator of the kind ran: cycles; words of `stream_words`; rows of `array_rows`.
+    *(f"op_{kind}_cycles" for kind in OPERATOR_KINDS),
+    *(f"op_{kind}_words" for kind in OPERATOR_KINDS),
+    *(f"op_{kind}_rows" for kind in ARRAY_KINDS),
 )
 
 

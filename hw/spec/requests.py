@@ -38,7 +38,8 @@ NO_CANDIDATE = 0xFFFFFFFF  #: a candidate's token where there are fewer; its log
 #: `sim.golden.sampler.temperature_scale`. ``report_count``: so many of the largest logits, up to
 #: `ArchConfig.list_len`, are written from ``candidates_addr`` on (a multiple of `CANDIDATE_BYTES`,
 #: or anything if they are none), the largest first, before the event of each token. Those of the
-#: next token overwrite them.
+#: next token overwrite them. They may lie anywhere in the host region: the chip does not refuse
+#: what overwrites a ring or another request's lists there.
 REQUEST = (
     ("request_id", 32),
     ("prompt_addr", 32),

@@ -6,12 +6,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.probe import TILE_UNITS
+from hw.spec import csr
 from sim.perf.cycle_model import CycleModel
 from sim.perf.operations import count_passes
 from sim.perf.timeline import read_units, works_of
 from sim.perf.workloads import SHAPES
 
-__all__ = ["PARTS", "Row", "predict", "report", "where_cycles_go"]
+__all__ = [
+    "PARTS",
+    "Row",
+    "cycles_by_operator",
+    "operator_kinds",
+    "predict",
+    "report",
+    "unit_states",
+    "where_cycles_go",
+]
 
 #: What a cycle is counted as: the first of these whose unit works. Label, bit of `UNITS`.
 PARTS = (
@@ -52,6 +62,12 @@ class Row:
         Cycles by part, labels of `PARTS` and one more; empty without a units' trace.
     counters : dict
         All of the chip's.
+    spent : dict
+        Cycles by what they were spent on: `cycles_by_operator`.
+    kinds : dict
+        Figures of each kind of operators: `operator_kinds`.
+    units : dict
+        Shares of busy, starved and stalled cycles by unit: `unit_states`.
     """
 
     name: str
@@ -65,6 +81,9 @@ class Row:
     macs: int
     parts: dict
     counters: dict
+    spent: dict
+    kinds: dict
+    units: dict
 
     @property
     def ratio(self):
@@ -106,7 +125,48 @@ def report(workload, config, measurement):
         macs=macs,
         parts=_parts(measurement.units, config.tiles),
         counters=measurement.counters,
+        spent=cycles_by_operator(measurement.counters),
+        kinds=operator_kinds(measurement.counters, config),
+        units=unit_states(measurement.counters, config),
     )
+
+
+def cycles_by_operator(counters):
+    """Return cycles by kind of operator, of choice and scheduler, and of none: all the cycles."""
+    spent = {kind: counters[f"op_{kind}_cycles"] for kind in csr.OPERATOR_KINDS}
+    spent |= {unit: counters[f"{unit}_busy"] for unit in ("choice", "scheduler")}
+    return spent | {"between": counters["cycles"] - sum(spent.values())}
+
+
+def operator_kinds(counters, config):
+    """Return a dict by kind: ``cycles``, ``share`` of the run, ``bytes`` streamed, ``macs``.
+
+    Bytes are those of all channels. MACs are rows fed times the array: of P.V both planes, and of
+    attention whole blocks of positions.
+    """
+    kinds = {}
+    for kind in csr.OPERATOR_KINDS:
+        cycles = counters[f"op_{kind}_cycles"]
+        rows = counters[f"op_{kind}_rows"] if kind in csr.ARRAY_KINDS else 0
+        kinds[kind] = {
+            "cycles": cycles,
+            "share": cycles / counters["cycles"],
+            "bytes": counters[f"op_{kind}_words"] * config.cols,
+            "macs": rows * config.rows * config.cols,
+        }
+    return kinds
+
+
+def unit_states(counters, config):
+    """Return a dict by unit: the share of the cycles in each of its `hw.spec.csr.UNIT_STATES`.
+
+    Of units that every tile has it is the mean of all.
+    """
+    units = {}
+    for unit, states in csr.UNIT_STATES.items():
+        cycles = counters["cycles"] * (config.tiles if unit in csr.TILE_UNITS else 1)
+        units[unit] = {state: counters[f"{unit}_{state}"] / cycles for state in states}
+    return units
 
 
 def _parts(units, tiles):

@@ -3,12 +3,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from hw.spec import csr
 from hw.spec.presets import preset
 from scripts import perf
 from scripts.perf_plot import save_plots
 from sim.perf.measure import measure
 from sim.perf.report import report
-from sim.perf.timeline import intervals, read_units
+from sim.perf.timeline import intervals, operators, read_units
 from sim.perf.workloads import WORKLOADS
 from sim.run.console import Console
 from tests.e2e.chips import CONFIGS, chip
@@ -18,6 +19,7 @@ TINY = preset("tiny")
 
 def test_cycles_are_not_more_than_recorded_and_as_predicted(tmp_path):
     rows = perf.run("tiny", Console(), tmp_path)
+    workloads = {workload.name: workload for workload in WORKLOADS["tiny"]}
     assert perf.worse(rows, json.loads(perf.RECORDED.read_text())) == []
     for row in rows:
         assert abs(row.error) <= 0.01, row
@@ -25,6 +27,19 @@ def test_cycles_are_not_more_than_recorded_and_as_predicted(tmp_path):
         assert sum(row.parts.values()) == pytest.approx(row.cycles, rel=0.01)
         # The trace and the chip's counters saw the same.
         assert row.parts["rows fed"] == row.counters["array_rows"]
+        _adds_up(row)
+        # Words of the streams whose lengths are known from the shape.
+        passes = workloads[row.name].passes(TINY)
+        fed = sum(count for segments in passes for count, _ in segments)
+        expected = dict.fromkeys(csr.OPERATOR_KINDS, 0)
+        for step in workloads[row.name].steps():
+            if step.kind not in ("attention", "end"):
+                times = fed if step.kind in ("embed", "rope") else row.passes
+                expected[step.dest or step.kind] += times * step.words(TINY)
+        expected["attention"] = row.counters["op_attention_words"]
+        for kind, words in expected.items():
+            assert row.counters[f"op_{kind}_words"] == words, (row.name, kind)
+            assert row.kinds[kind]["bytes"] == words * TINY.cols
     assert len(list(tmp_path.glob("timeline-*.json"))) == len(rows)
     paths = save_plots(rows, TINY, "tiny", tmp_path)
     assert all(path.stat().st_size > 1000 for path in paths)
@@ -39,6 +54,7 @@ def test_two_tiles_are_nearly_twice_as_fast_and_as_predicted(workload, tmp_path)
     assert json.loads(perf.RECORDED.read_text())[workload.name] > 1.9 * row.cycles
     assert sum(row.parts.values()) == pytest.approx(row.cycles, rel=0.01)
     assert 2 * row.parts["rows fed"] == row.counters["array_rows"]
+    _adds_up(row)
 
 
 def test_trace_of_the_units_changes_nothing(tmp_path):
@@ -55,9 +71,54 @@ def test_trace_of_the_units_changes_nothing(tmp_path):
         ("norm", "norm_busy"),
         ("softmax", "softmax_busy"),
         ("write", "write_beats"),
+        ("read", "read_beats"),
+        ("stalled", "prefetch_full"),
+        ("loading", "weight_words"),
+        ("starved", "array_starved"),
+        ("matmul", "array_busy"),
+        ("drain", "post_busy"),
+        ("attention", "attention_busy"),
+        ("tables", "tables_busy"),
+        ("kv_writer", "kv_writer_busy"),
     ):
         found = intervals(cycles, bits, unit)
         assert sum(one.active for one in found) == with_trace.counters[name], unit
+
+
+@pytest.mark.parametrize("workload", WORKLOADS["tiny"][:3:2], ids=lambda workload: workload.name)
+def test_kinds_of_operators_are_counted_as_the_trace_shows_them(workload, tmp_path):
+    measured = measure(workload, chip("4x4"), tmp_path, units=True)
+    cycles, bits = read_units(measured.units)
+    kind_of = {step.name: step.dest or step.kind for step in workload.steps()}
+    fed = intervals(cycles, bits, "feeding", join=1)
+    found = {f"op_{kind}_cycles": 0 for kind in csr.OPERATOR_KINDS}
+    found |= {f"op_{kind}_rows": 0 for kind in csr.ARRAY_KINDS}
+    for one in operators(cycles, bits):
+        kind = kind_of[measured.names[one.op]]
+        if kind == "end":
+            continue
+        found[f"op_{kind}_cycles"] += one.cycles
+        inside = (row for row in fed if one.start <= row.start and row.stop <= one.stop)
+        if kind in csr.ARRAY_KINDS:
+            found[f"op_{kind}_rows"] += sum(row.cycles for row in inside)
+    assert {name: measured.counters[name] for name in found} == found
+
+
+def _adds_up(row):
+    """Kinds of operators share out all that is counted, and no state is longer than the run."""
+    counters = row.counters
+    kinds = csr.OPERATOR_KINDS
+    assert sum(counters[f"op_{kind}_words"] for kind in kinds) == counters["stream_words"]
+    assert sum(counters[f"op_{kind}_rows"] for kind in csr.ARRAY_KINDS) == counters["array_rows"]
+    assert sum(row.spent.values()) == row.cycles
+    assert 0 < row.spent["between"] < 0.1 * row.cycles
+    assert all(0 <= share <= 1 for states in row.units.values() for share in states.values())
+    for unit, states in row.units.items():
+        assert 0 < states["busy"], unit
+        if unit != "scheduler":
+            assert states.get("stalled", 0) <= states["busy"], unit
+    for unit in ("stream", "array", "norm", "attention", "tables"):
+        assert row.units[unit]["starved"] <= row.units[unit]["busy"], unit
 
 
 def test_more_cycles_than_recorded_are_told(tmp_path):
@@ -89,4 +150,5 @@ def test_tiles_are_compared_with_one_and_clocks_with_goals():
 
 
 def _fake(cycles):
-    return SimpleNamespace(counters={"cycles": cycles, "passes": 2}, units=None)
+    counters = dict.fromkeys(csr.COUNTERS, 0) | {"cycles": cycles, "passes": 2}
+    return SimpleNamespace(counters=counters, units=None)

@@ -6,7 +6,7 @@ import cocotb
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
-from hw.csr import ADDR_WIDTH
+from hw.csr import ADDR_WIDTH, count_ranges
 from hw.spec.csr import (
     CONTROL,
     COUNTERS,
@@ -23,6 +23,7 @@ from tests.support.bench import STALLS, cycle, params, start, watchdog
 
 SEED = 1
 CONFIG = preset(params()["preset"])
+RANGES = count_ranges(CONFIG)
 RW = [name for name, reg in REGISTERS.items() if reg.access == "rw" and name != "irq_status"]
 KNOWN = {reg.offset for reg in REGISTERS.values()}
 KNOWN |= {counter_offset(name) + half for name in COUNTERS for half in (0, 4)}
@@ -350,9 +351,7 @@ async def counters_count_while_busy_and_start_clears_them(dut):
             expected["cycles"] += busy
             for name in COUNTERS:
                 if name != "cycles":
-                    step = rng.choice((0, 1))
-                    if name == "saturations":
-                        step = rng.randrange(CONFIG.lanes + 1)
+                    step = rng.choice(RANGES[name])
                     getattr(dut, f"count_{name}").value = step
                     expected[name] += step * busy
             await RisingEdge(dut.clk)

@@ -187,6 +187,55 @@ async def a_request_is_withdrawn_and_the_others_go_on(dut, seed):
 
 
 @cocotb.test()
+@cocotb.parametrize(others=[0, 1])
+async def a_withdrawal_of_what_is_over_does_not_wait_for_its_number(dut, others):
+    """Nor does it meet a request of the same number that is written after it."""
+    around = Surroundings(dut, random.Random(others), "never", requests_written=1 + others)
+    around.add(pages=[0], max_tokens=1)
+    for index in range(others):
+        around.add(pages=[1 + index], max_tokens=20)
+    around.registers["cancel_id"] = 1000
+    await around.begin()
+    while not around.events or around.events[-1]["request_id"] != 1000:
+        await RisingEdge(dut.clk)
+    dut.cancel.value = 1
+    await RisingEdge(dut.clk)
+    dut.cancel.value = 0
+    if others:
+        passes = len(around.passes)
+        while len(around.passes) < passes + 3:
+            await RisingEdge(dut.clk)
+    around.add(pages=[2], request_id=1000, max_tokens=2)
+    dut.requests_written.value = len(around.requests)
+    await around.ends()
+    ends = [e["request_id"] for e in around.events if e["kind"] == "end"]
+    assert sorted(ends) == [1000, 1000, 1001][: 2 + others]
+    assert "cancelled" not in [e["kind"] for e in around.events]
+
+
+@cocotb.test()
+async def a_withdrawal_waits_for_a_request_that_waits(dut):
+    """All slots are taken; the last of the ring is withdrawn, and its number may come again."""
+    count = CONFIG.max_seqs + 2
+    around = Surroundings(dut, random.Random(4), "never", requests_written=count)
+    for index in range(count):
+        around.add(pages=[index], max_tokens=4)
+    victim = 1000 + count - 1
+    around.registers["cancel_id"] = victim
+    await around.begin()
+    while not around.passes:
+        await RisingEdge(dut.clk)
+    dut.cancel.value = 1
+    around.add(pages=[count], request_id=victim, max_tokens=2)
+    await RisingEdge(dut.clk)
+    dut.cancel.value = 0
+    dut.requests_written.value = count + 1
+    await around.ends()
+    last = [e["kind"] for e in around.events if e["request_id"] == victim]
+    assert last == ["cancelled", "token", "end"]
+
+
+@cocotb.test()
 async def a_full_ring_of_events_waits_for_the_host(dut):
     around = Surroundings(dut, random.Random(2), "never", requests_written=1, event_ring_len=1)
     around.add(max_tokens=4)
