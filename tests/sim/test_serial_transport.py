@@ -303,7 +303,7 @@ def test_other_board_is_refused(options, expected, message):
 
 
 def test_board_must_be_known():
-    with pytest.raises(ValueError, match="board must be one of ulx3s, ecpix5, ulx4m_ls, not 'arty'"):
+    with pytest.raises(ValueError, match="board must be one of .*, not 'arty'"):
         SerialTransport(line_to(), board="arty")
 
 
