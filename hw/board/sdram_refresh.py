@@ -5,10 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.board.sdram_pins import COMMANDS
+from hw.board.sdram_timing import MAX_POSTPONED
 
-__all__ = ["MAX_POSTPONED", "SdramRefresh"]
-
-MAX_POSTPONED = 8  #: refreshes that may be due
+__all__ = ["SdramRefresh"]
 
 _SETTLE_CYCLES = 31  # longer than any command that a reset cut off still needs
 

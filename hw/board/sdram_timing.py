@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["CHIPS", "SdramChip", "SdramTiming", "chip", "timing"]
+__all__ = ["CHIPS", "MAX_POSTPONED", "SdramChip", "SdramTiming", "chip", "timing"]
+
+MAX_POSTPONED = 8  #: refreshes that may be due
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,8 @@ class SdramTiming:
     rcd, rp, ras, rc, rfc, rrd, wr, mrd, power_up : int
         As in `SdramChip`, rounded up.
     refresh_interval : int
-        From one REFRESH to the next on average, rounded down.
+        From one REFRESH to the next on average: so short that each row is refreshed in time though
+        `MAX_POSTPONED` refreshes wait; rounded down.
     """
 
     chip: SdramChip
@@ -168,5 +171,5 @@ def timing(chip, clock_hz):
         wr=cycles(chip.wr_ns, chip.wr_clocks),
         mrd=cycles(chip.mrd_ns, chip.mrd_clocks),
         power_up=cycles(chip.power_up_ns),
-        refresh_interval=int(Fraction(chip.ref_ns) / chip.rows // period),
+        refresh_interval=int(Fraction(chip.ref_ns) / (chip.rows + MAX_POSTPONED) // period),
     )
