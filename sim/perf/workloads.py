@@ -28,7 +28,7 @@ SHAPES = {
         layers=5, dim=128, heads=4, kv_heads=2, head_dim=32, ffn=352, vocab=1024, context=512
     ),
     "gemm": ModelShape(
-        layers=1, dim=1024, heads=32, kv_heads=32, head_dim=32, ffn=1024, vocab=32, context=64
+        layers=1, dim=1024, heads=32, kv_heads=32, head_dim=32, ffn=1024, vocab=32, context=128
     ),
     "little": ModelShape(
         layers=2, dim=128, heads=4, kv_heads=2, head_dim=32, ffn=352, vocab=256, context=256

@@ -9,7 +9,7 @@ from sim.golden.model import ModelShape
 from sim.perf.cycle_model import CycleModel
 from sim.perf.operations import count_passes, operations, roofline
 from sim.perf.stream_model import Dram
-from sim.perf.workloads import Workload, build
+from sim.perf.workloads import SHAPES, WORKLOADS, Workload, build
 from tests.sim.random_model import small_shape
 
 SMALL = preset("small")
@@ -194,3 +194,14 @@ def test_thousand_tokens_of_a_billion_parameters_take_seconds():
     assert len(found) == 1000
     least = roofline(BILLION, LARGE, operations(BILLION), passes)
     assert least < sum(one.cycles for one in found) < 1.1 * least
+
+
+@pytest.mark.parametrize("name", list(WORKLOADS))
+def test_workloads_fit_their_presets(name):
+    config = preset(name)
+    for workload in WORKLOADS[name]:
+        assert workload.start + workload.prompt + workload.tokens <= config.max_context, workload
+        shape = SHAPES[workload.shape]
+        assert workload.pages(config) * config.page_len <= shape.context, workload
+        assert workload.pages(config) * workload.sequences <= config.kv_pages, workload
+        assert workload.sequences <= config.max_seqs, workload
