@@ -13,7 +13,7 @@ from scripts.synth.yosys import ToolError, notice
 BUILD = ROOT / "build" / "pnr"
 
 #: Clock that a unit must reach, in MHz; others must reach that of the chip.
-GOALS = {"systolic_array": 240, "core.matmul.array": 240, "top": 100}
+GOALS = {"systolic_array": 240, "core.tile_0.matmul.array": 240, "top": 100}
 
 
 def slower(preset, unit, mhz, budgets):

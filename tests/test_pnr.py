@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hw.spec.presets import PRESETS
 from scripts import pnr, pnr_flow
 from scripts.pnr_harness import harness
 from scripts.pnr_report import critical_path, frequency, overfull, own_name, text, update
@@ -72,14 +73,16 @@ def test_what_does_not_fit_is_counted():
 
 
 def test_result_names_preset_unit_device_seed_and_tools():
-    body = text("ulx3s", "core.matmul.array", CELLS, REPORT, mhz=240, seed=7, tools="a 1, b 2")
+    body = text(
+        "ulx3s", "core.tile_0.matmul.array", CELLS, REPORT, mhz=240, seed=7, tools="a 1, b 2"
+    )
     mhz = f"{frequency(REPORT):.1f}"
     assert body.startswith(
-        f"**ulx3s, core.matmul.array: {mhz} MHz** on an LFE5U-85F, speed grade 6"
+        f"**ulx3s, core.tile_0.matmul.array: {mhz} MHz** on an LFE5U-85F, speed grade 6"
     )
     assert "1,001 of 83,640 LUT4, 6,881 of 83,640 FF, 64 of 156 DSP, 0 of 208 block RAM" in body
     assert "`element_2_0.product[7]` to `element_2_0.psum[17]` through `psum_hop_1_0_0`" in body
-    assert "`make pnr PRESET=ulx3s MODULE=core.matmul.array SEED=7` with a 1, b 2" in body
+    assert "`make pnr PRESET=ulx3s MODULE=core.tile_0.matmul.array SEED=7` with a 1, b 2" in body
 
 
 def test_docs_keep_the_other_results(tmp_path):
@@ -126,19 +129,19 @@ def test_unit_without_outputs_is_refused():
     [
         ("core.drain", "core.drain"),
         ("drain", "core.drain"),
-        ("systolic_array", "core.matmul.array"),
+        ("systolic_array", "core.tile_0.matmul.array"),
         ("core", "core"),
     ],
 )
 def test_unit_is_found_by_its_path_or_the_end_of_it(name, unit):
-    found = units("core", "core.drain", "core.matmul.array", "core.matmul", "a.core")
+    found = units("core", "core.drain", "core.tile_0.matmul.array", "core.tile_0.matmul", "a.core")
     assert pnr_flow.find_unit(found, name).unit == unit
 
 
 def test_unknown_unit_is_refused():
     message = r"module must be a unit of the chip \(core, csr, core.drain, ...\), not 'arry'"
     with pytest.raises(ValueError, match=message):
-        pnr_flow.find_unit(units("core", "csr", "core.matmul.array"), "arry")
+        pnr_flow.find_unit(units("core", "csr", "core.tile_0.matmul.array"), "arry")
 
 
 def test_unit_that_is_there_twice_is_refused():
@@ -150,7 +153,7 @@ def test_unit_that_is_there_twice_is_refused():
 def test_unknown_preset_is_one_line(capsys):
     assert pnr.main(["--preset", "huge"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("pnr: preset must be one of tiny, small, ulx3s")
+    assert error.startswith(f"pnr: preset must be one of {', '.join(PRESETS)}, not 'huge'")
     assert error.count("\n") == 1
 
 
@@ -166,7 +169,9 @@ def placed(monkeypatch, tmp_path):
     monkeypatch.setattr(pnr, "unit_rtlil", lambda preset: "")
     monkeypatch.setattr(pnr, "BUILD", tmp_path)
     monkeypatch.setattr(pnr, "notice", lambda: None)
-    result = ("core.matmul.array", CELLS, REPORT)
+    # The placer is installed by its first use.
+    monkeypatch.setattr(pnr, "versions", lambda: "synthesis 1, placer 2")
+    result = ("core.tile_0.matmul.array", CELLS, REPORT)
     monkeypatch.setattr(pnr, "place_and_route", lambda *words, **names: result)
     budgets = tmp_path / "budgets.toml"
     monkeypatch.setattr(pnr, "load", lambda path=budgets: budget.load(path))
@@ -180,7 +185,7 @@ def command(*words):
 def test_missed_clock_is_one_line_and_fails(placed, capsys):
     assert command("--mhz", "300") == 1
     error = capsys.readouterr().err
-    assert error == "pnr: ulx3s: core.matmul.array: 263.3 MHz, must reach 300 MHz\n"
+    assert error == "pnr: ulx3s: core.tile_0.matmul.array: 263.3 MHz, must reach 300 MHz\n"
 
 
 def test_result_is_written_even_if_the_clock_is_missed(placed, tmp_path):
@@ -190,22 +195,24 @@ def test_result_is_written_even_if_the_clock_is_missed(placed, tmp_path):
 
 def test_unit_without_a_budget_fails(placed, capsys):
     assert command() == 1
-    assert capsys.readouterr().err == "pnr: ulx3s: core.matmul.array: mhz has no budget\n"
+    assert capsys.readouterr().err == "pnr: ulx3s: core.tile_0.matmul.array: mhz has no budget\n"
 
 
 @pytest.mark.parametrize(("allowed", "status"), [(260.0, 0), (271.0, 0), (274.0, 1)])
 def test_four_percent_below_the_budget_fails(placed, allowed, status, capsys):
-    pnr.accept("ulx3s", "core.matmul.array", allowed, placed)
+    pnr.accept("ulx3s", "core.tile_0.matmul.array", allowed, placed)
     assert command() == status
     error = capsys.readouterr().err
-    assert ("ulx3s: core.matmul.array: mhz is 263.3, 3.9% worse" in error) == bool(status)
+    assert ("ulx3s: core.tile_0.matmul.array: mhz is 263.3, 3.9% worse" in error) == bool(status)
 
 
 def test_accepted_frequency_leaves_areas_alone(tmp_path):
     path = tmp_path / "budgets.toml"
-    budget.save({"ulx3s": {"core.matmul.array": {"lut": 5}}, "tiny": {"top": {"ff": 6}}}, path)
-    pnr.accept("ulx3s", "core.matmul.array", 263.296, path)
+    budget.save(
+        {"ulx3s": {"core.tile_0.matmul.array": {"lut": 5}}, "tiny": {"top": {"ff": 6}}}, path
+    )
+    pnr.accept("ulx3s", "core.tile_0.matmul.array", 263.296, path)
     assert budget.load(path) == {
-        "ulx3s": {"core.matmul.array": {"lut": 5, "mhz": 263.3}},
+        "ulx3s": {"core.tile_0.matmul.array": {"lut": 5, "mhz": 263.3}},
         "tiny": {"top": {"ff": 6}},
     }
