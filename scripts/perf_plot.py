@@ -72,6 +72,6 @@ def _draw_cycles(axes, rows, config, preset):
         axes.text(1.01, place, f"{row.cycles:,}", va="center")
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1.12), xlabel="share of the cycles (their number behind the bar)")
+    axes.set(xlim=(0, 1.16), xlabel="share of the cycles (their number behind the bar)")
     axes.set_title(f"{preset}: where cycles go")
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.15), ncols=6, fontsize="small")

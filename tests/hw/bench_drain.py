@@ -176,6 +176,7 @@ def make_strip(rng, tables, dest, *, section=0, last=0, rows=None):
                 "block": strip["block"],
                 "beat": beat,
                 "dst": dst % 1024,
+                "strip_end": int(end),
                 "last": int(last and end),
             }
             results.append({"data": data, "clipped": clipped, "meta": meta})
