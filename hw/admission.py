@@ -55,7 +55,8 @@ class Admission(wiring.Component):
 
     Timing
     ------
-    A page is claimed in four cycles. Giving back takes five for each page, and two more.
+    A page is claimed in two cycles more than `PageOwners.CYCLES`. Giving back takes three more for
+    each page, and two at the end.
     """
 
     #: Registers that this unit looks at.
