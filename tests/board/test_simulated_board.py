@@ -26,8 +26,8 @@ from sim.device.device import Device
 from sim.device.error import DeviceError
 from sim.device.serial_channel import SerialChannel
 from sim.device.serial_transport import SerialTransport
+from sim.golden.random_model import random_model, small_shape
 from sim.run.golden_run import run_golden
-from tests.sim.random_model import random_model, small_shape
 
 CONFIG = preset("tiny")
 SEED = 61

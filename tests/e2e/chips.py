@@ -6,10 +6,10 @@ from functools import cache
 from hw.spec.config import ArchConfig
 from hw.spec.presets import preset
 from sim.compiler.compile import compile_model
+from sim.golden.random_model import random_model, small_shape
 from sim.run.chip import build_chip
 from sim.run.golden_run import run_golden
 from sim.run.session import MemoryTiming, Request, Session
-from tests.sim.random_model import random_model, small_shape
 
 SEED = 5
 SIZES = {

@@ -13,9 +13,9 @@ from hw.spec.presets import preset
 from sim.compiler.compile import compile_model
 from sim.device.device import Device
 from sim.device.error import ChipError
+from sim.golden.random_model import random_model, small_shape
 from sim.golden.transformer import Transformer
 from tests.hw.axi_memory import AxiMemory
-from tests.sim.random_model import random_model, small_shape
 from tests.support.bench import STALLS, cycle, params, start, watchdog
 
 SEED = 3

@@ -13,6 +13,7 @@ from hw.spec.presets import preset
 from sim.compiler.compile import compile_model
 from sim.compiler.host_image import HostImage
 from sim.compiler.kv_page import HeadCache
+from sim.golden.random_model import random_model, small_shape
 from sim.run.compare import compare_cache, compare_candidates, compare_tokens, compare_trace
 from sim.run.expectation import PassOutput, expected_records, payload_widths
 from sim.run.golden_run import GoldenRun, run_golden
@@ -20,7 +21,6 @@ from sim.run.passes import split
 from sim.run.trace import read_trace
 from tests.sim.quantised_decoder import quantised_decoder
 from tests.sim.random_decoder import FAMILIES
-from tests.sim.random_model import random_model, small_shape
 
 PROMPT, COUNT, CHUNK = tuple(range(5, 16)), 3, 4
 KV, BLOCK, RESIDUAL = PROBES["key_value"], PROBES["block"], PROBES["residual"]

@@ -11,7 +11,7 @@ from hw.spec.config import ArchConfig
 from hw.spec.isa import encode
 from sim.compiler.compile import compile_model
 from sim.compiler.disassemble import disassemble
-from tests.sim.random_model import random_model, small_shape
+from sim.golden.random_model import random_model, small_shape
 
 EXPECTED = """\
 00001000     0  embed      addr=0x14c0 words=6 shift=8 blocks=2 valid=80 ; embed

@@ -10,9 +10,9 @@ from sim.compiler.compile import compile_model
 from sim.compiler.host_image import HostImage
 from sim.compiler.kv_page import HeadCache, pack_head, unpack_head
 from sim.compiler.memory_map import EVENTS, REQUESTS
+from sim.golden.random_model import random_model, small_shape
 from sim.golden.transformer import Transformer
 from tests.sim.layout_reader import read_head
-from tests.sim.random_model import random_model, small_shape
 
 CONFIGS = {
     "cols 4": ArchConfig(cols=4, lanes=4, port_bytes=4, page_len=32),

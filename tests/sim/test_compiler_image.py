@@ -14,10 +14,10 @@ from sim.compiler.compile import compile_model
 from sim.compiler.image import linear_bytes, pack_linear
 from sim.compiler.memory_map import ALIGN_BYTES
 from sim.golden.model import Linear
+from sim.golden.random_model import random_model, small_shape
 from tests.sim.layout_reader import read_embedding, read_linear, read_norm, read_rope
 from tests.sim.quantised_decoder import quantised_decoder
 from tests.sim.random_decoder import FAMILIES
-from tests.sim.random_model import random_model, small_shape
 
 CONFIGS = {
     "4x4, 4 lanes, 4 bytes": {"rows": 4, "cols": 4, "lanes": 4, "port_bytes": 4},

@@ -18,11 +18,11 @@ from sim.compiler.compile import compile_model
 from sim.compiler.error import CompileError
 from sim.compiler.memory_map import EVENTS, REGION_BYTES, REQUESTS, MemoryMap
 from sim.compiler.program import allocate
+from sim.golden.random_model import random_model, small_shape
 from sim.golden.record import Recorder
 from sim.golden.transformer import Transformer
 from tests.sim.quantised_decoder import quantised_decoder
 from tests.sim.random_decoder import FAMILIES
-from tests.sim.random_model import random_model, small_shape
 
 SILENT = ("rope", "head norm", "end")  # operators that write nothing a probe shows
 LAYER = ("attention norm", "qkv", "attention", "o", "ffn norm", "glu", "down")

@@ -6,11 +6,11 @@ import pytest
 from hw.spec.config import ArchConfig
 from hw.spec.presets import preset
 from sim.golden.model import ModelShape
+from sim.golden.random_model import small_shape
 from sim.perf.cycle_model import CycleModel
 from sim.perf.operations import count_passes, operations, roofline
 from sim.perf.stream_model import Dram
 from sim.perf.workloads import SHAPES, WORKLOADS, Workload, build
-from tests.sim.random_model import small_shape
 
 SMALL = preset("small")
 SHAPE = ModelShape(

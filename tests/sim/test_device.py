@@ -17,10 +17,10 @@ from sim.compiler.compile import compile_model
 from sim.compiler.memory_map import EVENTS, REQUESTS
 from sim.device.device import WATCHDOG_CYCLES, Device
 from sim.device.error import CAUSES, ChipError, DeviceError, RequestFailed
+from sim.golden.random_model import random_model, small_shape
 from sim.golden.sampling import sampling_of
 from sim.run.golden_run import run_golden
 from tests.sim.fake_chip import FakeChip
-from tests.sim.random_model import random_model, small_shape
 
 PROMPT = (3, 14, 15, 9)
 PAGES = 12

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from sim.golden.random_model import random_model, small_shape
 from sim.golden.record import Recorder
 from sim.golden.transformer import Transformer
-from tests.sim.random_model import random_model, small_shape
 
 SHAPES = {
     "small": {},

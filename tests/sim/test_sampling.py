@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sim.golden.argmax import argmax
+from sim.golden.random_model import random_model, small_shape
 from sim.golden.sampler import sample, temperature_scale
 from sim.golden.sampling import GREEDY, Sampling, sampling_of
 from sim.golden.transformer import Transformer
-from tests.sim.random_model import random_model, small_shape
 
 SEED = 3
 PROMPT = (3, 14, 15, 9)

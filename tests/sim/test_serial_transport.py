@@ -13,9 +13,9 @@ from sim.compiler.compile import compile_model
 from sim.device.device import Device
 from sim.device.error import DeviceError
 from sim.device.serial_transport import SerialTransport
+from sim.golden.random_model import random_model, small_shape
 from tests.sim.bridge_model import BridgeModel
 from tests.sim.fake_chip import FakeChip
-from tests.sim.random_model import random_model, small_shape
 
 SIZE = 1 << 16
 SEED = 61
