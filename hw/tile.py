@@ -9,7 +9,7 @@ from .activation_memory import Block
 from .attention import Attention
 from .burst_cutter import command_layout
 from .drain import Drain
-from .jobs import Dest, matmul_job, segment_layout
+from .jobs import matmul_job, segment_layout
 from .kv_reader import KvReader
 from .matmul import Matmul
 from .memory_controller import STREAM_BEATS_WIDTH
@@ -17,6 +17,7 @@ from .operator_word import operator_layout
 from .scores import Scores
 from .spec.csr import TILE_UNITS, UNIT_STATES
 from .table_reader import TableReader
+from .tile_joints import join_items, join_matrix, join_results, join_words
 from .value_exponents import ValueExponents
 from .weight_streamer import WeightStreamer, descriptor_layout
 
@@ -137,7 +138,7 @@ class Tile(wiring.Component):
         self._jobs(m, matmul, attention)
         self._matrix(m, matmul, drain, exponents, scores)
         self._attend(m, matmul, drain, exponents, scores)
-        self._results(m, drain, scores)
+        join_results(m, drain, scores, self.o_act)
 
         m.d.comb += [
             self.issuing.eq(kv_reader.busy),
@@ -183,12 +184,7 @@ class Tile(wiring.Component):
                     into.payload.eq(source.payload),
                     source.ready.eq(into.ready),
                 ]
-        words = streamer.o_words
-        ready = 0
-        for taker in (matmul.i_words, exponents.i_words, table.i_words):
-            m.d.comb += [taker.valid.eq(words.valid), taker.payload.eq(words.payload)]
-            ready = ready | taker.ready
-        m.d.comb += words.ready.eq(ready)
+        join_words(m, streamer.o_words, (matmul.i_words, exponents.i_words, table.i_words))
 
     def _table_entries(self, m, table, matmul, drain):
         """Headers of strips go the way of all tables."""
@@ -231,46 +227,17 @@ class Tile(wiring.Component):
             self.act_block.eq(matmul.act_block),
             self.act_row.eq(matmul.act_row),
             matmul.act.eq(self.act),
-            scores.prob_row.eq(matmul.prob_row),
-            scores.prob_block.eq(matmul.prob_block),
-            matmul.prob.eq(scores.prob),
-            exponents.read_half.eq(matmul.value_half),
-            exponents.read_block.eq(matmul.value_block),
-            exponents.read_pos_block.eq(matmul.value_pos_block),
-            matmul.value_exp.eq(exponents.read),
-            exponents.feed_block.eq(matmul.value_block),
-            exponents.feed_row.eq(matmul.value_max_row),
-            matmul.value_max.eq(exponents.feed_max),
-            drain.strip_valid.eq(matmul.strip_valid),
-            drain.strip.eq(matmul.strip),
-            drain.strip_bank.eq(matmul.strip_bank),
-            matmul.strip_done.eq(drain.strip_done),
-            matmul.sum_en.eq(drain.sum_en),
-            matmul.sum_addr.eq(drain.sum_addr),
-            drain.sum.eq(matmul.sum),
-            drain.header_bank.eq(matmul.header_bank),
-            drain.header_bias.eq(matmul.header_bias),
-            scores.scale_en.eq(drain.scale_en),
-            scores.scale_row.eq(drain.scale_row),
-            drain.scale.eq(scores.scale),
-            exponents.drain_en.eq(drain.value_max_en),
-            exponents.drain_block.eq(drain.value_max_block),
-            exponents.drain_row.eq(drain.value_max_row),
-            drain.value_max.eq(exponents.drain_max),
         ]
+        join_matrix(m, matmul, drain, exponents, scores)
 
     def _attend(self, m, matmul, drain, exponents, scores):
         attention, kv_reader = self._attention, self._kv_reader
-        item = attention.item
         m.d.comb += [
             attention.start.eq(self.attention_start),
             attention.word.eq(self.attention),
             attention.segments.eq(self.segments),
             self.segment_index.eq(attention.segment_index),
             attention.segment.eq(self.segment),
-            attention.exponents_busy.eq(exponents.busy),
-            attention.scores_ready.eq(scores.ready),
-            attention.taking.eq(matmul.taking),
             attention.results_busy.eq(matmul.busy | drain.busy | self.results_busy),
             kv_reader.start.eq(self.attention_start),
             kv_reader.word.eq(self.attention),
@@ -280,27 +247,5 @@ class Tile(wiring.Component):
             self.page_slot.eq(kv_reader.page_slot),
             self.page_index.eq(kv_reader.page_index),
             kv_reader.page.eq(self.page),
-            exponents.start.eq(attention.exponents_start),
-            exponents.bank.eq(item.value_bank),
-            exponents.pos_blocks.eq(item.pos_blocks),
-            exponents.head_blocks.eq(self.attention.head_blocks),
-            exponents.first_pos.eq(item.segment.first_pos),
-            exponents.rows.eq(item.segment.rows),
-            scores.expect.eq(attention.scores_expect),
-            scores.half.eq(item.half),
-            scores.first_pos.eq(item.visited_pos),
-            scores.window.eq(item.seen),
-            scores.heads.eq(item.heads),
-            scores.head_rows.eq(item.segment.rows),
-            scores.pos_blocks.eq(item.visited_blocks),
         ]
-
-    def _results(self, m, drain, scores):
-        act, score = drain.o_act, scores.i_score
-        m.d.comb += [score.p.meta.eq(act.p.meta), self.o_act.payload.eq(act.payload)]
-        for lane in range(self.config.lanes):
-            m.d.comb += score.p.data[lane].eq(act.p.data[lane])
-        with m.If(act.p.meta.dest == Dest.SCORES):
-            m.d.comb += [score.valid.eq(act.valid), act.ready.eq(score.ready)]
-        with m.Else():
-            m.d.comb += [self.o_act.valid.eq(act.valid), act.ready.eq(self.o_act.ready)]
+        join_items(m, self.attention, matmul, attention, exponents, scores)

@@ -7,11 +7,12 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from hw.activation_memory import ActivationMemory, Block
 from hw.attention import Attention
 from hw.drain import Drain
-from hw.jobs import Dest, segment_layout
+from hw.jobs import segment_layout
 from hw.kv_reader import KvReader
 from hw.matmul import Matmul
 from hw.operator_word import operator_layout
 from hw.scores import Scores
+from hw.tile_joints import join_items, join_matrix, join_results, join_words
 from hw.value_exponents import ValueExponents
 from hw.weight_streamer import descriptor_layout
 
@@ -59,33 +60,17 @@ class AttentionUnit(wiring.Component):
         connect(m, attention.o_job, matmul.i_job)
         connect(m, reader.o_descriptor, flipped(self.o_descriptor))
 
-        words = self.i_words
-        for taker in (matmul.i_words, exponents.i_words):
-            m.d.comb += [taker.valid.eq(words.valid), taker.payload.eq(words.payload)]
-        m.d.comb += words.ready.eq(matmul.i_words.ready | exponents.i_words.ready)
+        join_words(m, self.i_words, (matmul.i_words, exponents.i_words))
+        join_matrix(m, matmul, drain, exponents, scores)
+        join_items(m, self.word, matmul, attention, exponents, scores)
+        join_results(m, drain, scores, self.o_act)
 
-        act = drain.o_act
-        is_score = act.p.meta.dest == Dest.SCORES
-        m.d.comb += [
-            scores.i_score.valid.eq(act.valid & is_score),
-            scores.i_score.p.meta.eq(act.p.meta),
-            self.o_act.valid.eq(act.valid & ~is_score),
-            self.o_act.payload.eq(act.payload),
-            act.ready.eq(self.o_act.ready | is_score),
-        ]
-        for lane in range(cfg.lanes):
-            m.d.comb += scores.i_score.p.data[lane].eq(act.p.data[lane])
-
-        item = attention.item
         for unit in (attention, reader):
             m.d.comb += unit.segments.eq(self.segments)
             m.d.sync += unit.segment.eq(self.table[unit.segment_index])
         m.d.comb += [
             attention.start.eq(self.start),
             attention.word.eq(self.word),
-            attention.exponents_busy.eq(exponents.busy),
-            attention.scores_ready.eq(scores.ready),
-            attention.taking.eq(matmul.taking),
             attention.results_busy.eq(matmul.busy | drain.busy),
             self.busy.eq(attention.busy | reader.busy),
             reader.start.eq(self.start),
@@ -93,36 +78,6 @@ class AttentionUnit(wiring.Component):
             self.page_slot.eq(reader.page_slot),
             self.page_index.eq(reader.page_index),
             reader.page.eq(self.page),
-            exponents.start.eq(attention.exponents_start),
-            exponents.bank.eq(item.value_bank),
-            exponents.pos_blocks.eq(item.pos_blocks),
-            exponents.head_blocks.eq(self.word.head_blocks),
-            exponents.first_pos.eq(item.segment.first_pos),
-            exponents.rows.eq(item.segment.rows),
-            exponents.read_half.eq(matmul.value_half),
-            exponents.read_block.eq(matmul.value_block),
-            exponents.read_pos_block.eq(matmul.value_pos_block),
-            matmul.value_exp.eq(exponents.read),
-            exponents.feed_block.eq(matmul.value_block),
-            exponents.feed_row.eq(matmul.value_max_row),
-            matmul.value_max.eq(exponents.feed_max),
-            exponents.drain_en.eq(drain.value_max_en),
-            exponents.drain_block.eq(drain.value_max_block),
-            exponents.drain_row.eq(drain.value_max_row),
-            drain.value_max.eq(exponents.drain_max),
-            scores.expect.eq(attention.scores_expect),
-            scores.half.eq(item.half),
-            scores.first_pos.eq(item.visited_pos),
-            scores.window.eq(item.seen),
-            scores.heads.eq(item.heads),
-            scores.head_rows.eq(item.segment.rows),
-            scores.pos_blocks.eq(item.visited_blocks),
-            scores.prob_row.eq(matmul.prob_row),
-            scores.prob_block.eq(matmul.prob_block),
-            matmul.prob.eq(scores.prob),
-            scores.scale_en.eq(drain.scale_en),
-            scores.scale_row.eq(drain.scale_row),
-            drain.scale.eq(scores.scale),
             acts.write_en.eq(self.write_en),
             acts.write_block.eq(self.write_block),
             acts.write_row.eq(self.write_row),
@@ -131,8 +86,4 @@ class AttentionUnit(wiring.Component):
             acts.read_row.eq(matmul.act_row),
             matmul.act.eq(acts.read),
         ]
-        for name in ("strip_valid", "strip", "strip_bank", "sum"):
-            m.d.comb += getattr(drain, name).eq(getattr(matmul, name))
-        for name in ("strip_done", "sum_en", "sum_addr"):
-            m.d.comb += getattr(matmul, name).eq(getattr(drain, name))
         return m
