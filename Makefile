@@ -16,8 +16,13 @@ PERIOD ?=
 DONT_USE ?=
 BOARD  ?= ulx3s
 PORT   ?=
+SCENARIO ?=
+PROPERTY ?=
+MINUTES ?= 2
+COUNT  ?=
 
-TARGETS := help setup sim eval test lint lint-synth budgets verilog bench-sim perf pnr asic fpga bringup clean
+TARGETS := help setup sim eval test lint lint-synth budgets verilog bench-sim perf pnr asic fpga bringup \
+	wave wave-accept wave-view formal coverage mutate soak second faults verification clean
 .PHONY: $(TARGETS)
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -91,6 +96,37 @@ asic: $(VENV)/stamp  ## standard cells, clock and MACs; LIBERTY=file,... PRESET=
 bringup: $(VENV)/stamp  ## bring up a board, a simulated one without PORT=; BOARD= PRESET= (the board's) MODEL=
 	@$(PY) -m $(if $(PORT),scripts.bringup --port '$(PORT)' $(if $(MODEL),--model '$(MODEL)'),scripts.rehearsal) \
 		--board '$(BOARD)' $(SYNTH_PRESET)
+
+wave: $(VENV)/stamp  ## waveform regression against recorded references; SCENARIO=
+	@$(PY) -m scripts.wave $(if $(SCENARIO),--scenario '$(SCENARIO)')
+
+wave-accept: $(VENV)/stamp  ## take what the RTL does now as references, and say what changed; SCENARIO=
+	@$(PY) -m scripts.wave --accept $(if $(SCENARIO),--scenario '$(SCENARIO)')
+
+wave-view: $(VENV)/stamp  ## open a scenario in GTKWave or Surfer; SCENARIO=
+	@$(PY) -m scripts.wave --view $(if $(SCENARIO),--scenario '$(SCENARIO)')
+
+formal: $(VENV)/stamp  ## prove properties of the RTL; PROPERTY= (part of a name)
+	@$(PY) -m scripts.formal $(if $(PROPERTY),--property '$(PROPERTY)')
+
+coverage: $(VENV)/stamp  ## functional, line and toggle coverage of the tests, as one HTML report
+	@$(PY) -m scripts.coverage
+
+mutate: $(VENV)/stamp  ## do the tests notice mutants of the RTL; MODULE= COUNT= SEED=
+	@$(PY) -m scripts.mutate $(if $(filter file,$(origin MODULE)),,--module '$(MODULE)') \
+		$(if $(COUNT),--count '$(COUNT)') $(if $(SEED),--seed '$(SEED)')
+
+soak: $(VENV)/stamp  ## random chips, models, prompts, memories; MINUTES= SEED=
+	@$(PY) -m scripts.soak --minutes '$(MINUTES)' $(if $(SEED),--seed '$(SEED)')
+
+second: $(VENV)/stamp  ## a second simulator, random power-up, and the synthesised netlist of the preset tiny
+	@$(PY) -m scripts.second
+
+faults: $(VENV)/stamp  ## bit flips, bus errors, stalls: detected, masked or silent; COUNT= SEED=
+	@$(PY) -m scripts.faults $(if $(COUNT),--count '$(COUNT)') $(if $(SEED),--seed '$(SEED)')
+
+verification: $(VENV)/stamp  ## write docs/verification.md from the records of the commands above
+	@$(PY) -m scripts.verification
 
 clean:       ## remove what was built, keep the virtual environment
 	rm -rf build .pytest_cache .ruff_cache
