@@ -10,8 +10,8 @@ PAGE = ROOT / "docs" / "verification.md"
 
 _HEAD = """# Verification
 
-How far the RTL can be trusted, and how good the tests are. Written by `make verification` from the records in
-`docs/verification/`, each left by the command that it names; do not edit.
+How far the RTL can be trusted, and how good the tests are. Written by `make verification` from the
+records in `docs/verification/`, each left by the command that it names; do not edit.
 """
 
 
