@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["MEMORIES", "memory_code", "memory_name"]
+__all__ = ["MEMORIES", "memory_code", "memory_name", "plain_path"]
 
 #: Paths of units, without numbers. Position is what counts: add new ones at the end.
 MEMORIES = (
@@ -76,7 +76,7 @@ def memory_code(path):
     ValueError
         If it has no name in `MEMORIES`.
     """
-    plain = _NUMBER.sub("", path)
+    plain = plain_path(path)
     if plain not in MEMORIES:
         raise ValueError(f"path must be one of hw.spec.memories.MEMORIES, not {path!r}")
     code = MEMORIES.index(plain)
@@ -91,3 +91,8 @@ def memory_name(code):
     if place >= len(MEMORIES):
         return f"{code:#x}"
     return f"{MEMORIES[place]} ({numbers[0]}, {numbers[1]})"
+
+
+def plain_path(path):
+    """Return a path without its numbers: a name of `MEMORIES`, if it is a memory with parity."""
+    return _NUMBER.sub("", path)
