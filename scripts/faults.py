@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from hw.spec.memories import plain_path
+from scripts.synth.random_state import SEEDS, check_reset
 from scripts.synth.yosys import ToolError
 from scripts.verify.fault_area import area_lines
 from scripts.verify.record import Record, save
@@ -107,6 +108,7 @@ def _record(results, clean, seed, area):
         ),
         ("hangs", str(sum(count["hang"] for count in totals.values()))),
         ("cycles of a run", f"{clean['cycles']:,}"),
+        ("runs from random registers and memories", f"{len(SEEDS)}, as from zero"),
         *area,
     ]
     notes = [_NOTE]
@@ -138,6 +140,8 @@ def _run(options):
         shown = results if len(results) == 1 else []
         for case, seen in shown:
             _show(case, seen, clean)
+    if options.case is None and count >= COUNT and not lines:
+        lines += [str(finding) for finding in check_reset(parity=True)]
     if options.case is None and count >= COUNT and not lines:
         area = [] if options.no_area else area_lines()
         print(save(_record(results, clean, seed, area)))

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import pickle
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,17 @@ from sim.run.chip import BUILD, TOP, emit_verilog
 from sim.run.golden_run import run_golden
 from sim.run.session import without_data
 
-__all__ = ["CONFIG", "OUTCOMES", "FaultyChip", "build_faulty", "judge", "run_cases", "table"]
+__all__ = [
+    "CONFIG",
+    "COUNT",
+    "OUTCOMES",
+    "PROMPT",
+    "FaultyChip",
+    "build_faulty",
+    "judge",
+    "model",
+    "run_cases",
+]
 
 #: What is built, and what runs on it: a model of one layer, so that a run takes a few thousand
 #: cycles.
@@ -77,7 +86,8 @@ def build_faulty(*, fast, config=CONFIG, on_step=print):
     return FaultyChip(folder, executable, targets)
 
 
-def _model():
+def model():
+    """Return the model that runs."""
     return random_model(SHAPE, MODEL_SEED)
 
 
@@ -101,9 +111,9 @@ def run_cases(chip, numbers, *, seed, folder, config=CONFIG, on_case=None):
         The simulation failed, or a run without fault does not give the golden model's tokens.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    compiled = compile_model(_model(), config, page_count=1)
+    compiled = compile_model(model(), config, page_count=1)
     (clean,) = _simulate(chip, compiled, [None], folder / "clean", limit=1_000_000)
-    golden = run_golden(_model(), PROMPT, COUNT).tokens
+    golden = run_golden(model(), PROMPT, COUNT).tokens
     if clean["tokens"] != golden or clean["error"] or clean["swept"]:
         raise DeviceError(f"without a fault the chip gives {clean}, not {golden}")
     memory = compiled.memory_map
@@ -177,12 +187,3 @@ def judge(case, seen, clean):
     if seen["corrected"] or seen["swept"] or case.reset:
         return "corrected"
     return "masked"
-
-
-def table(results, clean):
-    """Return (kind, where) to a Counter of outcomes, in the order of the cases."""
-    rows = {}
-    for case, seen in results:
-        where = "all" if case.kind == "stream" else case.where
-        rows.setdefault((case.kind, where), Counter())[judge(case, seen, clean)] += 1
-    return rows

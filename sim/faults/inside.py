@@ -57,10 +57,6 @@ class _Runs:
         except SimTimeoutError:
             requests.cancel()
             seen["hang"] = True
-        except DeviceError as error:
-            seen["error"] = str(error)
-        except (KeyError, ValueError, StopIteration) as error:
-            seen["error"] = f"the driver: {error!r}"
         seen["cycles"] = int(dut.cycle.value) - begin
         dut.fault_armed.value = 0
         seen["corrected"] = int(dut.dram0_ecc_corrected.value) - corrected
@@ -71,6 +67,14 @@ class _Runs:
         return seen
 
     async def _requests(self, device, seen):
+        try:
+            await self._run(device, seen)
+        except DeviceError as error:
+            seen["error"] = str(error)
+        except (KeyError, ValueError, IndexError, StopIteration) as error:
+            seen["error"] = f"the driver: {error!r}"
+
+    async def _run(self, device, seen):
         given = self.given
         number = await device.submit(given["prompt"], given["count"], report=given["report"])
         await device.start()

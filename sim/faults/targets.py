@@ -55,9 +55,11 @@ def find_targets(text, top="serrano"):
     def visit(module, path, reference):
         body = bodies[module]
         for high, name, last in _MEMORY.findall(body):
+            # A memory with parity is alone in a unit of its name.
+            inside = path[-1:] != (_plain(name),)
             memories.append(
                 Target(
-                    ".".join((*path, _plain(name))),
+                    ".".join((*path, *([_plain(name)] if inside else []))),
                     ".".join((*reference, _escaped(name))),
                     int(high) + 1,
                     int(last) + 1,

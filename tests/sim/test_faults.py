@@ -90,9 +90,11 @@ def test_every_kind_of_fault_is_in_twenty_cases():
         assert 0 <= case.cycle < 50
         if case.kind == "memory":
             assert (case.where, case.target) == ("core.table_of", 0)
-            assert 0 <= case.row < 4 and 0 <= case.bit < 9
+            assert 0 <= case.row < 4
+            assert 0 <= case.bit < 9
         if case.kind in ("dram", "dram_ecc"):
-            assert 8 <= case.a < 16 and case.b.bit_count() == 1
+            assert 8 <= case.a < 16
+            assert case.b.bit_count() == 1
     assert cases([KINDS.index("dram_ecc") + 20])[0].b.bit_count() == 2
 
 
