@@ -132,19 +132,17 @@ def _run(options):
     print(f"seed {seed}, {len(numbers)} faults", flush=True)
     chip = build_faulty(fast=len(numbers) >= SLOW_BUILD_COUNT)
     clean, results = run_cases(chip, numbers, seed=seed, folder=FOLDER)
+    print(f"{'':<74}", *(f"{outcome:>9}" for outcome in OUTCOMES))
     for row in rows_of(results, clean):
-        print("  ".join((f"{row[0]:<22}{row[1]:<52}", *(f"{cell:>9}" for cell in row[2:]))))
-    print(f"{'':<22}  {'':<52}".rstrip(), *OUTCOMES)
+        print(f"{row[0]:<22}{row[1]:<52}", *(f"{cell:>9}" for cell in row[2:]))
     lines = wrong(results, clean)
-    if len(results) == 1 or lines:
-        shown = results if len(results) == 1 else []
-        for case, seen in shown:
-            _show(case, seen, clean)
-    if options.case is None and count >= COUNT and not lines:
-        lines += [str(finding) for finding in check_reset(parity=True)]
-    if options.case is None and count >= COUNT and not lines:
-        area = [] if options.no_area else area_lines()
-        print(save(_record(results, clean, seed, area)))
+    if options.case is not None:
+        _show(*results[0], clean)
+    elif count >= COUNT and not lines:
+        lines = [str(finding) for finding in check_reset(parity=True)]
+        if not lines:
+            area = [] if options.no_area else area_lines()
+            print(save(_record(results, clean, seed, area)))
     return lines
 
 
