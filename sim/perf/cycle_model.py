@@ -33,7 +33,7 @@ _KEY_WORDS = BLOCK_LEN + 1
 _WRITE_CYCLES = 7  # from a single write to the next: the writer waits for the burst to begin
 _KEY_CYCLES = _KEY_WORDS + 5 + _WRITE_CYCLES - 1  # `KvWriter`: a block of K
 _REQUEST = 45  # besides two fetches: page table and prompt before the first pass
-_FIRST_STEP = 5  # `AttentionOrder`: from the start of an attention operator
+_FIRST_STEP = 6  # `AttentionOrder`: from the start of an attention operator
 
 
 @dataclass(frozen=True)
@@ -334,7 +334,9 @@ class _Attention:
         words = item.pos_blocks * self.config.subs * self.size
         asked = self._ask(self.size * self._pages(item))
         _, last = self.stream.take(asked, words, self.free + 1)
-        self.free = last + self.size * item.rows + 2
+        # `ValueExponents`: it begins, and finds the last maximum.
+        tail = self.config.cols.bit_length() + 1
+        self.free = last + self.size * item.rows + 2 + tail
 
     def keys(self, item):
         """Scores: positions are the strips."""
