@@ -88,9 +88,9 @@ class AttentionOrder(wiring.Component):
 
     Timing
     ------
-    The first step is on offer six cycles after ``start``. Where steps are taken at once, keys follow
-    exponents by one cycle, and so do values keys; another item follows by two, or three without
-    exponents, and one of another segment by six. Two steps are ready ahead of those who wait.
+    The first step is on offer six cycles after ``start``. Where steps are taken at once, keys come
+    one cycle after exponents, and so do values after keys; another item comes after two, or three
+    without exponents, and one of another segment after six. Two steps wait for those who are late.
     """
 
     def __init__(self, config, *, tile=0):

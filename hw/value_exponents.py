@@ -109,8 +109,8 @@ class ValueExponents(wiring.Component):
             self.drain_max.eq(drain.data),
         ]
 
-        # What is being loaded. In the word, row 0 is element `ahead`, and `beyond` the first one that
-        # no row sees.
+        # What is being loaded. Row 0 is element `ahead` of the word, and element `beyond` the first
+        # that no row sees.
         bank, rows, blocks = Signal(2), Signal.like(self.rows), Signal(4)
         first = Signal(range(cfg.max_context))
         end = Signal(range(cfg.max_context + cfg.max_rows))

@@ -70,14 +70,14 @@ class CycleModel:
         self._quantised = quantised = cfg.beats + BlockQuantiser.STAGES + 1
         # From a row's entry into the feeder to its first beat out of the requantiser ...
         array = SystolicArray.latency_of(cfg.rows, cfg.cols, cfg.pe_registers)
-        self._to_drain = FEED_LATENCY + array + Accumulator.LATENCY + Drain.LATENCY
+        self._to_drain = FEED_LATENCY + array + Accumulator.LATENCY + 1 + Drain.LATENCY
         # ... and from its last beat to rest.
         self._to_rest = {
             "residual": Residual.LATENCY + 1,
             "qkv": QkvProjection.LATENCY + quantised,
             "glu": Glu.LATENCY + quantised,
             "logits": log_lanes + 4,
-            "scores": log_lanes + 3,
+            "scores": log_lanes + 5,
             "values": quantised,
         }
 
