@@ -74,21 +74,12 @@ class CycleModel:
         self._to_drain = FEED_LATENCY + array + Accumulator.LATENCY + 1 + Drain.LATENCY
         # ... and from its last beat to rest.
         self._to_rest = {
-<<<<<<< HEAD
-            "residual": Residual.LATENCY + 1,
-            "qkv": QkvProjection.LATENCY + quantised,
-            "glu": Glu.LATENCY + quantised,
-            "logits": log_lanes + 4,
-            "scores": log_lanes + 5,
-            "values": quantised,
-=======
             "residual": ResultPath.ENTRY + Residual.LATENCY + 1,
             "qkv": ResultPath.ENTRY + QkvProjection.LATENCY + quantised,
             "glu": ResultPath.ENTRY + Glu.LATENCY + quantised,
             "logits": ResultPath.ENTRY + log_lanes + 4,
-            "scores": log_lanes + 3,
+            "scores": log_lanes + 5,
             "values": ResultPath.ENTRY + quantised,
->>>>>>> timing-b
         }
 
     def run(self, shape, steps, passes):
