@@ -145,6 +145,7 @@ class RowFeeder(wiring.Component):
         section_head = Signal(8)
         head_block = Signal(4)
         steps = Signal(range(cfg.groups))  # to the tile's next strip: a place each
+        first_of_strip = Signal()  # the row fetched next is one
         # One less than the job's numbers, to compare counters with.
         last_row_of, last_head_of = Signal.like(job.head_rows), Signal.like(job.heads)
         last_block_of, last_strip_of = Signal.like(job.blocks), Signal.like(job.strips)
@@ -161,19 +162,16 @@ class RowFeeder(wiring.Component):
                 section_head.eq(0),
                 head_block.eq(0),
                 steps.eq(Mux(is_attention(self.job.dest), 0, self.group)),
+                first_of_strip.eq(1),
                 source.eq(self.job.src),
                 last_row_of.eq(self.job.head_rows - 1),
                 last_head_of.eq(self.job.heads - 1),
                 last_block_of.eq(self.job.blocks - 1),
                 last_strip_of.eq(self.job.strips - 1),
-                *(
-                    last.eq(self.job[f"strips{number}"] - 1)
-                    for number, last in enumerate(last_strips)
-                ),
+                *(line.eq(self.job[f"strips{n}"] - 1) for n, line in enumerate(last_strips)),
             ]
 
         is_values = job.dest == Dest.VALUES
-        first_of_strip = (sub == 0) & (block == 0) & (tile == 0) & ~in_tile
         bank_free = ~self.banks_used.bit_select(bank, 1)
         can_start = busy & ~in_tile & self.tile_ready & (bank_free | ~first_of_strip)
         issue = Signal()
@@ -219,6 +217,7 @@ class RowFeeder(wiring.Component):
         with m.If(issue):
             m.d.sync += [
                 in_tile.eq(1),
+                first_of_strip.eq(end_tile & end_strip),
                 head_row.eq(head_row + 1),
                 index.eq(index + 1),
             ]

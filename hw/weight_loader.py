@@ -92,6 +92,7 @@ class WeightLoader(wiring.Component):
         word = Signal(range(cfg.rows))
         header_words = Signal(range(6 * cfg.own_subs + 1))
         header_count = Signal.like(header_words)
+        in_header = Signal()  # header_count != 0
         job = Signal(matmul_job(cfg))
         loading = Signal()
         exponents = Signal.like(self.exponents)
@@ -169,6 +170,7 @@ class WeightLoader(wiring.Component):
                     tile.eq(0),
                     word.eq(0),
                     header_count.eq(0),
+                    in_header.eq(0),
                 ]
                 with m.If(self.i_job.valid & ~self.feeder_busy):
                     m.d.sync += loading.eq(1)
@@ -180,16 +182,16 @@ class WeightLoader(wiring.Component):
                         with m.Default():
                             m.next = "HEADER"
             with m.State("HEADER"):
-                free = ~self.header_used.bit_select(bank, 1) | (header_count != 0)
+                free = ~self.header_used.bit_select(bank, 1) | in_header
                 m.d.comb += [
                     self.o_table.valid.eq(self.i_words.valid & free),
                     self.i_words.ready.eq(self.o_table.ready & free),
                 ]
                 with m.If(self.o_table.valid & self.o_table.ready):
                     m.d.comb += self.header_takes.eq(Mux(bank, 2, 1))
-                    m.d.sync += header_count.eq(header_count + 1)
+                    m.d.sync += [header_count.eq(header_count + 1), in_header.eq(1)]
                     with m.If(header_count == header_words - 1):
-                        m.d.sync += header_count.eq(0)
+                        m.d.sync += [header_count.eq(0), in_header.eq(0)]
                         m.next = "WEIGHTS"
             with m.State("EXPONENTS"):
                 m.d.comb += [
