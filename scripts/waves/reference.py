@@ -39,7 +39,7 @@ def _lines(head, tokens):
     for token in tokens:
         if len(line) + 1 + len(token) > WIDTH:
             yield line
-            line = " " * (len(head) - len(head.lstrip()) + 2)
+            line = "   "
         line += f" {token}" if line.strip() else token
     yield line
 
@@ -205,4 +205,5 @@ def load(text, name):
 def read(scenario):
     """Return the reference of a scenario, or None if there is none."""
     path = path_of(scenario)
-    return load(path.read_text(), path.relative_to(ROOT)) if path.exists() else None
+    name = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    return load(path.read_text(), name) if path.exists() else None

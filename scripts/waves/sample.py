@@ -40,6 +40,7 @@ class _File:
         if not self.path.is_file():
             raise WaveformError(f"{self.path}: there is no such waveform")
         self._waveform = self._try(lambda: pywellen.Waveform(str(self.path)))
+        self._changes = {}
         self.vars = {var.full_name: var for var in self._try(self._waveform.all_vars)}
 
     def _try(self, work):
@@ -55,7 +56,10 @@ class _File:
 
     def changes(self, name):
         """Return a list of (time, value) of a signal."""
-        found = []
+        # The reader streams a signal's changes once only.
+        if name in self._changes:
+            return self._changes[name]
+        found = self._changes[name] = []
         self._try(
             lambda: self._waveform.stream_changes(
                 lambda time, _, value: found.append((time, value)), [self.vars[name]]
