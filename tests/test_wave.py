@@ -398,3 +398,21 @@ def test_unit_does_what_its_reference_says(name, capsys):
 def test_chip_does_what_its_references_say(capsys):
     names = [argument for n in FAST if n not in UNITS_ALONE for argument in ("--scenario", n)]
     assert wave.main(names) == 0, capsys.readouterr().err
+
+
+def test_a_run_that_ends_early_is_told_as_such(tmp_path):
+    cut = replace(traced(tmp_path), cut=True)
+    short = traced(tmp_path, replace(WINDOW, cycles=5))
+    assert "now the end (one of the two ends there)" in str(compare(cut, short).first)
+
+
+def test_picture_shows_the_digits_that_differ(tmp_path):
+    wide = {"o__payload": 64}
+    traces = []
+    for low in (1, 2):
+        payload = {"o__payload": [0, 0, *[(0xABCDEF << 40) + low] * 5, 0, 0]}
+        path = write_vcd(tmp_path / f"{low}.vcd", SIGNALS | payload, wide)
+        traces.append(sample(path, "demo", "dut.clk", CHANNELS, WINDOW))
+    picture = draw(*traces, compare(*traces))
+    assert ">…000001<" in picture
+    assert ">…000002<" in picture

@@ -5,7 +5,7 @@ from itertools import zip_longest
 
 __all__ = ["Difference", "Verdict", "compare"]
 
-NOTHING = "nothing"
+NOTHING, END = "nothing", "the end"
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,6 @@ def _timing_note(reference, now):
 
 
 def _timing_differs(channel, reference, now):
-    note = None
     found = []
     for (signal, old), (_, new) in zip(reference.rows(channel), now.rows(channel), strict=True):
         cycle = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), None)
@@ -148,13 +147,13 @@ def _timing_differs(channel, reference, now):
             found.append((cycle, signal, *(_at(column, cycle) for column in (old, new))))
     if not found:
         return None
-    note = _timing_note(reference, now)
     cycle, signal, a, b = min(found, key=lambda one: one[0])
+    note = "one of the two ends there" if END in (a, b) else _timing_note(reference, now)
     return Difference("timing", channel, signal, cycle, a, b, note)
 
 
 def _at(column, cycle):
-    return _hex(column[cycle]) if cycle < len(column) else "the end of the run"
+    return _hex(column[cycle]) if cycle < len(column) else END
 
 
 def _shape(samples):

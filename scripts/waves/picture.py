@@ -22,12 +22,20 @@ def _text(value):
     return value if isinstance(value, str) else f"{value:x}"
 
 
-def _short(text, width):
+def _short(text, width, other=""):
+    """Return as much of a text as fits, with the place where it differs from another."""
     room = max(int((width - 2 * SLOPE - 4) // 6.7), 1)
-    return text if len(text) <= room else text[: max(room - 1, 0)] + "…"
+    if len(text) <= room:
+        return text
+    at = next((n for n, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), 0)
+    first = min(max(at - room // 2, 0), len(text) - room + 1)
+    shown = text[first : first + room - (first > 0)]
+    if first + len(shown) < len(text):
+        shown = f"{shown[:-1]}…"
+    return f"…{shown}" if first else shown
 
 
-def _line(values, top, colour):
+def _line(values, top, colour, _):
     """Return the path of a single bit."""
     points, x = [], LABEL
     for value in values:
@@ -48,8 +56,8 @@ def _line(values, top, colour):
     return [f'<path d="{" ".join(path)}" fill="none" stroke="{colour}" stroke-width="1.4"/>']
 
 
-def _boxes(values, top, colour):
-    """Return boxes with the values of a signal of several bits."""
+def _boxes(values, top, colour, others):
+    """Return boxes with the values of a signal of several bits, which the other trace has too."""
     shapes, number = [], 0
     while number < len(values):
         end = number + 1
@@ -63,7 +71,8 @@ def _boxes(values, top, colour):
                 f'L{right},{middle} L{right - SLOPE},{bottom} L{left + SLOPE},{bottom} Z" '
                 f'fill="white" stroke="{colour}" stroke-width="1.2"/>'
             )
-            shown = escape(_short(_text(value), right - left))
+            beside = (_text(other) for other in others[number:end] if other != value)
+            shown = escape(_short(_text(value), right - left, next(beside, "")))
             shapes.append(
                 f'<text x="{(left + right) / 2}" y="{top + 12}" text-anchor="middle" '
                 f'fill="{colour}" {FONT}>{shown}<title>{escape(_text(value))}</title></text>'
@@ -137,13 +146,14 @@ def draw(reference, now, verdict):
                     f'<rect x="{LABEL + at * STEP}" y="{top - 4}" width="{STEP}" '
                     f'height="{2 * ROW}" fill="{SHADE}"/>'
                 )
-        for values, y, colour, which in ((old, top, OLD, "ref"), (new, top + ROW, NEW, "now")):
+        sides = ((old, new, top, OLD, "ref"), (new, old, top + ROW, NEW, "now"))
+        for values, others, y, colour, which in sides:
             label = f"{name} {which}" if which == "ref" else which
             shapes.append(
                 f'<text x="{LABEL - 8}" y="{y + 12}" text-anchor="end" fill="{colour}" {FONT}>'
                 f"{escape(label)}</text>"
             )
-            shapes += (_line if bits == 1 else _boxes)(values, y, colour)
+            shapes += (_line if bits == 1 else _boxes)(values, y, colour, others)
     grid = []
     for number, cycle in enumerate(cycles):
         x = LABEL + number * STEP

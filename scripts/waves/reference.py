@@ -39,7 +39,7 @@ def _lines(head, tokens):
     for token in tokens:
         if len(line) + 1 + len(token) > WIDTH:
             yield line
-            line = "   "
+            line = "    "
         line += f" {token}" if line.strip() else token
     yield line
 
