@@ -414,5 +414,5 @@ def test_picture_shows_the_digits_that_differ(tmp_path):
         path = write_vcd(tmp_path / f"{low}.vcd", SIGNALS | payload, wide)
         traces.append(sample(path, "demo", "dut.clk", CHANNELS, WINDOW))
     picture = draw(*traces, compare(*traces))
-    assert ">…000001<" in picture
-    assert ">…000002<" in picture
+    assert re.search(">…0+1<", picture)
+    assert re.search(">…0+2<", picture)
