@@ -407,10 +407,10 @@ def test_a_run_that_ends_early_is_told_as_such(tmp_path):
 
 
 def test_picture_shows_the_digits_that_differ(tmp_path):
-    wide = {"o__payload": 64}
+    wide = {"o__payload": 128}
     traces = []
     for low in (1, 2):
-        payload = {"o__payload": [0, 0, *[(0xABCDEF << 40) + low] * 5, 0, 0]}
+        payload = {"o__payload": [0, 0, *[(0xABCDEF << 100) + low] * 5, 0, 0]}
         path = write_vcd(tmp_path / f"{low}.vcd", SIGNALS | payload, wide)
         traces.append(sample(path, "demo", "dut.clk", CHANNELS, WINDOW))
     picture = draw(*traces, compare(*traces))
