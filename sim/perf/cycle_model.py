@@ -13,6 +13,7 @@ from hw.memory_controller import MemoryController
 from hw.qkv_projection import QkvProjection
 from hw.reciprocal import Reciprocal
 from hw.residual import Residual
+from hw.result_path import ResultPath
 from hw.rmsnorm import RmsNorm
 from hw.row_feeder import FEED_LATENCY
 from hw.sequencer import Sequencer
@@ -73,12 +74,12 @@ class CycleModel:
         self._to_drain = FEED_LATENCY + array + Accumulator.LATENCY + 1 + Drain.LATENCY
         # ... and from its last beat to rest.
         self._to_rest = {
-            "residual": Residual.LATENCY + 1,
-            "qkv": QkvProjection.LATENCY + quantised,
-            "glu": Glu.LATENCY + quantised,
-            "logits": log_lanes + 4,
+            "residual": ResultPath.ENTRY + Residual.LATENCY + 1,
+            "qkv": ResultPath.ENTRY + QkvProjection.LATENCY + quantised,
+            "glu": ResultPath.ENTRY + Glu.LATENCY + quantised,
+            "logits": ResultPath.ENTRY + log_lanes + 4,
             "scores": log_lanes + 5,
-            "values": quantised,
+            "values": ResultPath.ENTRY + quantised,
         }
 
     def run(self, shape, steps, passes):
