@@ -1,0 +1,331 @@
+"""The rules of streams, on every stream that a unit puts out."""
+
+from dataclasses import dataclass, field
+
+from amaranth.hdl import unsigned
+from amaranth.lib import data
+from amaranth.lib.wiring import Out
+
+from hw.activation import Activation
+from hw.admission import Admission
+from hw.attention import Attention
+from hw.attention_order import AttentionOrder
+from hw.block_quantiser import BlockQuantiser
+from hw.board.bridge_memory import BridgeMemory
+from hw.board.bridge_receiver import BridgeReceiver
+from hw.board.bridge_transmitter import BridgeTransmitter
+from hw.board.sdram_cutter import SdramCutter
+from hw.board.sdram_reads import SdramReads
+from hw.board.sdram_writes import SdramWrites
+from hw.burst_cutter import BurstCutter
+from hw.drain import Drain
+from hw.embedding import Embedding
+from hw.event_writer import EventWriter
+from hw.fetcher import Fetcher
+from hw.glu import Glu
+from hw.head_norm import HeadNorm
+from hw.inverse_root import InverseRoot
+from hw.jobs import result_label
+from hw.kv_reader import KvReader
+from hw.kv_writer import KvWriter
+from hw.lib.credit_queue import CreditQueue
+from hw.lib.fork import Fork
+from hw.lib.gearbox import Gearbox
+from hw.lib.queue import Queue
+from hw.lib.slice import Slice
+from hw.matmul import Matmul
+from hw.memory_controller import MemoryController
+from hw.memory_reader import MemoryReader
+from hw.memory_writer import MemoryWriter
+from hw.norm_operator import NormOperator
+from hw.pass_planner import PassPlanner
+from hw.program_fetch import ProgramFetch
+from hw.qkv_projection import QkvProjection
+from hw.random_threshold import RandomThreshold
+from hw.reciprocal import Reciprocal
+from hw.record_writer import RecordWriter
+from hw.requantiser import Requantiser
+from hw.result_merge import ResultMerge
+from hw.result_path import ResultPath
+from hw.rmsnorm import RmsNorm
+from hw.rope import Rope
+from hw.row_tables import RowTables
+from hw.sampler import Sampler
+from hw.scheduler import Scheduler
+from hw.sequencer import Sequencer
+from hw.softmax import Softmax
+from hw.spec.config import ArchConfig
+from hw.table_reader import TableReader
+from hw.tile import Tile
+from hw.token_choice import TokenChoice
+from hw.top_candidates import TopCandidates
+from hw.weight_loader import WeightLoader
+from hw.weight_streamer import WeightStreamer
+from scripts.verify.formal_bench import Bench, streams
+from scripts.verify.formal_property import Bug, Property
+from tests.hw.with_norm import WithNorm
+
+SMALL = {
+    "rows": 4,
+    "cols": 4,
+    "lanes": 4,
+    "port_bytes": 4,
+    "max_rows": 4,
+    "max_seqs": 2,
+    "max_dim": 32,
+    "act_blocks": 4,
+    "max_context": 64,
+    "page_len": 32,
+    "max_head_dim": 32,
+    "kv_pages": 4,
+    "stream_depth": 16,
+}
+
+
+def config(**fields):
+    return ArchConfig(**SMALL | fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    name: str
+    make: object
+    hold: tuple = ()
+    fix: dict = field(default_factory=dict)
+    depth: int = 2
+    induction: bool = True
+    cover: int = 12
+    environment: object = None
+    quick: bool = False
+
+
+def scores_stay(b, dut):
+    """Scores that are complete stay so until their job is taken."""
+    taken = dut.o_job.valid & dut.o_job.ready
+    b.assume(
+        (b.past(dut.scores_ready & ~taken.replicate(2), "scores_ready") & ~dut.scores_ready) == 0,
+        "scores_stay",
+    )
+
+
+def headers_stay_free(b, dut):
+    """A header is in use from when it begins to be filled on, and never before."""
+    fresh = dut.header_used & ~b.past(dut.header_used | dut.header_takes, "header_used")
+    b.assume(fresh == 0, "headers_stay_free")
+
+
+UNITS = [
+    Unit(name="queue", make=lambda: Queue(8, 4), fix={"flush": 0}),
+    Unit(name="slice", make=lambda: Slice(8), fix={"flush": 0}),
+    Unit(name="credit_queue", make=lambda: CreditQueue(4, latency=2)),
+    Unit(name="fork", make=lambda: Fork(4, 2)),
+    Unit(name="gearbox.join", make=lambda: Gearbox(i_bytes=1, o_bytes=4), fix={"flush": 0}),
+    Unit(name="gearbox.cut", make=lambda: Gearbox(i_bytes=4, o_bytes=1), fix={"flush": 0}),
+    Unit(name="activation", make=lambda: Activation(lanes=4, meta_shape=unsigned(2)), cover=24),
+    Unit(
+        name="admission",
+        make=lambda: Admission(config()),
+        hold=("addr", "slot", *Admission.REGISTERS),
+    ),
+    Unit(
+        name="attention",
+        make=lambda: Attention(config()),
+        hold=("word", "segments", "segment"),
+        environment=scores_stay,
+        depth=8,
+        cover=16,
+    ),
+    Unit(
+        name="attention_order",
+        make=lambda: AttentionOrder(config()),
+        hold=("word", "segments", "segment"),
+        depth=8,
+        cover=16,
+    ),
+    Unit(
+        name="block_quantiser",
+        make=lambda: BlockQuantiser(lanes=4, meta_shape=unsigned(2)),
+        cover=30,
+    ),
+    Unit(name="bridge_memory", make=lambda: BridgeMemory(port_bytes=4)),
+    Unit(name="bridge_receiver", make=lambda: BridgeReceiver()),
+    Unit(name="bridge_transmitter", make=lambda: BridgeTransmitter()),
+    Unit(
+        name="burst_cutter",
+        make=lambda: BurstCutter(port_bytes=4, beats_width=8, max_burst=16, region_count=2),
+        fix={"flush": 0},
+    ),
+    Unit(name="drain", make=lambda: Drain(config()), cover=30),
+    Unit(name="embedding", make=lambda: Embedding(lanes=4, meta_shape=unsigned(2))),
+    Unit(name="event_writer", make=lambda: EventWriter(port_bytes=8)),
+    Unit(name="fetcher", make=lambda: Fetcher(port_bytes=8)),
+    Unit(
+        name="glu",
+        make=lambda: Glu(config()),
+        hold=("gated", "activation", "table_shift", "shift"),
+        cover=26,
+    ),
+    Unit(
+        name="head_norm",
+        make=lambda: WithNorm(HeadNorm(config()), config()),
+        hold=("enable", "head_blocks", "word"),
+        depth=10,
+        induction=False,
+        cover=80,
+    ),
+    Unit(name="inverse_root", make=lambda: InverseRoot(width=24), cover=30),
+    Unit(
+        name="kv_reader",
+        make=lambda: KvReader(config()),
+        hold=("word", "segments", "segment", "page"),
+        cover=20,
+    ),
+    Unit(name="kv_writer", make=lambda: KvWriter(config())),
+    Unit(name="matmul", make=lambda: Matmul(config())),
+    Unit(
+        name="memory_controller",
+        make=lambda: MemoryController(port_bytes=4, stream_depth=16, max_burst=4),
+        fix={"halt": 0},
+    ),
+    Unit(
+        name="memory_reader",
+        make=lambda: MemoryReader(
+            port_bytes=4, beats_width=6, depth=8, max_burst=2, region_count=1, max_bursts=4
+        ),
+        fix={"flush": 0, "drop": 0},
+        depth=16,
+        induction=False,
+    ),
+    Unit(
+        name="memory_writer",
+        make=lambda: MemoryWriter(
+            port_bytes=4, beats_width=6, max_burst=2, region_count=1, max_bursts=4
+        ),
+        fix={"flush": 0, "drop": 0},
+    ),
+    Unit(name="norm_operator", make=lambda: NormOperator(config())),
+    Unit(
+        name="pass_planner",
+        make=lambda: PassPlanner(config()),
+        hold=PassPlanner.REGISTERS,
+        depth=3,
+        cover=14,
+    ),
+    Unit(name="program_fetch", make=lambda: ProgramFetch(), cover=30),
+    Unit(
+        name="qkv_projection",
+        make=lambda: WithNorm(QkvProjection(config()), config()),
+        hold=("head_norm", "head_blocks", "word", "rope_en"),
+        cover=80,
+        depth=10,
+        induction=False,
+    ),
+    Unit(name="random_threshold", make=lambda: RandomThreshold(total_width=20), cover=60),
+    Unit(name="reciprocal", make=lambda: Reciprocal(width=20, meta_shape=unsigned(2)), cover=40),
+    Unit(name="record_writer", make=lambda: RecordWriter(port_bytes=4, record_bytes=16)),
+    Unit(name="requantiser", make=lambda: Requantiser(lanes=2, meta_shape=unsigned(2)), cover=24),
+    Unit(
+        name="result_merge",
+        make=lambda: ResultMerge(
+            config(tiles=2), data.StructLayout({"data": 4, "meta": result_label(config(tiles=2))})
+        ),
+        hold=("by_block",),
+        fix={"restart": 0},
+    ),
+    Unit(
+        name="result_path",
+        make=lambda: WithNorm(ResultPath(config()), config()),
+        cover=80,
+        depth=10,
+        induction=False,
+    ),
+    Unit(name="rmsnorm", make=lambda: RmsNorm(lanes=4, max_dim=32, max_rows=4, max_gains=64)),
+    Unit(name="rope", make=lambda: Rope(lanes=4, meta_shape=unsigned(2))),
+    Unit(
+        name="row_tables",
+        make=lambda: RowTables(config()),
+        hold=("is_rope", "word", "rows", "position", "token"),
+        cover=30,
+    ),
+    Unit(name="sampler", make=lambda: Sampler(lanes=4, max_rows=4, list_len=8)),
+    Unit(
+        name="scheduler",
+        make=lambda: Scheduler(config()),
+        hold=(*Scheduler.REGISTERS,) if hasattr(Scheduler, "REGISTERS") else (),
+        depth=16,
+        induction=False,
+        cover=20,
+    ),
+    Unit(
+        name="sdram_cutter.read",
+        make=lambda: SdramCutter(write=False, data_bytes=4, addr_width=24, id_width=2),
+    ),
+    Unit(
+        name="sdram_cutter.write",
+        make=lambda: SdramCutter(write=True, data_bytes=4, addr_width=24, id_width=2),
+    ),
+    Unit(
+        name="sdram_reads",
+        make=lambda: SdramReads(data_bytes=4, addr_width=24, id_width=2),
+        depth=16,
+        induction=False,
+    ),
+    Unit(
+        name="sdram_writes",
+        make=lambda: SdramWrites(data_bytes=4, addr_width=24, id_width=2),
+        depth=16,
+        induction=False,
+    ),
+    Unit(name="sequencer", make=lambda: Sequencer(config()), cover=20),
+    Unit(name="softmax", make=lambda: Softmax(lanes=4, max_rows=4, max_context=32)),
+    Unit(name="table_reader", make=lambda: TableReader(config())),
+    Unit(name="tile", make=lambda: Tile(config())),
+    Unit(name="token_choice", make=lambda: TokenChoice(config())),
+    Unit(name="top_candidates", make=lambda: TopCandidates(lanes=4, max_rows=4, list_len=8)),
+    Unit(
+        name="weight_loader",
+        make=lambda: WeightLoader(config(), delay=3),
+        environment=headers_stay_free,
+    ),
+    Unit(
+        name="weight_streamer",
+        make=lambda: WeightStreamer(port_bytes=8, word_bytes=4),
+        fix={"halt": 0},
+    ),
+]
+
+
+def bench(unit, tamper=None):
+    b = Bench()
+    dut = b.drive(unit.make(), hold=unit.hold, fix=unit.fix)
+    if unit.environment:
+        unit.environment(b, dut)
+    for path, (flow, port) in streams(dut).items():
+        if flow != Out:
+            continue
+        name = path.replace(".", "_")
+        valid, payload = port.valid, port.payload
+        waited = b.past(valid & ~port.ready, f"{name}_waited")
+        if tamper == "valid":
+            valid = valid & ~waited
+        if tamper == "payload":
+            payload = payload ^ waited
+        b.always(b.kept(valid, port.ready, payload, name), f"{name}_is_kept")
+        b.cover(waited & port.valid & port.ready, f"{name}_taken_late")
+    return b
+
+
+def _property(unit):
+    return Property(
+        name=f"stream.{unit.name}",
+        says="offers stay as they are until they are taken: " + "outputs",
+        bench=lambda **kw: bench(unit, **kw),
+        depth=unit.depth,
+        induction=unit.induction,
+        cover=unit.cover,
+        bugs=(Bug(what="an offer is withdrawn", arguments={"tamper": "valid"}),),
+        quick=unit.quick,
+    )
+
+
+PROPERTIES = [_property(unit) for unit in UNITS]
