@@ -86,7 +86,8 @@ class _Questions:
         self._script = _script(text)
         tools = (version(), *formal_tools.versions([solver]))
         self._key = hashlib.sha256(repr((text, self._script, tools)).encode()).hexdigest()
-        self.folder = formal_tools.BUILD / name
+        # One for each text: two runs side by side never read each other's files.
+        self.folder = formal_tools.BUILD / name / self._key[:12]
         self.seconds = 0.0
         self.kept = True
 
@@ -137,7 +138,7 @@ def prove(item, *, bugs=True):
     _prove(item, questions, outcome)
     outcome.seconds, outcome.kept = questions.seconds, questions.kept
     for index, bug in enumerate(item.bugs if bugs and not outcome.failure else ()):
-        questions = _Questions(source(item, bug), item.solver, f"{item.name}.bug{index}")
+        questions = _Questions(source(item, bug), item.solver, f"{item.name}/bug{index}")
         depth = bug.depth or item.depth + item.cover
         yes, said = questions.ask("-t", str(depth), trace="bug.vcd")
         found = _FAILED.search(said)

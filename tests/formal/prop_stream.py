@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from amaranth.hdl import unsigned
+from amaranth.hdl import Mux, unsigned
 from amaranth.lib import data
 from amaranth.lib.wiring import Out
 
@@ -112,6 +112,24 @@ def headers_stay_free(b, dut):
     """A header is in use from when it begins to be filled on, and never before."""
     fresh = dut.header_used & ~b.past(dut.header_used | dut.header_takes, "header_used")
     b.assume(fresh == 0, "headers_stay_free")
+
+
+def words_are_owed(b, dut):
+    """A word comes back for each beat of a segment that was taken, not more."""
+    owed = b.register(16, "owed")
+    taken = dut.o_segment.valid & dut.o_segment.ready
+    beats = Mux(taken, dut.o_segment.p.beats, 0)
+    b.m.d.sync += owed.eq(owed + beats - dut.word_valid)
+    b.assume(~dut.word_valid | (owed != 0), "words_are_owed")
+
+
+def responses_are_owed(b, dut):
+    """The last beat of a burst is used once for each last segment that was taken."""
+    owed = b.register(8, "owed")
+    taken = dut.o_segment.valid & dut.o_segment.ready & dut.o_segment.p.last
+    answers = dut.issued & dut.issued_last
+    b.m.d.sync += owed.eq(owed + taken - answers)
+    b.assume(~answers | (owed != 0), "responses_are_owed")
 
 
 UNITS = [
@@ -251,7 +269,7 @@ UNITS = [
     Unit(
         name="scheduler",
         make=lambda: Scheduler(config()),
-        hold=(*Scheduler.REGISTERS,) if hasattr(Scheduler, "REGISTERS") else (),
+        hold=Scheduler.REGISTERS,
         depth=16,
         induction=False,
         cover=20,
@@ -266,12 +284,14 @@ UNITS = [
     ),
     Unit(
         name="sdram_reads",
+        environment=words_are_owed,
         make=lambda: SdramReads(data_bytes=4, addr_width=24, id_width=2),
         depth=16,
         induction=False,
     ),
     Unit(
         name="sdram_writes",
+        environment=responses_are_owed,
         make=lambda: SdramWrites(data_bytes=4, addr_width=24, id_width=2),
         depth=16,
         induction=False,
