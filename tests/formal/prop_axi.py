@@ -11,17 +11,17 @@ from scripts.verify.formal_bench import Bench
 from scripts.verify.formal_order import Order
 from scripts.verify.formal_property import Bug, Property
 
-_ADDRESS = ("id", "addr", "len", "size", "burst", "lock", "cache", "prot", "qos")
-_DATA = ("data", "strb", "last")
+ADDRESS = ("id", "addr", "len", "size", "burst", "lock", "cache", "prot", "qos")
+DATA = ("data", "strb", "last")
 _BYTES = 4
 _WRITER, _CUTTER = "hw/memory_writer.py", "hw/burst_cutter.py"
 _CONTROLLER = "hw/memory_controller.py"
 
 
-def _channel(axi, channel, names):
+def channel(port, name, fields):
     """Return (valid, ready, payload) of a channel of a port."""
-    fields = [getattr(axi, channel + name) for name in names]
-    return getattr(axi, f"{channel}valid"), getattr(axi, f"{channel}ready"), Cat(fields)
+    payload = Cat(getattr(port, name + field) for field in fields)
+    return getattr(port, f"{name}valid"), getattr(port, f"{name}ready"), payload
 
 
 def _controller(b, *, max_burst=4, **arguments):
@@ -35,10 +35,10 @@ def stable():
     """While the chip stops (`halt`) and errors come, too."""
     b = Bench()
     axi = _controller(b, hold=("bus_offset",)).axi
-    for channel, names in (("ar", _ADDRESS), ("aw", _ADDRESS), ("w", _DATA)):
-        valid, ready, payload = _channel(axi, channel, names)
-        b.always(b.kept(valid, ready, payload, channel), f"{channel}_is_kept")
-        b.cover(b.past(valid & ~ready, f"{channel}_late") & valid & ready, f"{channel}_taken_late")
+    for name, names in (("ar", ADDRESS), ("aw", ADDRESS), ("w", DATA)):
+        valid, ready, payload = channel(axi, name, names)
+        b.always(b.kept(valid, ready, payload, name), f"{name}_is_kept")
+        b.cover(b.past(valid & ~ready, f"{name}_late") & valid & ready, f"{name}_taken_late")
     b.always(axi.rready & axi.bready, "answers_are_always_taken")
     return b
 

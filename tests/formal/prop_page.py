@@ -2,12 +2,11 @@
 
 from hw.page_owners import PageOwners
 from hw.page_table import PageTable
-from hw.spec.config import ArchConfig
 from scripts.verify.formal_bench import Bench
 from scripts.verify.formal_property import Bug, Property
-from tests.formal.prop_stream import SMALL
+from tests.formal.small import config
 
-_CONFIG = ArchConfig(**SMALL)
+_CONFIG = config()
 _MOST = _CONFIG.max_seqs * _CONFIG.max_pages
 _OWNERS, _TABLE = "hw/page_owners.py", "hw/page_table.py"
 

@@ -4,7 +4,7 @@ from hw.sequencer import Sequencer
 from hw.spec.isa import OPERATORS
 from scripts.verify.formal_bench import Bench
 from scripts.verify.formal_property import Bug, Property
-from tests.formal.prop_stream import config
+from tests.formal.small import config
 
 #: Cycles in which the environment answers: takes an offer, gives a word, ends its work.
 _PATIENCE = 2
