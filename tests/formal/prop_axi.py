@@ -79,6 +79,7 @@ def regions():
     inside = 0
     for index in range(2):
         region = dut.regions[index]
+        b.assume(region.limit <= 1 << 16, f"region_{index}_ends_in_memory")
         inside = inside | ((burst.p.addr >= region.base) & (end <= region.limit))
     b.always(~burst.valid | inside, "is_inside_a_region")
     _checked_burst(b, burst.valid, burst.p.addr, burst.p.beats, 4, "burst")

@@ -9,20 +9,23 @@ from tests.formal.small import config
 #: Cycles in which the environment answers: takes an offer, gives a word, ends its work.
 _PATIENCE = 2
 
-#: Cycles without progress that a pass may take: checks, a stream's offer, a unit's work.
-_BOUND = 14
+#: Cycles in which it has written what it was given; the sequencer may look a little later.
+_WRITES, _LATE = 6, 3
+
+#: Cycles without progress that a pass may take: checks, a stream's offer, a unit's work, writes.
+_BOUND = 20
 
 _FILE = "hw/sequencer.py"
 
 
-def _answers(b, waits, answers, name):
-    """Assume that what waits is answered within `_PATIENCE` cycles."""
+def _answers(b, waits, answers, name, patience=_PATIENCE):
+    """Assume that what waits is answered within so many cycles."""
     count = b.register(4, f"{name}_waits")
     with b.m.If(waits & ~answers):
         b.m.d.sync += count.eq(count + 1)
     with b.m.Else():
         b.m.d.sync += count.eq(0)
-    b.assume((count < _PATIENCE) | ~waits | answers, f"{name}_is_answered")
+    b.assume((count < patience) | ~waits | answers, f"{name}_is_answered")
 
 
 def progress():
@@ -51,7 +54,7 @@ def progress():
     # What a unit does it does at once, and writes end after it.
     _answers(b, dut.busy, ~dut.busy, "work")
     _answers(b, dut.units_issuing, ~dut.units_issuing, "issuing")
-    _answers(b, dut.writes_pending, ~dut.writes_pending, "writes")
+    _answers(b, dut.writes_pending, ~dut.writes_pending, "writes", _WRITES)
 
     moves = (
         (words.valid & words.ready)
@@ -74,7 +77,10 @@ def progress():
     m.d.sync += [taken.eq(taken + (words.valid & words.ready)), begun.eq(begun + begins)]
     b.always(~begins | (begun != taken), "begins_only_what_was_taken")
     attention = dut.start.bit_select(OPERATORS["attention"].opcode, 1)
-    b.always(~attention | ~dut.writes_pending, "attention_waits_for_its_keys")
+    pending = dut.writes_pending
+    for cycle in range(1, _LATE + 1):
+        pending = pending & b.past(dut.writes_pending, f"pending_{cycle}", cycle)
+    b.always(~attention | ~pending, "attention_waits_for_its_keys")
     b.cover(dut.pass_done & (taken == 1), "an_empty_pass")
     b.cover(job.valid & job.ready & (taken == 2), "a_product_after_another_word")
     b.cover(attention & (begun != 0), "attention")
@@ -87,7 +93,7 @@ PROPERTIES = [
         says="no pass stands still: in an environment that answers within "
         f"{_PATIENCE} cycles something moves every {_BOUND}; attention waits for the writes",
         bench=progress,
-        depth=26,
+        depth=30,
         induction=False,
         cover=24,
         bugs=(
