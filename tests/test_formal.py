@@ -12,6 +12,7 @@ from amaranth.lib import wiring
 
 import hw
 from scripts import formal
+from scripts.synth.design import ROOT
 from scripts.synth.yosys import ToolError
 from scripts.verify import formal_source, formal_tools
 from scripts.verify.formal_bench import Bench, leaves, streams
@@ -122,8 +123,9 @@ def test_bug_is_in_the_rtl_only_while_it_is_planted():
     assert importlib.import_module("hw.lib.credit_queue").Queue is before.Queue
 
 
-@pytest.mark.parametrize(("old", "count"), [("no such line", 0), ("self.level", 7)])
-def test_bug_that_no_longer_fits_the_rtl_is_told(old, count):
+@pytest.mark.parametrize("old", ["no such line", "def "])
+def test_bug_that_no_longer_fits_the_rtl_is_told(old):
+    count = (ROOT / "hw" / "lib" / "queue.py").read_text().count(old)
     bug = Bug(what="stale", file="hw/lib/queue.py", old=old, new="1")
     message = f"the bug 'stale' cannot be planted: hw/lib/queue.py holds its text {count} times"
     with pytest.raises(PropertyError, match=re.escape(message)), formal_source.planted(bug):
