@@ -334,7 +334,6 @@ UNITS = [
 #: Modules with streams that are not looked at by themselves, and why.
 LEFT_OUT = {
     "hw.board.bridge": "its outputs are those of `bridge_transmitter` and `bridge_memory`",
-    "hw.board.bridge_history": "its stream is always ready",
     "hw.board.uart": "its outputs are those of `uart_receiver`",
     "hw.board.uart_receiver": "its stream cannot wait: the line does not",
     "hw.board.sdram_rows": "its offers follow the rows' timers: tests/board/bench_sdram_rules.py",
