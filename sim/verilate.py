@@ -13,11 +13,16 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
+from sim.coverage import collect
+
 __all__ = ["BuildError", "Result", "Simulator", "build", "find_verilator", "run"]
 
 MIN_VERSION = (5, 36)
 
 CCACHE = Path(__file__).resolve().parents[1] / "build" / "ccache"
+
+#: Signals wider than Verilator's default, 256 bits, count too; memories hardly ever do.
+COVERAGE = ("--coverage-line", "--coverage-toggle", "--coverage-max-width", "1024")
 
 WARNINGS = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-MULTIDRIVEN", "-Wno-TIMESCALEMOD"]
 
@@ -111,7 +116,9 @@ def build(
 ):
     """Build a simulator that cocotb can drive, and return the path of its executable.
 
-    Nothing is done when the same sources were already built there with the same options.
+    Nothing is done when the same sources were already built there with the same options. When
+    coverage is collected (`sim.coverage.collect.folder`), the simulator counts lines and toggles,
+    and lies in a folder beside ``build_dir``.
 
     Parameters
     ----------
@@ -144,6 +151,9 @@ def build(
     simulator = find_verilator()
     sources = [Path(source).resolve() for source in sources]
     build_dir = Path(build_dir).resolve()
+    covered = collect.folder() is not None
+    if covered:
+        build_dir = build_dir.with_name(f"{build_dir.name}-coverage")
     executable = build_dir / "simulator"
     build_dir.mkdir(parents=True, exist_ok=True)
 
@@ -177,6 +187,7 @@ def build(
         *(("--trace-vcd", "--trace-structs") if trace else ()),
         *(f"-G{name}={value}" for name, value in (parameters or {}).items()),
         *(f"-D{name}={value}" for name, value in (defines or {}).items()),
+        *(COVERAGE if covered else ()),
         *verilator_args,
         str(control),
         *([str(main)] if cocotb else ["--main"]),
@@ -278,6 +289,8 @@ def run(
 ):
     """Run the cocotb tests of a module, or some of them, in a simulator from `build`.
 
+    When coverage is collected, what the run met is kept, if it passed.
+
     Parameters
     ----------
     executable : Path
@@ -337,6 +350,10 @@ def run(
     command = [str(executable), *plusargs]
     if waveform:
         command += ["--trace", "--trace-file", str(Path(waveform).resolve())]
+    counted = run_dir / collect.FILE
+    if collect.folder() is not None:
+        counted.unlink(missing_ok=True)
+        command.append(f"+verilator+coverage+file+{counted}")
     start = time.monotonic()
     with log.open("w") as out:
         target = None if echo else out
@@ -355,7 +372,10 @@ def run(
             process.wait()
             raise
     passed, failed, messages = _read_results(results)
-    return Result(passed, failed, messages, returncode, log, time.monotonic() - start)
+    result = Result(passed, failed, messages, returncode, log, time.monotonic() - start)
+    if collect.folder() is not None and result.ok and counted.exists():
+        collect.keep(counted, bench, collect.folder() / "runs")
+    return result
 
 
 def _read_results(path):

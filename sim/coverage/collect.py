@@ -1,0 +1,206 @@
+"""Read what Verilator counted, as lines and signals of the units of `hw/`."""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sim.coverage.emit import COMMENT, ROOT
+
+__all__ = ["FILE", "VARIABLE", "DamagedData", "Unit", "collect", "folder", "keep", "load"]
+
+#: Environment variable that names the folder of what is collected; unset: nothing is.
+VARIABLE = "SERRANO_COVERAGE"
+FILE = "coverage.dat"
+
+_MODULE = re.compile(r"^module \\?(\S+?)\s*\(")
+_MODULE_SRC = re.compile(r'^\(\* src = "([^"|]*):\d+')
+_POINT = re.compile(r"^C '(.*)' (\d+)$")
+_TOGGLE = re.compile(r"^(.*?)(?:\[(\d+)\])?:(0->1|1->0)$")
+_HEADER = "# SystemC::Coverage-3"
+
+
+class DamagedData(ValueError):
+    """A file of coverage is not what Verilator or `keep` writes."""
+
+
+@dataclass
+class Unit:
+    """What was met of one unit, a file of `hw/`.
+
+    Members
+    -------
+    lines : dict
+        Statement (``file:line``) to whether it was reached.
+    signals : dict
+        Name of a signal to three integers, with one bit for each of the signal: which there are,
+        which rose, and which fell.
+    """
+
+    lines: dict = field(default_factory=dict)
+    signals: dict = field(default_factory=dict)
+
+    def reach(self, place, hit):
+        """Note a statement."""
+        self.lines[place] = self.lines.get(place, False) or bool(hit)
+
+    def toggle(self, name, there, rose, fell):
+        """Note bits of a signal."""
+        before = self.signals.get(name, (0, 0, 0))
+        self.signals[name] = tuple(a | b for a, b in zip(before, (there, rose, fell), strict=True))
+
+    def add(self, other):
+        """Note what was met of the same unit in another simulator."""
+        for place, hit in other.lines.items():
+            self.reach(place, hit)
+        for name, bits in other.signals.items():
+            self.toggle(name, *bits)
+
+
+class _Verilog:
+    """Which unit, and which statements, a line of the Verilog belongs to."""
+
+    def __init__(self, path):
+        self.units, self.statements = {}, {}
+        unit = source = None
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            named = _MODULE_SRC.match(line)
+            if named:
+                source = named[1]
+            elif _MODULE.match(line):
+                unit, source = source, None
+            elif line.startswith(COMMENT):
+                # The comment stands behind the first assignment of its block.
+                self.statements[number - 1] = line.removeprefix(COMMENT).split()
+            self.units[number] = unit
+
+    def unit(self, line):
+        """Return the file of `hw/` that a line comes from, or None."""
+        found = self.units.get(line)
+        return found if found and found.startswith("hw/") else None
+
+
+def _points(path):
+    """Yield (fields, count) of each point of a file."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedData(f"{path} cannot be read: {error}") from None
+    if not lines or lines[0] != _HEADER:
+        raise DamagedData(f"{path} must begin with {_HEADER!r}")
+    for number, line in enumerate(lines[1:], 2):
+        found = _POINT.match(line)
+        if not found:
+            raise DamagedData(f"{path}, line {number}: must be a point, not {line[:60]!r}")
+        pairs = (part.split("\2", 1) for part in found[1].split("\1") if part)
+        try:
+            yield dict(pairs), int(found[2])
+        except ValueError:
+            raise DamagedData(f"{path}, line {number}: a field without a value") from None
+
+
+def _numbers(text):
+    """Yield the numbers of ranges like ``3,5-7``."""
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def collect(path):
+    """Return file of `hw/` to its `Unit`, from what a simulator wrote.
+
+    The Verilog, as `sim.coverage.emit` writes it, must still lie where it was built from.
+
+    Raises
+    ------
+    DamagedData
+        The file is not Verilator's, or the Verilog is missing.
+    """
+    files, units = {}, {}
+    for point, count in _points(Path(path)):
+        try:
+            file, line, kind = point["f"], int(point["l"]), point["t"]
+            if not file.endswith(".v"):
+                continue
+            if file not in files:
+                files[file] = _Verilog(Path(file))
+            verilog = files[file]
+            name = verilog.unit(line)
+            if name is None:
+                continue
+            unit = units.setdefault(name, Unit())
+            if kind == "toggle":
+                _note_toggle(unit, point["o"], count)
+            else:
+                for number in _numbers(point["S"]) if "S" in point else ():
+                    for place in verilog.statements.get(number, ()):
+                        if place.startswith("hw/"):
+                            unit.reach(place, count)
+        except (KeyError, ValueError, OSError) as error:
+            raise DamagedData(f"{path}: a point that is none of ours: {error!r}") from None
+    return units
+
+
+def _note_toggle(unit, text, count):
+    found = _TOGGLE.match(text)
+    if not found:
+        raise ValueError(text)
+    bit = 1 << int(found[2] or 0)
+    edge = bit if count else 0
+    rises = found[3] == "0->1"
+    unit.toggle(found[1], bit, edge if rises else 0, 0 if rises else edge)
+
+
+def folder():
+    """Return the folder that `VARIABLE` names, relative to the repository, or None."""
+    text = os.environ.get(VARIABLE)
+    return ROOT / text if text else None
+
+
+def keep(path, name, into):
+    """Write what a simulator counted to ``<name>-<digest>.json`` of a folder; return its path."""
+    units = collect(path)
+    content = {
+        file: {
+            "lines": {place: int(hit) for place, hit in sorted(unit.lines.items())},
+            "signals": {
+                signal: [f"{bits:x}" for bits in three]
+                for signal, three in sorted(unit.signals.items())
+            },
+        }
+        for file, unit in sorted(units.items())
+    }
+    text = json.dumps({"run": name, "units": content}, indent=0) + "\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    into.mkdir(parents=True, exist_ok=True)
+    kept = into / f"{name}-{digest}.json"
+    part = kept.with_suffix(".part")
+    part.write_text(text)
+    part.replace(kept)
+    return kept
+
+
+def load(path):
+    """Return file of `hw/` to its `Unit`, from what `keep` wrote.
+
+    Raises
+    ------
+    DamagedData
+        It is something else.
+    """
+    try:
+        found = json.loads(Path(path).read_text())["units"]
+        return {
+            file: Unit(
+                {place: bool(hit) for place, hit in unit["lines"].items()},
+                {
+                    name: tuple(int(bits, 16) for bits in three)
+                    for name, three in unit["signals"].items()
+                },
+            )
+            for file, unit in found.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedData(f"{path} is no coverage of ours: {error}") from None
