@@ -314,7 +314,7 @@ def run(
     echo : bool
         Whether the bench prints to this terminal instead of the log.
     timeout : float
-        Seconds after which the simulator is stopped.
+        Seconds after which the simulator is stopped; ten times as many where it counts coverage.
     """
     import cocotb_tools.config  # heavy, and golden-only users have no need of it
     import find_libpython
@@ -352,6 +352,7 @@ def run(
         command += ["--trace", "--trace-file", str(Path(waveform).resolve())]
     counted = run_dir / collect.FILE
     if collect.folder() is not None:
+        timeout = timeout and 10 * timeout
         counted.unlink(missing_ok=True)
         command.append(f"+verilator+coverage+file+{counted}")
     start = time.monotonic()

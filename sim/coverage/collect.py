@@ -172,7 +172,9 @@ def keep(path, name, into):
         }
         for file, unit in sorted(units.items())
     }
-    text = json.dumps({"run": name, "units": content}, indent=0) + "\n"
+    files = {*units, *(place.rpartition(":")[0] for u in units.values() for place in u.lines)}
+    sources = {file: _digest(file) for file in sorted(files)}
+    text = json.dumps({"run": name, "sources": sources, "units": content}, indent=0) + "\n"
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     into.mkdir(parents=True, exist_ok=True)
     kept = into / f"{name}-{digest}.json"
@@ -182,8 +184,16 @@ def keep(path, name, into):
     return kept
 
 
+def _digest(file):
+    """Return a digest of a source, by which its lines are known to be where they were."""
+    path = ROOT / file
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else None
+
+
 def load(path):
     """Return file of `hw/` to its `Unit`, from what `keep` wrote.
+
+    Units whose source changed since are left out, and so are lines of other sources that did.
 
     Raises
     ------
@@ -191,16 +201,22 @@ def load(path):
         It is something else.
     """
     try:
-        found = json.loads(Path(path).read_text())["units"]
+        content = json.loads(Path(path).read_text())
+        same = {file for file, digest in content["sources"].items() if digest == _digest(file)}
         return {
             file: Unit(
-                {place: bool(hit) for place, hit in unit["lines"].items()},
+                {
+                    place: bool(hit)
+                    for place, hit in unit["lines"].items()
+                    if place.rpartition(":")[0] in same
+                },
                 {
                     name: tuple(int(bits, 16) for bits in three)
                     for name, three in unit["signals"].items()
                 },
             )
-            for file, unit in found.items()
+            for file, unit in content["units"].items()
+            if file in same
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedData(f"{path} is no coverage of ours: {error}") from None

@@ -1,0 +1,53 @@
+"""A plugin of pytest for `scripts.coverage`: what passed before is left out, and breadth first."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+from scripts.synth.design import ROOT
+from sim.coverage import collect
+
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_logreport", "stamp"]
+
+#: Benches of single units tell by themselves what is there already (`tests.support.runner`).
+BY_TEST = ("tests/e2e/", "tests/board/")
+_SUFFIXES = {".py", ".cpp", ".h", ".sv", ".v"}
+
+
+def _digest():
+    digest = hashlib.sha256()
+    for top in ("hw", "sim", "tests/support", *BY_TEST):
+        for path in sorted((ROOT / top).rglob("*")):
+            if path.suffix in _SUFFIXES:
+                digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def stamp(nodeid, digest=None):
+    """Return the file that says that a test passed with the sources as they are, or None."""
+    if collect.folder() is None or not nodeid.startswith(BY_TEST):
+        return None
+    key = hashlib.sha256(f"{digest or _digest()} {nodeid}".encode()).hexdigest()[:16]
+    return collect.folder() / "passed" / f"{Path(nodeid.split('::')[0]).stem}-{key}"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what passed; first the first case of every test, then the second of each."""
+    config.coverage_digest = digest = _digest()
+    stamps = {item: stamp(item.nodeid, digest) for item in items}
+    done = [item for item in items if stamps[item] and stamps[item].exists()]
+    config.hook.pytest_deselected(items=done)
+    seen, rank = Counter(), {}
+    for item in items:
+        name = f"{item.path}::{item.originalname}"
+        rank[item] = seen[name]
+        seen[name] += 1
+    items[:] = sorted((item for item in items if item not in done), key=rank.__getitem__)
+
+
+def pytest_runtest_logreport(report):
+    """Note that a test passed."""
+    path = stamp(report.nodeid) if report.when == "call" and report.passed else None
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
