@@ -60,7 +60,7 @@ def _say(text):
 def run(arguments, data):
     """Run tests with coverage into a folder; return whether they passed."""
     command = [
-        *(sys.executable, "-m", "pytest", "-n0", "-q", "-p", "scripts.verify.coverage_plugin"),
+        *(sys.executable, "-m", "pytest", "-n0", "-v", "-p", "scripts.verify.coverage_plugin"),
         *arguments,
     ]
     env = os.environ | {VARIABLE: str(data)}

@@ -138,7 +138,7 @@ def merge(folder, waivers=WAIVERS):
     """
     paths = sorted((Path(folder) / "runs").glob("*.json"))
     if not paths:
-        raise ValueError(f"{folder} has no coverage: run `make coverage` without --report first")
+        raise ValueError(f"{folder} has no coverage: run `make coverage` first")
     allowed = Waivers(waivers)
     found, runs = {}, {}
     for path in paths:

@@ -11,6 +11,8 @@ __all__ = ["pytest_collection_modifyitems", "pytest_runtest_logreport", "stamp"]
 
 #: Benches of single units tell by themselves what is there already (`tests.support.runner`).
 BY_TEST = ("tests/e2e/", "tests/board/")
+#: Tests of many units at once, whose simulators take long to build: last.
+LARGE = ("attention_unit", "matmul", "result_path", "scheduler", "tile", "top", "weight_path")
 _SUFFIXES = {".py", ".cpp", ".h", ".sv", ".v"}
 
 
@@ -33,16 +35,19 @@ def stamp(nodeid, digest=None):
 
 def pytest_collection_modifyitems(config, items):
     """Leave out what passed; first the first case of every test, then the second of each."""
-    config.coverage_digest = digest = _digest()
-    stamps = {item: stamp(item.nodeid, digest) for item in items}
-    done = [item for item in items if stamps[item] and stamps[item].exists()]
-    config.hook.pytest_deselected(items=done)
-    seen, rank = Counter(), {}
+    digest = _digest()
+    seen, left, done = Counter(), [], []
     for item in items:
         name = f"{item.path}::{item.originalname}"
-        rank[item] = seen[name]
+        path = stamp(item.nodeid, digest)
+        if path and path.exists():
+            done.append(item)
+        else:
+            large = Path(item.path).stem.removeprefix("test_") in LARGE
+            left.append((seen[name], large, len(left), item))
         seen[name] += 1
-    items[:] = sorted((item for item in items if item not in done), key=rank.__getitem__)
+    config.hook.pytest_deselected(items=done)
+    items[:] = [item for *_, item in sorted(left, key=lambda entry: entry[:3])]
 
 
 def pytest_runtest_logreport(report):
