@@ -14,6 +14,7 @@ from scripts.verify import coverage_merge, coverage_page, coverage_plugin
 from scripts.verify.coverage_merge import merge
 from sim.coverage import collect
 from sim.coverage.collect import DamagedData, Unit
+from sim.coverage.constants import constants
 from sim.coverage.emit import COMMENT, convert
 from sim.verilate import BuildError
 from tests.support import coverage as functional
@@ -21,6 +22,34 @@ from tests.support.runner import run_bench
 
 SLICE = "hw/lib/slice.py"
 FLUSH = "m.d.sync += [front_full.eq(0), spare_full.eq(0)]"
+
+
+VERILOG = """
+module dut(i, out);
+  input [1:0] i;
+  wire [1:0] i;
+  output [5:0] out;
+  wire [5:0] out;
+  wire [3:0] zero;
+  wire [5:0] joined;
+  wire [5:0] \\sum$1 ;
+  assign zero = 4'h0;
+  assign joined = { 2'h3, i, zero[3:2] };
+  assign \\sum$1  = joined + 6'h01;
+  \\dut.inner  inner (
+    .a(joined),
+    .b(out)
+  );
+endmodule
+
+module \\dut.inner (a, b);
+  input [5:0] a;
+  wire [5:0] a;
+  output [5:0] b;
+  wire [5:0] b;
+  assign b = a;
+endmodule
+"""
 
 
 def _place(text):
@@ -34,7 +63,11 @@ def _keep(folder, name, lines, signals, file=SLICE):
     """Write what a simulator would have met of one unit."""
     sources = {path.rpartition(":")[0]: "" for path in lines} | {file: ""}
     sources = {path: collect._digest(path) for path in sources}
-    signals = {signal: [f"{bits:x}" for bits in three] for signal, three in signals.items()}
+    signals = {
+        # Unless it is given, every bit is free.
+        signal: [f"{bits:x}" for bits in (*masks, *masks[:1])[:4]]
+        for signal, masks in signals.items()
+    }
     content = {"sources": sources, "units": {file: {"lines": lines, "signals": signals}}}
     (folder / "runs").mkdir(exist_ok=True, parents=True)
     (folder / "runs" / f"{name}.json").write_text(json.dumps(content))
@@ -122,6 +155,30 @@ def test_reason_excludes_a_hole_and_both_are_counted(tmp_path):
     assert reasons["addr[6-7] never falls"] is None
     assert reasons["y never rises"] is None
     assert report.unused == ["x"]
+
+
+def test_constant_bits_are_excluded_unless_they_are_free_in_some_build(tmp_path):
+    _keep(tmp_path, "a", {}, {"x": (0xFF, 0x0F, 0x0F, 0x3F)})
+    _keep(tmp_path, "b", {}, {"x": (0xFF, 0x0F, 0x0F, 0x4F)})
+    (unit,) = merge(tmp_path, _waivers(tmp_path)).units
+    toggles = unit.counts["toggles"]
+    assert (toggles.met, toggles.total, toggles.excluded) == (8, 16, 2)
+    assert ("x[7] never falls", coverage_merge.CONSTANT) in [(h.what, h.reason) for h in unit.holes]
+
+
+def test_constants_are_followed_through_wires_and_ports():
+    found = constants(VERILOG)
+    assert found["dut"] == {"zero": 0xF, "joined": 0b110011, "out": 0b110011}
+    assert found["dut.inner"] == {"a": 0b110011, "b": 0b110011}
+
+
+def test_bits_with_two_names_count_once():
+    signals = {
+        "x": (0xFF, 0, 0), "x.a": (0xF, 0, 0), "x.b": (0xF, 0, 0),
+        "y": (0xFF, 0, 0), "y.a": (0xF, 0, 0),
+        "z": (0xF, 0, 0), "z[0]": (0x3, 0, 0), "z[1]": (0x3, 0, 0), "z[1].c": (0x3, 0, 0),
+    }  # fmt: skip
+    assert set(collect._not_twice(signals)) == {"x.a", "x.b", "y", "y.a", "z[0]", "z[1].c"}
 
 
 def test_hole_of_a_line_is_matched_by_its_text(tmp_path):
@@ -286,7 +343,7 @@ def test_units_of_the_cross_drive_streams():
 
 
 def test_unit_adds_another_of_the_same():
-    unit = Unit({"a:1": False}, {"x": (1, 0, 1)})
-    unit.add(Unit({"a:1": True, "a:2": False}, {"x": (3, 3, 0)}))
+    unit = Unit({"a:1": False}, {"x": (1, 0, 1, 0)})
+    unit.add(Unit({"a:1": True, "a:2": False}, {"x": (3, 3, 0, 2)}))
     assert unit.lines == {"a:1": True, "a:2": False}
-    assert unit.signals == {"x": (3, 3, 1)}
+    assert unit.signals == {"x": (3, 3, 1, 2)}

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sim.coverage.constants import constants
 from sim.coverage.emit import COMMENT, ROOT
 
 __all__ = ["FILE", "VARIABLE", "DamagedData", "Unit", "collect", "folder", "keep", "load"]
@@ -19,6 +20,7 @@ _MODULE = re.compile(r"^module \\?(\S+?)\s*\(")
 _MODULE_SRC = re.compile(r'^\(\* src = "([^"|]*):\d+')
 _POINT = re.compile(r"^C '(.*)' (\d+)$")
 _TOGGLE = re.compile(r"^(.*?)(?:\[(\d+)\])?:(0->1|1->0)$")
+_ENCODED = re.compile("__0([0-9a-fA-F]{2})")
 _HEADER = "# SystemC::Coverage-3"
 
 
@@ -35,8 +37,8 @@ class Unit:
     lines : dict
         Statement (``file:line``) to whether it was reached.
     signals : dict
-        Name of a signal to three integers, with one bit for each of the signal: which there are,
-        which rose, and which fell.
+        Name of a signal to four integers, with one bit for each of the signal: which there are,
+        which rose, which fell, and which something drives that is no constant.
     """
 
     lines: dict = field(default_factory=dict)
@@ -46,10 +48,10 @@ class Unit:
         """Note a statement."""
         self.lines[place] = self.lines.get(place, False) or bool(hit)
 
-    def toggle(self, name, there, rose, fell):
-        """Note bits of a signal."""
-        before = self.signals.get(name, (0, 0, 0))
-        self.signals[name] = tuple(a | b for a, b in zip(before, (there, rose, fell), strict=True))
+    def toggle(self, name, *masks):
+        """Note bits of a signal: the four integers of `signals`."""
+        before = self.signals.get(name, (0, 0, 0, 0))
+        self.signals[name] = tuple(a | b for a, b in zip(before, masks, strict=True))
 
     def add(self, other):
         """Note what was met of the same unit in another simulator."""
@@ -60,26 +62,31 @@ class Unit:
 
 
 class _Verilog:
-    """Which unit, and which statements, a line of the Verilog belongs to."""
+    """Which unit, and which statements, a line of the Verilog belongs to; and what is constant."""
 
     def __init__(self, path):
-        self.units, self.statements = {}, {}
-        unit = source = None
-        for number, line in enumerate(path.read_text().splitlines(), 1):
+        text = path.read_text()
+        self.modules, self.statements = {}, {}
+        self.units = {}  # of modules
+        module = source = None
+        for number, line in enumerate(text.splitlines(), 1):
             named = _MODULE_SRC.match(line)
+            begins = _MODULE.match(line)
             if named:
                 source = named[1]
-            elif _MODULE.match(line):
-                unit, source = source, None
+            elif begins:
+                module = begins[1]
+                self.units[module] = source
             elif line.startswith(COMMENT):
                 # The comment stands behind the first assignment of its block.
                 self.statements[number - 1] = line.removeprefix(COMMENT).split()
-            self.units[number] = unit
+            self.modules[number] = module
+        self.constants = constants(text)
 
-    def unit(self, line):
-        """Return the file of `hw/` that a line comes from, or None."""
-        found = self.units.get(line)
-        return found if found and found.startswith("hw/") else None
+    def module(self, line):
+        """Return the name of the module of a line, if that comes from `hw/`, or None."""
+        module = self.modules.get(line)
+        return module if (self.units.get(module) or "").startswith("hw/") else None
 
 
 def _points(path):
@@ -118,7 +125,7 @@ def collect(path):
     DamagedData
         The file is not Verilator's, or the Verilog is missing.
     """
-    files, units = {}, {}
+    files, units, toggles = {}, {}, {}
     for point, count in _points(Path(path)):
         try:
             file, line, kind = point["f"], int(point["l"]), point["t"]
@@ -127,12 +134,13 @@ def collect(path):
             if file not in files:
                 files[file] = _Verilog(Path(file))
             verilog = files[file]
-            name = verilog.unit(line)
-            if name is None:
+            module = verilog.module(line)
+            if module is None:
                 continue
-            unit = units.setdefault(name, Unit())
+            unit = units.setdefault(verilog.units[module], Unit())
             if kind == "toggle":
-                _note_toggle(unit, point["o"], count)
+                signals = toggles.setdefault((file, module), {})
+                _note_toggle(signals, point["o"], count)
             else:
                 for number in _numbers(point["S"]) if "S" in point else ():
                     for place in verilog.statements.get(number, ()):
@@ -140,17 +148,44 @@ def collect(path):
                             unit.reach(place, count)
         except (KeyError, ValueError, OSError) as error:
             raise DamagedData(f"{path}: a point that is none of ours: {error!r}") from None
+    for (file, module), signals in toggles.items():
+        verilog = files[file]
+        fixed = verilog.constants.get(module, {})
+        for name in _not_twice(signals):
+            there, rose, fell = signals[name]
+            free = there & ~fixed.get(name, 0)
+            units[verilog.units[module]].toggle(name, there, rose, fell, free)
     return units
 
 
-def _note_toggle(unit, text, count):
+def _note_toggle(signals, text, count):
+    """Note a point of Verilator: name of a signal to the masks of bits there, risen, fallen."""
     found = _TOGGLE.match(text)
     if not found:
         raise ValueError(text)
+    # Verilator tells names as it keeps them, with the code of what C++ does not allow.
+    name = _ENCODED.sub(lambda code: chr(int(code[1], 16)), found[1])
+    there, rose, fell = signals.get(name, (0, 0, 0))
     bit = 1 << int(found[2] or 0)
-    edge = bit if count else 0
     rises = found[3] == "0->1"
-    unit.toggle(found[1], bit, edge if rises else 0, 0 if rises else edge)
+    edge = bit if count else 0
+    signals[name] = (there | bit, rose | edge * rises, fell | edge * (not rises))
+
+
+def _not_twice(signals):
+    """Return the names but those whose bits all have another: Amaranth names fields as well."""
+    parts = {}
+    for name, (there, *_) in signals.items():
+        for at, letter in enumerate(name):
+            if letter in ".[" and name[:at] in signals:
+                parts.setdefault(name[:at], {})[name] = there.bit_count()
+    left = []
+    for name, (there, *_) in signals.items():
+        inside = parts.get(name, {})
+        leaves = (width for one, width in inside.items() if one not in parts)
+        if sum(leaves) != there.bit_count():
+            left.append(name)
+    return left
 
 
 def folder():
@@ -166,8 +201,8 @@ def keep(path, name, into):
         file: {
             "lines": {place: int(hit) for place, hit in sorted(unit.lines.items())},
             "signals": {
-                signal: [f"{bits:x}" for bits in three]
-                for signal, three in sorted(unit.signals.items())
+                signal: [f"{bits:x}" for bits in masks]
+                for signal, masks in sorted(unit.signals.items())
             },
         }
         for file, unit in sorted(units.items())
@@ -202,6 +237,9 @@ def load(path):
     """
     try:
         content = json.loads(Path(path).read_text())
+        signals = [masks for unit in content["units"].values() for masks in unit["signals"].values()]
+        if any(len(masks) != 4 for masks in signals):
+            raise ValueError("a signal must have four masks")
         same = {file for file, digest in content["sources"].items() if digest == _digest(file)}
         return {
             file: Unit(
@@ -211,8 +249,8 @@ def load(path):
                     if place.rpartition(":")[0] in same
                 },
                 {
-                    name: tuple(int(bits, 16) for bits in three)
-                    for name, three in unit["signals"].items()
+                    name: tuple(int(bits, 16) for bits in masks)
+                    for name, masks in unit["signals"].items()
                 },
             )
             for file, unit in content["units"].items()
