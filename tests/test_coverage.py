@@ -8,6 +8,7 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
 
 from hw.lib.slice import Slice
+from hw.spec import isa
 from scripts import coverage
 from scripts.synth.design import ROOT
 from scripts.verify import coverage_merge, coverage_page, coverage_plugin
@@ -16,6 +17,7 @@ from sim.coverage import collect
 from sim.coverage.collect import DamagedData, Unit
 from sim.coverage.constants import constants
 from sim.coverage.emit import COMMENT, convert
+from sim.run.session import Request
 from sim.verilate import BuildError
 from tests.support import coverage as functional
 from tests.support.runner import run_bench
@@ -340,6 +342,49 @@ def test_units_of_the_cross_drive_streams():
     assert ("slice", "sends") in functional.units()
     assert "slice" in functional.watched()
     assert "mult18x18d" not in functional.watched()
+
+
+def test_runs_and_errors_of_chips_are_noted():
+    from cocotb_coverage.coverage import coverage_db
+
+    from tests.support import coverage_points as points
+
+    linear = {"dest": isa.DESTINATIONS["glu"], "activation": 2, "strips0": 4, "bias": True}
+    steps = [("embed", {"positions": 1}), ("attention", {"window": 3}), ("linear", linear)]
+    compiled = SimpleNamespace(
+        config=SimpleNamespace(tiles=2),
+        shape=SimpleNamespace(group=4),
+        steps=[SimpleNamespace(operator=name, fields=fields) for name, fields in steps],
+    )
+    requests = [
+        Request(prompt=(1, 2), max_tokens=1),
+        Request(prompt=(1, 2), max_tokens=3, temperature=1.0, top_k=4, report=2),
+    ]
+    results = [
+        SimpleNamespace(kind="end", tokens=[5]),
+        SimpleNamespace(kind="failed", tokens=[]),
+    ]
+    points.note_session(SimpleNamespace(compiled=compiled, requests=requests, results=results))
+
+    def met(name):
+        bins = coverage_db[name].detailed_coverage
+        return {key for key, hits in bins.items() if hits}
+
+    assert met("operators.operators x modes x tiles") == {
+        ("embed", "prompt", 2), ("attention", "prompt", 2), ("linear glu", "prompt", 2),
+    }  # fmt: skip
+    assert met("models.activation") == {"gelu_tanh"}
+    assert met("models.gated") == {False}
+    assert met("models.window") == met("models.bias") == {True}
+    assert met("models.positions") == {"learned"}
+    assert met("runs.drawn x report") == {("greedy", False)}  # the other request failed
+    points.error("axi_slverr", "layer 1 glu")
+    points.error("page_miss", None)
+    assert met("errors.of a chip") == {"axi_slverr"}
+    assert met("errors.operator") == {"linear glu"}
+    assert met("errors.of a request") == {"page_miss"}
+    with pytest.raises(ValueError, match="cause must be one of none, .*, not 'smoke'"):
+        points.error("smoke", None)
 
 
 def test_unit_adds_another_of_the_same():

@@ -237,7 +237,9 @@ def load(path):
     """
     try:
         content = json.loads(Path(path).read_text())
-        signals = [masks for unit in content["units"].values() for masks in unit["signals"].values()]
+        signals = [
+            masks for unit in content["units"].values() for masks in unit["signals"].values()
+        ]
         if any(len(masks) != 4 for masks in signals):
             raise ValueError("a signal must have four masks")
         same = {file for file, digest in content["sources"].items() if digest == _digest(file)}

@@ -22,8 +22,8 @@ DESTINATIONS = [f"linear {name}" for name in isa.DESTINATIONS]
 OPERATORS = [*(name for name in isa.OPERATORS if name != "linear"), *DESTINATIONS]
 #: The end of an operator's name in a program, to what it is.
 NAMED = {
-    "embed": "embed", "rope": "rope", "norm": "norm", "qkv": "linear qkv", "attention": "attention",
-    "o": "linear residual", "down": "linear residual", "glu": "linear glu", "head": "linear logits",
+    "embed": "embed", "positions": "embed", "rope": "rope", "norm": "norm", "qkv": "linear qkv", "attention": "attention",
+    "o": "linear residual", "down": "linear residual", "glu": "linear glu", "logits": "linear logits",
 }  # fmt: skip
 MODES = ["prompt", "one token", "several sequences"]
 TILES = [1, 2, 4]
@@ -164,7 +164,7 @@ def note_session(session):
             layer(
                 activations[int(step.fields["activation"])],
                 bool(attention.fields["window"]),
-                bool(step.fields["strips1"]),
+                bool(step.fields.get("strips1")),
                 "head_norm" in kinds,
                 any(bool(one.fields["bias"]) for one in linears),
                 "1" if compiled.shape.group == 1 else "2 or more",
