@@ -22,8 +22,9 @@ DESTINATIONS = [f"linear {name}" for name in isa.DESTINATIONS]
 OPERATORS = [*(name for name in isa.OPERATORS if name != "linear"), *DESTINATIONS]
 #: The end of an operator's name in a program, to what it is.
 NAMED = {
-    "embed": "embed", "positions": "embed", "rope": "rope", "norm": "norm", "qkv": "linear qkv", "attention": "attention",
-    "o": "linear residual", "down": "linear residual", "glu": "linear glu", "logits": "linear logits",
+    "embed": "embed", "positions": "embed", "rope": "rope", "norm": "norm",
+    "qkv": "linear qkv", "attention": "attention", "o": "linear residual",
+    "down": "linear residual", "glu": "linear glu", "logits": "linear logits",
 }  # fmt: skip
 MODES = ["prompt", "one token", "several sequences"]
 TILES = [1, 2, 4]
