@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from scripts.synth.design import ROOT
-from scripts.verify import coverage_page
+from scripts.verify import coverage_page, coverage_plugin
 from scripts.verify.coverage_merge import merge
 from scripts.verify.record import save
 from sim.coverage.collect import VARIABLE
@@ -18,19 +18,26 @@ from sim.verilate import BuildError, find_verilator
 FOLDER = ROOT / "build" / "coverage"
 PAGE = "index.html"
 
+CHIPS = (
+    "tests/e2e/test_chip.py::test_every_array_computes_what_golden_does",
+    "tests/e2e/test_batch.py",
+    "tests/e2e/test_sampling.py",
+    "tests/e2e/test_families.py",
+    "tests/e2e/test_traps.py",
+)
+
 #: What a full run is, as arguments of pytest. Chips are the small ones: `small` takes hours.
 TESTS = (
     ("tests/hw",),
     ("tests/board/test_sdram_controller.py", "tests/board/test_sdram_bandwidth.py"),
-    (
-        "tests/e2e/test_chip.py::test_every_array_computes_what_golden_does",
-        "tests/e2e/test_batch.py",
-        "tests/e2e/test_sampling.py",
-        "tests/e2e/test_families.py",
-        "tests/e2e/test_traps.py",
-        "-k",
-        "not 16x16 and not 256_wide",
-    ),
+    (*CHIPS, "-k", "not 16x16 and not 256_wide"),
+)
+
+#: What a short run is: only the first case of every test of a unit, and one chip.
+SHORT = (
+    (*TESTS[0], coverage_plugin.FIRST),
+    TESTS[1],
+    (*CHIPS[:-1], "-k", "not 16x16 and not 8x and not tiles and not 256_wide"),
 )
 BAD_INPUT, FAILED = 2, 1
 
@@ -49,6 +56,9 @@ def _parser():
         "--report", action="store_true", help="run nothing: the page of what is there already"
     )
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run collected")
+    parser.add_argument(
+        "--short", action="store_true", help="the first case of every test of a unit, and one chip"
+    )
     parser.add_argument("tests", nargs="*", help="of pytest, instead of all; leaves no record")
     return parser
 
@@ -91,7 +101,7 @@ def main(arguments=None):
     data, page = options.folder.resolve() / "data", options.folder.resolve() / PAGE
     try:
         find_verilator()
-        sets = [options.tests] if options.tests else TESTS
+        sets = [options.tests] if options.tests else SHORT if options.short else TESTS
         passed = True
         if options.fresh:
             _forget(data)
@@ -100,8 +110,9 @@ def main(arguments=None):
                 passed = run(one, data) and passed
         report = merge(data)
         coverage_page.write(report, page)
-        if passed and not options.tests:
-            save(coverage_page.record(report, "make coverage", tools()))
+        if passed and not options.tests and not options.report:
+            command = "python -m scripts.coverage --short" if options.short else "make coverage"
+            save(coverage_page.record(report, command, tools()))
     except (ValueError, OSError, BuildError) as error:
         print(f"coverage: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -306,7 +306,12 @@ class _Item:
         self.originalname = name.partition("[")[0]
 
 
-def test_first_cases_come_first_and_what_passed_not_again(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("first", "left"),
+    [(False, ["test_a[1]", "test_a[2]", "test_b[2]"]), (True, ["test_a[1]"])],
+    ids=["all cases", "first cases"],
+)
+def test_first_cases_come_first_and_what_passed_not_again(first, left, tmp_path, monkeypatch):
     monkeypatch.setenv(collect.VARIABLE, str(tmp_path))
     names = ["test_a[1]", "test_a[2]", "test_b[1]", "test_b[2]"]
     items = [_Item(f"tests/e2e/test_x.py::{name}") for name in names]
@@ -314,11 +319,10 @@ def test_first_cases_come_first_and_what_passed_not_again(tmp_path, monkeypatch)
     hook = SimpleNamespace(pytest_deselected=lambda items: dropped.extend(items))
     report = SimpleNamespace(nodeid=items[2].nodeid, when="call", passed=True)
     coverage_plugin.pytest_runtest_logreport(report)
-    coverage_plugin.pytest_collection_modifyitems(SimpleNamespace(hook=hook), items)
-    assert [item.nodeid.partition("::")[2] for item in items] == [
-        "test_a[1]", "test_a[2]", "test_b[2]",
-    ]  # fmt: skip
-    assert [item.nodeid.partition("::")[2] for item in dropped] == ["test_b[1]"]
+    config = SimpleNamespace(hook=hook, getoption=lambda name: first)
+    coverage_plugin.pytest_collection_modifyitems(config, items)
+    assert [item.nodeid.partition("::")[2] for item in items] == left
+    assert len(items) + len(dropped) == len(names)
 
 
 def test_edges_of_numbers():

@@ -1,5 +1,6 @@
 """A plugin of pytest for `scripts.coverage`: what passed before is left out, and breadth first."""
 
+import functools
 import hashlib
 from collections import Counter
 from pathlib import Path
@@ -7,7 +8,16 @@ from pathlib import Path
 from scripts.synth.design import ROOT
 from sim.coverage import collect
 
-__all__ = ["pytest_collection_modifyitems", "pytest_runtest_logreport", "stamp"]
+__all__ = [
+    "FIRST",
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_runtest_logreport",
+    "stamp",
+]
+
+#: The option of pytest that leaves out all but the first case of every test.
+FIRST = "--first-cases"
 
 #: Benches of single units tell by themselves what is there already (`tests.support.runner`).
 BY_TEST = ("tests/e2e/", "tests/board/")
@@ -16,7 +26,9 @@ LARGE = ("attention_unit", "matmul", "result_path", "scheduler", "tile", "top", 
 _SUFFIXES = {".py", ".cpp", ".h", ".sv", ".v"}
 
 
+@functools.cache
 def _digest():
+    """Return a digest of what such a test runs, as it was when the run began."""
     digest = hashlib.sha256()
     for top in ("hw", "sim", "tests/support", *BY_TEST):
         for path in sorted((ROOT / top).rglob("*")):
@@ -33,6 +45,11 @@ def stamp(nodeid, digest=None):
     return collect.folder() / "passed" / f"{Path(nodeid.split('::')[0]).stem}-{key}"
 
 
+def pytest_addoption(parser):
+    """Add `FIRST`."""
+    parser.addoption(FIRST, action="store_true", help="only the first case of every test")
+
+
 def pytest_collection_modifyitems(config, items):
     """Leave out what passed; first the first case of every test, then the second of each."""
     digest = _digest()
@@ -40,7 +57,7 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         name = f"{item.path}::{item.originalname}"
         path = stamp(item.nodeid, digest)
-        if path and path.exists():
+        if (path and path.exists()) or (seen[name] and config.getoption(FIRST)):
             done.append(item)
         else:
             large = Path(item.path).stem.removeprefix("test_") in LARGE
