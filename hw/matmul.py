@@ -45,7 +45,8 @@ class Matmul(wiring.Component):
     prob_*, value_* : read ports for P.V: 32 probabilities of row ``prob_row``, the exponents of the
         same 32 positions, and the running maximum of row ``value_max_row``. See `ValueExponents`.
     strip_valid, strip, strip_bank : Out
-        A strip of sums waits in bank ``strip_bank``.
+        A strip of sums waits in bank ``strip_bank``. From registers; low for a cycle after
+        ``strip_done``.
     strip_done : In(1)
         The strip on offer has been read.
     header_bank, header_bias : Out(1)
@@ -91,7 +92,7 @@ class Matmul(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cfg = self.config
-        m.submodules.loader = loader = WeightLoader(cfg, delay=FEED_LATENCY - 1)
+        m.submodules.loader = loader = WeightLoader(cfg, delay=FEED_LATENCY)
         m.submodules.feeder = feeder = RowFeeder(cfg, group=self.group)
         m.submodules.array = array = SystolicArray(
             rows=cfg.rows, cols=cfg.cols, registers=cfg.pe_registers
@@ -142,8 +143,13 @@ class Matmul(wiring.Component):
         for number, strip in enumerate(strips):
             with m.If(feeder.begins[number]):
                 m.d.sync += strip.eq(feeder.strip)
+        with m.If(~self.strip_valid):
+            m.d.sync += [
+                self.strip_valid.eq(full.bit_select(read_bank, 1)),
+                self.strip.eq(Array(strips)[read_bank]),
+            ]
         with m.If(self.strip_done):
-            m.d.sync += read_bank.eq(~read_bank)
+            m.d.sync += [self.strip_valid.eq(0), read_bank.eq(~read_bank)]
             m.d.comb += drops.eq(Mux(read_bank, 2, 1))
         m.d.sync += [
             full.eq((full & ~drops) | fills),
@@ -153,8 +159,6 @@ class Matmul(wiring.Component):
         m.d.comb += [
             loader.header_used.eq(header_used),
             feeder.banks_used.eq(full | filling),
-            self.strip_valid.eq(full.bit_select(read_bank, 1)),
-            self.strip.eq(Array(strips)[read_bank]),
             self.strip_bank.eq(read_bank),
             acc.read_bank.eq(read_bank),
             acc.read_addr.eq(self.sum_addr),

@@ -1,11 +1,12 @@
 """The whole chip: what becomes Verilog."""
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out, connect
 
 from .core import Core
 from .csr import Csr
+from .ecp5.global_buffer import GlobalBuffer
 from .lib.axi import Axi4, Axi4Lite
 from .memory_controller import MemoryController
 from .probe import PROBES, TILE_UNITS, probe_signature, units_layout
@@ -78,9 +79,8 @@ class Top(wiring.Component):
             for _ in range(cfg.tiles)
         ]
         core = Core(cfg)
-        core_reset = Signal()
-        m.submodules.core = ResetInserter(core_reset)(core)
-        m.d.comb += core_reset.eq(control.core_reset)
+        m.submodules.core = DomainRenamer("core")(core)
+        self._core_domain(m, control.core_reset)
 
         self._join(m, "s_axil", self._axil, csr.bus)
         m.d.comb += [
@@ -151,7 +151,7 @@ class Top(wiring.Component):
         # The core forgets what it had done when it comes to rest; the registers do not.
         taken, written = Signal(32), Signal(32)
         m.d.comb += [csr.requests_taken.eq(taken), csr.events_written.eq(written)]
-        with m.If(control.busy & ~core_reset):
+        with m.If(control.busy & ~control.core_reset):
             m.d.sync += [
                 taken.eq(core.requests_taken),
                 written.eq(core.events_written),
@@ -164,6 +164,16 @@ class Top(wiring.Component):
 
         self._count(m, csr, memories, core)
         return m
+
+    def _core_domain(self, m, reset):
+        """Give the core a domain of the same clock, with nothing but a register in its reset."""
+        m.domains.core = ClockDomain(local=True)
+        m.submodules.core_reset = buffer = GlobalBuffer()
+        m.d.comb += [
+            ClockSignal("core").eq(ClockSignal()),
+            buffer.i.eq(reset),
+            ResetSignal("core").eq(buffer.o),
+        ]
 
     def _bus_errors(self, m, control, memories):
         """Report the error of a channel: of several in one cycle, that of the first."""

@@ -13,6 +13,7 @@ from hw.memory_controller import MemoryController
 from hw.qkv_projection import QkvProjection
 from hw.reciprocal import Reciprocal
 from hw.residual import Residual
+from hw.result_path import ResultPath
 from hw.rmsnorm import RmsNorm
 from hw.row_feeder import FEED_LATENCY
 from hw.sequencer import Sequencer
@@ -33,7 +34,7 @@ _KEY_WORDS = BLOCK_LEN + 1
 _WRITE_CYCLES = 7  # from a single write to the next: the writer waits for the burst to begin
 _KEY_CYCLES = _KEY_WORDS + 5 + _WRITE_CYCLES - 1  # `KvWriter`: a block of K
 _REQUEST = 45  # besides two fetches: page table and prompt before the first pass
-_FIRST_STEP = 5  # `AttentionOrder`: from the start of an attention operator
+_FIRST_STEP = 6  # `AttentionOrder`: from the start of an attention operator
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,15 @@ class CycleModel:
         self._quantised = quantised = cfg.beats + BlockQuantiser.STAGES + 1
         # From a row's entry into the feeder to its first beat out of the requantiser ...
         array = SystolicArray.latency_of(cfg.rows, cfg.cols, cfg.pe_registers)
-        self._to_drain = FEED_LATENCY + array + Accumulator.LATENCY + Drain.LATENCY
+        self._to_drain = FEED_LATENCY + array + Accumulator.LATENCY + 1 + Drain.LATENCY
         # ... and from its last beat to rest.
         self._to_rest = {
-            "residual": Residual.LATENCY + 1,
-            "qkv": QkvProjection.LATENCY + quantised,
-            "glu": Glu.LATENCY + quantised,
-            "logits": log_lanes + 4,
-            "scores": log_lanes + 3,
-            "values": quantised,
+            "residual": ResultPath.ENTRY + Residual.LATENCY + 1,
+            "qkv": ResultPath.ENTRY + QkvProjection.LATENCY + quantised,
+            "glu": ResultPath.ENTRY + Glu.LATENCY + quantised,
+            "logits": ResultPath.ENTRY + log_lanes + 4,
+            "scores": log_lanes + 5,
+            "values": ResultPath.ENTRY + quantised,
         }
 
     def run(self, shape, steps, passes):
@@ -334,7 +335,9 @@ class _Attention:
         words = item.pos_blocks * self.config.subs * self.size
         asked = self._ask(self.size * self._pages(item))
         _, last = self.stream.take(asked, words, self.free + 1)
-        self.free = last + self.size * item.rows + 2
+        # `ValueExponents`: it begins, and finds the last maximum.
+        tail = self.config.cols.bit_length() + 1
+        self.free = last + self.size * item.rows + 2 + tail
 
     def keys(self, item):
         """Scores: positions are the strips."""
