@@ -1,0 +1,2 @@
+def proved(mutation, folder):
+    return False
