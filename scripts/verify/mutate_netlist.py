@@ -15,11 +15,14 @@ TOP = "dut"
 #: Input port that says which mutant is in force; 0 for none.
 SELECT = "mutant_select"
 
-#: Words without registers' initial values: what a reset must set begins at random.
+#: To one module of words, with what synthesis would throw away thrown away; resets stay cells.
 PREPARE = (
-    f"hierarchy -top {TOP}", "proc", "flatten", "opt_expr", "opt_clean", "wreduce", "opt",
-    "memory_collect", "opt_clean", "setattr -unset init w:*",
+    f"hierarchy -top {TOP}", "proc", "flatten", "opt_expr", "opt_clean", "wreduce",
+    "opt -nodffe -nosdff", "memory_collect", "opt_clean",
 )  # fmt: skip
+
+_INITIAL = re.compile(r"^( *attribute \\init \d+')([01]+)$", re.M)
+_FLIPPED = str.maketrans("01", "10")
 
 _OPTION = re.compile(r"-(\w+) (\S+)")
 _CLOCKS = ("CLK", "RD_CLK", "WR_CLK")
@@ -39,8 +42,8 @@ class Mutation:
         The cell, its type, and its port.
     bit, control : int
         The bit of the port; the bit that decides with ``cnot``, else None.
-    wire : str
-        Name and bit of the signal there, or an empty string.
+    names : tuple of str
+        Signals at that bit, and at the outputs of the cell.
     sources : tuple of str
         Lines of the RTL that it comes from, as ``hw/x.py:12``.
     """
@@ -52,23 +55,28 @@ class Mutation:
     port: str
     bit: int
     control: int | None
-    wire: str
+    names: tuple
     sources: tuple
 
     @property
     def place(self):
-        """What is changed, in words that an unrelated change of the RTL leaves alone."""
+        """What is changed: ``$mux S[0] const1``."""
         return f"{self.kind} {self.port}[{self.bit}] {self.mode}"
 
-    def lines(self):
-        """Return the lines of the RTL: file, and its text."""
-        result = []
+    def describe(self):
+        """Return where it is: its signals, and the text of its lines of the RTL.
+
+        A change of the RTL elsewhere leaves that as it is, unlike names of cells and line numbers.
+        """
+        result = [", ".join(self.names)] if self.names else []
         for source in self.sources:
             name, _, number = source.partition(":")
-            text = (ROOT / name).read_text().splitlines()
+            path = ROOT / name
+            text = path.read_text().splitlines() if path.is_relative_to(ROOT) else []
             at = int(re.match(r"\d+", number)[0]) - 1
-            result.append(f"{name}: {text[at].strip() if at < len(text) else ''}")
-        return result
+            if name.startswith("hw/") and at < len(text):
+                result.append(f"{name}: {text[at].strip()}")
+        return " | ".join(result)
 
     def command(self, *, width=None):
         """Return the Yosys command; with a width, in force only while it is selected."""
@@ -92,7 +100,9 @@ def sample(text, folder, *, count, seed):
         Yosys refuses the text, or the netlist has fewer mutants.
     """
     folder = Path(folder)
-    write_whole(folder / "unit.il", text)
+    # Every register begins as the opposite of what a reset makes it: a missing reset is seen.
+    flipped = _INITIAL.sub(lambda match: match[1] + match[2].translate(_FLIPPED), text)
+    write_whole(folder / "unit.il", flipped)
     wanted = 2 * count + 50
     run_yosys(
         [
@@ -102,10 +112,11 @@ def sample(text, folder, *, count, seed):
         folder,
         log="sample.log",
     )  # fmt: skip
-    cells = json.loads((folder / "plain.json").read_text())["modules"][TOP]["cells"]
+    netlist = json.loads((folder / "plain.json").read_text())["modules"][TOP]
+    names = _names(netlist)
     found = []
     for line in (folder / "list.txt").read_text().splitlines():
-        mutation = _parse(line, len(found) + 1, cells)
+        mutation = _parse(line, len(found) + 1, netlist["cells"], names)
         if mutation is not None and len(found) < count:
             found.append(mutation)
     if len(found) < count:
@@ -113,7 +124,17 @@ def sample(text, folder, *, count, seed):
     return found
 
 
-def _parse(line, number, cells):
+def _names(netlist):
+    """Return the signals of each bit: its number to names in the words of the RTL."""
+    result = {}
+    for name, net in netlist["netnames"].items():
+        if not net["hide_name"]:
+            for bit in net["bits"]:
+                result.setdefault(bit, set()).add(name)
+    return result
+
+
+def _parse(line, number, cells, names):
     options = {}
     sources = []
     for key, value in _OPTION.findall(line):
@@ -126,7 +147,11 @@ def _parse(line, number, cells):
     before = cell["connections"][port][int(bit)]
     if port in _CLOCKS or mode == f"const{before}" or before == "x":
         return None
-    wire = f"{options['wire']}[{options['wirebit']}]" if "wire" in options else ""
+    near = {before}
+    for output, way in cell["port_directions"].items():
+        if way == "output":
+            near.update(cell["connections"][output])
+    near = {name for bit in near if isinstance(bit, int) for name in names.get(bit, ())}
     return Mutation(
         number=number,
         mode=mode,
@@ -135,7 +160,7 @@ def _parse(line, number, cells):
         port=port,
         bit=int(bit),
         control=int(options["ctrlbit"]) if "ctrlbit" in options else None,
-        wire=wire,
+        names=tuple(sorted(near)),
         sources=tuple(sorted(source.replace(f"{ROOT}/", "") for source in sources)),
     )
 

@@ -16,7 +16,7 @@ from sim import verilate
 from tests.support.runner import SEED
 
 from .mutate_equivalence import proved
-from .mutate_netlist import SELECT, TOP, Mutation, apply_all, ports, sample
+from .mutate_netlist import PREPARE, SELECT, TOP, Mutation, apply_all, ports, sample
 from .mutate_server import RESULTS
 
 __all__ = ["BUILD", "Outcome", "run_unit"]
@@ -57,7 +57,9 @@ def run_unit(name, job, *, count, seed, say=print):
         A tool is missing or failed, or the unit fails its own tests.
     """
     text = rtlil.convert(job.dut, name=TOP).replace(f"{ROOT}/", "")
-    digest = hashlib.sha256(f"{version()} {seed} {SEED} {job.params}".encode() + text.encode())
+    digest = hashlib.sha256(
+        f"{version()} {PREPARE} {seed} {SEED} {job.params}".encode() + text.encode()
+    )
     for path in bench_files(job.bench):
         digest.update(path.read_bytes())
     folder = BUILD / f"{name}-{count}-{digest.hexdigest()[:12]}"
@@ -93,9 +95,8 @@ def _build(folder, mutations):
     source = apply_all(mutations, folder)
     inputs, outputs = ports(folder)
     return verilate.build(
-        [source], TOP, folder / "simulator", fast=False, public=[*inputs, SELECT], readable=outputs,
-        verilator_args=("--x-initial", "unique"),
-    )  # fmt: skip
+        [source], TOP, folder / "simulator", fast=False, public=[*inputs, SELECT], readable=outputs
+    )
 
 
 def _serve(folder, executable, job, numbers, limit):
@@ -105,7 +106,6 @@ def _serve(folder, executable, job, numbers, limit):
         f"scripts.verify.mutate_server,{job.bench}",
         top=TOP,
         run_dir=folder,
-        plusargs=("+verilator+rand+reset+2", f"+verilator+seed+{SEED}"),
         env={
             "SERRANO_PARAMS": json.dumps(job.params),
             "SERRANO_INPUTS": json.dumps(inputs),
