@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scripts.synth.design import ROOT, write_whole
@@ -113,15 +113,26 @@ def sample(text, folder, *, count, seed):
         log="sample.log",
     )  # fmt: skip
     netlist = json.loads((folder / "plain.json").read_text())["modules"][TOP]
-    names = _names(netlist)
+    names, drivers = _names(netlist), _drivers(netlist)
     found = []
     for line in (folder / "list.txt").read_text().splitlines():
         mutation = _parse(line, len(found) + 1, netlist["cells"], names)
         if mutation is not None and len(found) < count:
-            found.append(mutation)
+            found.append(_with_condition(mutation, netlist["cells"], drivers))
     if len(found) < count:
         raise ToolError(f"the netlist has only {len(found)} mutants, not {count}")
     return found
+
+
+def _drivers(netlist):
+    """Return the cell that drives each bit."""
+    return {
+        bit: cell
+        for cell in netlist["cells"].values()
+        for port, way in cell["port_directions"].items()
+        if way == "output"
+        for bit in cell["connections"][port]
+    }
 
 
 def _names(netlist):
@@ -139,7 +150,7 @@ def _parse(line, number, cells, names):
     sources = []
     for key, value in _OPTION.findall(line):
         if key == "src":
-            sources += value.split("|")
+            sources += _sources(value)
         else:
             options[key] = value
     name, port, bit, mode = (options[key] for key in ("cell", "port", "portbit", "mode"))
@@ -161,8 +172,24 @@ def _parse(line, number, cells, names):
         bit=int(bit),
         control=int(options["ctrlbit"]) if "ctrlbit" in options else None,
         names=tuple(sorted(near)),
-        sources=tuple(sorted(source.replace(f"{ROOT}/", "") for source in sources)),
+        sources=tuple(sorted(sources)),
     )
+
+
+def _with_condition(mutation, cells, drivers):
+    """Return a mutation of a multiplexer with the lines of what selects: its own are often lost."""
+    select = cells[mutation.cell]["connections"].get("S", ())
+    lines = {
+        source
+        for bit in select
+        if bit in drivers
+        for source in _sources(drivers[bit]["attributes"].get("src", ""))
+    }
+    return replace(mutation, sources=tuple(sorted({*mutation.sources, *lines})))
+
+
+def _sources(text):
+    return [source.replace(f"{ROOT}/", "") for source in text.split("|") if source]
 
 
 def apply_all(mutations, folder):

@@ -33,6 +33,15 @@ def at_ends(rng):
     return vector, cos, sin
 
 
+def at_limit(rng):
+    """Return a beat whose results are the lowest number, or differ from it in one bit."""
+    low = -1 << (HEAD_WIDTH - 1)
+    vector = [low + rng.choice((0, 1 << rng.randrange(HEAD_WIDTH - 1))) for _ in range(LANES)]
+    turned = rng.random() < 0.5
+    parts = [ONE] * (LANES // 2), [0] * (LANES // 2)
+    return vector, *(parts[::-1] if turned else parts)
+
+
 def at_halves(rng):
     """Return a beat in which a sum of each pair is within one of where rounding changes it."""
     vector, cos, sin = at_random(rng)
@@ -69,6 +78,11 @@ async def output_equals_golden(dut, i_stall, o_stall):
 @cocotb.test()
 async def largest_sums_saturate(dut):
     await UNIT.compares(dut, *beats(60, at_ends))
+
+
+@cocotb.test()
+async def only_the_lowest_number_saturates(dut):
+    await UNIT.compares(dut, *beats(100, at_limit))
 
 
 @cocotb.test()
