@@ -73,8 +73,9 @@ class Case:
         decoder, requests = self.decoder, self.requests
         words = [
             describe_chip(self.config),
-            f"{decoder.layers} layers, dim {decoder.dim}, {decoder.heads}/{decoder.kv_heads} heads "
-            f"of {decoder.head_dim}, ffn {decoder.ffn}, vocab {decoder.vocab}",
+            f"{decoder.layers} layers of {decoder.heads}/{decoder.kv_heads} heads",
+            f"dim {decoder.dim}, head_dim {decoder.head_dim}, ffn {decoder.ffn}",
+            f"vocab {decoder.vocab}, context {self.context}, {self.page_count} pages",
             f"{len(requests)} requests of {'+'.join(str(len(r.prompt)) for r in requests)} tokens",
             *(f"{one.kind} after {one.after_cycles:,} cycles" for one in self.interruptions),
         ]

@@ -12,8 +12,8 @@ from scripts.synth.design import ROOT, write_whole
 from scripts.verify.soak.case import draw_case
 from scripts.verify.soak.chip import describe_chip
 from scripts.verify.soak.outcome import Outcome
-from sim.run.chip import build_chip
 from sim.run.check import check_run, write_waveform
+from sim.run.chip import build_chip
 from sim.run.compare import Comparison
 from sim.run.golden_run import run_golden
 from sim.run.interruption import check_attempt
