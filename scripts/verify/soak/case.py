@@ -82,8 +82,8 @@ class Case:
         return f"seed {self.seed}: {'; '.join(words)}"
 
 
-def draw_case(seed):
-    """Return the `Case` of a seed.
+def draw_case(seed, config=None):
+    """Return the `Case` of a seed; ``config``: on this chip instead of its own.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def draw_case(seed):
     """
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MOST_SEED:
         raise ValueError(f"the seed of a case must be 0 to {MOST_SEED}, not {seed!r}")
-    config = draw_chip(seed // CASES)
+    config = config or draw_chip(seed // CASES)
     rng = Random(f"case {seed}")
     decoder = draw_decoder(rng, config)
     limit = min(decoder.context, config.max_context)

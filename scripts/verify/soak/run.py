@@ -35,7 +35,7 @@ class _Different(Exception):
         self.cycle = cycle
 
 
-def run_case(seed, *, session=0, sources="", folder=FOLDER, build=build_chip):
+def run_case(seed, *, session=0, sources="", folder=FOLDER, config=None):
     """Run a case; return its `Outcome`.
 
     Parameters
@@ -46,8 +46,8 @@ def run_case(seed, *, session=0, sources="", folder=FOLDER, build=build_chip):
         For the `Outcome`.
     folder : Path
         What failed is kept in ``failures/<seed>`` there.
-    build : callable
-        As `sim.run.chip.build_chip`.
+    config : ArchConfig
+        Another chip than the case's own.
 
     Raises
     ------
@@ -56,8 +56,8 @@ def run_case(seed, *, session=0, sources="", folder=FOLDER, build=build_chip):
     sim.verilate.BuildError
         There is no simulator.
     """
-    case = draw_case(seed)
-    chip = build(case.config, fast=False)
+    case = draw_case(seed, config)
+    chip = build_chip(case.config, fast=False)
     figures = {"chip": describe_chip(case.config), "requests": len(case.requests)}
     folder = Path(folder)
     runs = folder / "runs"
