@@ -105,7 +105,7 @@ class _Run:
         for seed in (None, *SEEDS):
             start = ["+verilator+rand+reset+0"]
             if seed is not None:
-                start = ["+verilator+rand+reset+2", f"+verilator+seed+{seed}"]
+                start = ["+qualified", "+verilator+rand+reset+2", f"+verilator+seed+{seed}"]
             how = "from zero" if seed is None else f"from random state, seed {seed}"
             self.compare("netlist of gates", f"Verilator, {how}", program, TOKEN, start)
 

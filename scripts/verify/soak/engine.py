@@ -16,6 +16,7 @@ CHIPS = 100  #: of a session: its seed times this is that of its first chip
 CLUSTERS = ("slurm", "lsf")
 DEATHS = 2  #: of workers that a case survives; with one more it is a failure
 
+_PATIENCE = "20 minutes"
 _TURN = 25  # cases of a chip before it is another one's turn
 
 
@@ -50,7 +51,13 @@ def connect(workers, cluster=None):
     import dask
     from distributed import Client, LocalCluster
 
-    dask.config.set({"distributed.scheduler.allowed-failures": DEATHS})
+    dask.config.set({
+        "distributed.scheduler.allowed-failures": DEATHS,
+        # Workers that wait for a processor are not dead: simulators take all there are.
+        "distributed.comm.timeouts.connect": _PATIENCE,
+        "distributed.comm.timeouts.tcp": _PATIENCE,
+        "distributed.scheduler.worker-ttl": None,
+    })
     if cluster is None:
         opened = LocalCluster(
             n_workers=workers,
