@@ -1,8 +1,8 @@
 """From integers to blocks of bytes that share an exponent."""
 
-from amaranth.hdl import Array, Cat, Module, Shape, Signal, signed, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Shape, Signal, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out
 
 from .lib.arithmetic import bit_length, magnitude, or_tree, round_half, saturate, with_half
 from .lib.slice import Slice
@@ -97,8 +97,23 @@ class BlockQuantiser(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        m.submodules.arriving = arriving = Slice(self.i_act.payload.shape())
-        connect(m, flipped(self.i_act), arriving.i)
+        # The bits in which elements differ from their sign are found before the register.
+        m.submodules.arriving = arriving = Slice(
+            data.StructLayout({
+                "data": self.i_act.p.data.shape(),
+                "meta": self.meta_shape,
+                "bits": unsigned(self.width - 1),
+            })
+        )
+        m.d.comb += [
+            arriving.i.valid.eq(self.i_act.valid),
+            self.i_act.ready.eq(arriving.i.ready),
+            arriving.i.p.data.eq(self.i_act.p.data),
+            arriving.i.p.meta.eq(self.i_act.p.meta),
+            arriving.i.p.bits.eq(
+                or_tree(magnitude(self.i_act.p.data[lane]) for lane in range(self.lanes))
+            ),
+        ]
         i, o = arriving.o, self.o_block
         last_beat = self.beats - 1
 
@@ -109,12 +124,12 @@ class BlockQuantiser(wiring.Component):
         write = buffer.write_port()
         read = buffer.read_port()
         full = Array(Signal(name=f"full_{half}") for half in range(2))
-        bits = Array(
-            Signal(self.width - 1, name=f"bits_{half}", reset_less=True) for half in range(2)
-        )
+        bits = Signal(self.width - 1, reset_less=True)
+        exps = Array(Signal(EXP_WIDTH, name=f"exp_{half}", reset_less=True) for half in range(2))
         metas = [Signal(self.meta_shape, name=f"meta_{half}", reset_less=True) for half in range(2)]
 
-        # Fill. The bits in which elements of the block differ from their sign are gathered.
+        # Fill. The bits in which elements of the block differ from their sign are gathered, and
+        # tell the block's exponent.
         fill_half = Signal()
         fill_beat = Signal(range(self.beats))
         filling = Signal()
@@ -125,13 +140,16 @@ class BlockQuantiser(wiring.Component):
             write.data.eq(i.p.data),
             write.en.eq(filling),
         ]
-        beat_bits = or_tree(magnitude(i.p.data[lane]) for lane in range(self.lanes))
+        all_bits = Signal.like(bits)
+        exp = Signal(EXP_WIDTH)
+        m.d.comb += all_bits.eq(i.p.bits | Mux(fill_beat == 0, 0, bits))
+        bit_length(m, all_bits[ACT_WIDTH - 1 :], exp)
         with m.If(filling):
-            m.d.sync += fill_beat.eq(fill_beat + 1)
-            with m.If(fill_beat == 0):
-                m.d.sync += bits[fill_half].eq(beat_bits)
-            with m.Else():
-                m.d.sync += bits[fill_half].eq(bits[fill_half] | beat_bits)
+            m.d.sync += [
+                fill_beat.eq(fill_beat + 1),
+                bits.eq(all_bits),
+                exps[fill_half].eq(exp),
+            ]
             with m.If(fill_beat == last_beat):
                 m.d.sync += fill_half.eq(~fill_half)
                 m.d.sync += full[fill_half].eq(1)
@@ -143,7 +161,7 @@ class BlockQuantiser(wiring.Component):
         advance = Signal()
         m.d.comb += advance.eq(o.ready | ~o.valid)
 
-        # Fetch a beat, and find the block's exponent.
+        # Fetch a beat.
         fetch_half = Signal()
         fetch_beat = Signal(range(self.beats))
         fetching = Signal()
@@ -151,8 +169,6 @@ class BlockQuantiser(wiring.Component):
         fetched_beat = Signal.like(fetch_beat, reset_less=True)
         fetched_exp = Signal(EXP_WIDTH, reset_less=True)
         fetched_meta = Signal(self.meta_shape, reset_less=True)
-        exp = Signal(EXP_WIDTH)
-        bit_length(m, bits[fetch_half][ACT_WIDTH - 1 :], exp)
         m.d.comb += [
             fetching.eq(full[fetch_half] & advance),
             read.addr.eq(Cat(fetch_beat, fetch_half) if last_beat else fetch_half),
@@ -162,7 +178,7 @@ class BlockQuantiser(wiring.Component):
             m.d.sync += [
                 fetched_valid.eq(full[fetch_half]),
                 fetched_beat.eq(fetch_beat),
-                fetched_exp.eq(exp),
+                fetched_exp.eq(exps[fetch_half]),
                 fetched_meta.eq(metas[0]),
             ]
             with m.If(fetch_half):

@@ -13,6 +13,8 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
+from sim.coverage import collect
+
 __all__ = ["BuildError", "Result", "Simulator", "build", "find_verilator", "run", "writes_fst"]
 
 MIN_VERSION = (5, 36)
@@ -21,6 +23,9 @@ CCACHE = Path(__file__).resolve().parents[1] / "build" / "ccache"
 
 #: Headers that stand in for those of LZ4 and zlib.
 FST = Path(__file__).resolve().parent / "harness" / "fst"
+
+#: Signals wider than Verilator's default, 256 bits, count too; memories hardly ever do.
+COVERAGE = ("--coverage-line", "--coverage-toggle", "--coverage-max-width", "1024")
 
 WARNINGS = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-MULTIDRIVEN", "-Wno-TIMESCALEMOD"]
 
@@ -128,7 +133,9 @@ def build(
 ):
     """Build a simulator that cocotb can drive, and return the path of its executable.
 
-    Nothing is done when the same sources were already built there with the same options.
+    Nothing is done when the same sources were already built there with the same options. When
+    coverage is collected (`sim.coverage.collect.folder`), the simulator counts lines and toggles,
+    and lies in a folder beside ``build_dir``.
 
     Parameters
     ----------
@@ -165,6 +172,9 @@ def build(
         raise BuildError("this Verilator needs libraries to write FST: use VCD")
     sources = [Path(source).resolve() for source in sources]
     build_dir = Path(build_dir).resolve()
+    covered = collect.folder() is not None
+    if covered:
+        build_dir = build_dir.with_name(f"{build_dir.name}-coverage")
     executable = build_dir / "simulator"
     build_dir.mkdir(parents=True, exist_ok=True)
 
@@ -199,6 +209,7 @@ def build(
         *(("-CFLAGS", f"-I{FST}") if fst else ()),
         *(f"-G{name}={value}" for name, value in (parameters or {}).items()),
         *(f"-D{name}={value}" for name, value in (defines or {}).items()),
+        *(COVERAGE if covered else ()),
         *verilator_args,
         str(control),
         *([str(main)] if cocotb else ["--main"]),
@@ -303,6 +314,8 @@ def run(
 ):
     """Run the cocotb tests of a module, or some of them, in a simulator from `build`.
 
+    When coverage is collected, what the run met is kept, if it passed.
+
     Parameters
     ----------
     executable : Path
@@ -326,7 +339,7 @@ def run(
     echo : bool
         Whether the bench prints to this terminal instead of the log.
     timeout : float
-        Seconds after which the simulator is stopped.
+        Seconds after which the simulator is stopped; ten times as many where it counts coverage.
     """
     import cocotb_tools.config  # heavy, and golden-only users have no need of it
     import find_libpython
@@ -362,6 +375,11 @@ def run(
     command = [str(executable), *plusargs]
     if waveform:
         command += ["--trace", "--trace-file", str(Path(waveform).resolve())]
+    counted = run_dir / collect.FILE
+    if collect.folder() is not None:
+        timeout = timeout and 10 * timeout
+        counted.unlink(missing_ok=True)
+        command.append(f"+verilator+coverage+file+{counted}")
     start = time.monotonic()
     with log.open("w") as out:
         target = None if echo else out
@@ -380,7 +398,10 @@ def run(
             process.wait()
             raise
     passed, failed, messages = _read_results(results)
-    return Result(passed, failed, messages, returncode, log, time.monotonic() - start)
+    result = Result(passed, failed, messages, returncode, log, time.monotonic() - start)
+    if collect.folder() is not None and result.ok and counted.exists():
+        collect.keep(counted, bench, collect.folder() / "runs")
+    return result
 
 
 def _read_results(path):

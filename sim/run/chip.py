@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim import verilate
+from sim.coverage import collect
 from sim.harness import harness
 
 __all__ = [
@@ -54,7 +55,8 @@ class Chip:
 def _folder(config):
     words = json.dumps(dataclasses.asdict(config), sort_keys=True)
     digest = hashlib.sha256(words.encode()).hexdigest()[:8]
-    return BUILD / f"{config.rows}x{config.cols}-{digest}"
+    kind = "-coverage" if collect.folder() else ""
+    return BUILD / f"{config.rows}x{config.cols}-{digest}{kind}"
 
 
 def _key(settings):
@@ -106,14 +108,22 @@ def emit_component(make, path, *, name, settings):
         What the component depends on besides the sources; its ``repr`` tells them apart.
     """
     path = Path(path)
-    key, key_path = _key(settings), path.with_name(path.name + ".key")
+    key, key_path = (
+        _key((settings, collect.folder() is not None)),
+        path.with_name(path.name + ".key"),
+    )
     if path.exists() and key_path.exists() and key_path.read_text() == key:
         return
     from amaranth.back import verilog  # a second that a run from the cache need not spend
 
     path.parent.mkdir(parents=True, exist_ok=True)
     key_path.unlink(missing_ok=True)
-    path.write_text(verilog.convert(make(), name=name, strip_internal_attrs=True))
+    if collect.folder() is not None:
+        from sim.coverage.emit import convert
+
+        path.write_text(convert(make(), name))
+    else:
+        path.write_text(verilog.convert(make(), name=name, strip_internal_attrs=True))
     key_path.write_text(key)
 
 
