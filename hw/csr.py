@@ -86,10 +86,11 @@ class Csr(wiring.Component):
 
     Timing
     ------
-    An access takes three cycles at least, and reads and writes go on side by side. Strobes come
-    one cycle after the later of write address and data, ``irq`` two after its cause. The low word
-    of a counter waits for the answer of `CounterBank`, about as many cycles as there are counters,
-    but that of ``cycles``. Reading a low word keeps the high word, until the next low word is read.
+    An access takes four cycles at least, and reads and writes go on side by side. Strobes come
+    three cycles after the later of write address and data, ``irq`` two after its cause. The low
+    word of a counter waits for the answer of `CounterBank`, about as many cycles as there are
+    counters, but that of ``cycles``. Reading a low word keeps the high word, until the next low
+    word is read.
     """
 
     #: What start sets the counters to; a test sets them close to a carry.
@@ -190,11 +191,14 @@ class Csr(wiring.Component):
         strobe = Signal(4)
         offset_full = Signal()
         value_full = Signal()
-        write = Signal()
-        m.d.comb += [
-            bus.awready.eq(~offset_full),
-            bus.wready.eq(~value_full),
-            write.eq(offset_full & value_full & ~bus.bvalid),
+        write = Signal()  # acts in this cycle, on what the cycle before found out
+        mask = Signal(32)
+        ones = Signal(32)
+        m.d.comb += [bus.awready.eq(~offset_full), bus.wready.eq(~value_full)]
+        m.d.sync += [
+            write.eq(offset_full & value_full & ~bus.bvalid & ~write),
+            mask.eq(Cat(bit.replicate(8) for bit in strobe)),
+            ones.eq(value & Cat(bit.replicate(8) for bit in strobe)),
         ]
         with m.If(bus.awvalid & bus.awready):
             m.d.sync += [offset.eq(bus.awaddr[2:]), offset_full.eq(1)]
@@ -210,28 +214,29 @@ class Csr(wiring.Component):
                 bus.bresp.eq(RESP_SLVERR),
             ]
 
-        mask = Cat(bit.replicate(8) for bit in strobe)
-        ones = Signal(32)
-        m.d.comb += ones.eq(value & mask)
-        with m.If(write), m.Switch(offset):
-            for name, register in self._registers.items():
-                if register.access == "ro":
-                    continue
-                with m.Case(register.offset // 4):
-                    m.d.sync += bus.bresp.eq(RESP_OKAY)
-                    if name == "control":
-                        start = ones[CONTROL["start"]]
-                        m.d.comb += [
-                            self.start.eq(start & ~self.busy),
-                            self._refused_start.eq(start & self.busy),
-                            self.stop.eq(ones[CONTROL["stop"]]),
-                            self.cancel.eq(ones[CONTROL["cancel"]]),
-                        ]
-                    elif name == "irq_status":
-                        m.d.comb += self._irq_clear.eq(ones)
-                    else:
-                        member = getattr(self, name)
-                        m.d.sync += member.eq((member & ~mask) | ones)
+        # Strobes are registers of their own: they go far. `busy` cannot rise meanwhile.
+        m.d.sync += [getattr(self, name).eq(0) for name in CONTROL]
+        m.d.sync += self._refused_start.eq(0)
+        for name, register in self._registers.items():
+            if register.access == "ro":
+                continue
+            chosen = Signal(name=f"writes_{name}")
+            m.d.sync += chosen.eq(offset == register.offset // 4)
+            with m.If(write & chosen):
+                m.d.sync += bus.bresp.eq(RESP_OKAY)
+                if name == "control":
+                    start = ones[CONTROL["start"]]
+                    m.d.sync += [
+                        self.start.eq(start & ~self.busy),
+                        self._refused_start.eq(start & self.busy),
+                        self.stop.eq(ones[CONTROL["stop"]]),
+                        self.cancel.eq(ones[CONTROL["cancel"]]),
+                    ]
+                elif name == "irq_status":
+                    m.d.comb += self._irq_clear.eq(ones)
+                else:
+                    member = getattr(self, name)
+                    m.d.sync += member.eq((member & ~mask) | ones)
 
     def _elaborate_reads(self, m):
         bus = flipped(self.bus)
@@ -257,13 +262,16 @@ class Csr(wiring.Component):
         bank = self._bank
         high = Signal(32)
         asks, waits = Signal(), Signal()
-        place = bus.araddr[2:]
+        place = Signal(ADDR_WIDTH - 2)
+        asked = Signal()  # for the value at `place`
         first, end = (counter_offset("cycles") // 4 + n for n in (0, 2 * len(COUNTERS)))
-        m.d.comb += [bus.arready.eq(~bus.rvalid & ~waits), bank.read.eq(asks)]
-        m.d.sync += asks.eq(0)
+        m.d.comb += [bus.arready.eq(~asked & ~bus.rvalid & ~waits), bank.read.eq(asks)]
+        m.d.sync += [asks.eq(0), asked.eq(bus.arvalid & bus.arready)]
         with m.If(bus.rready):
             m.d.sync += bus.rvalid.eq(0)
-        with m.If(bus.arvalid & bus.arready):
+        with m.If(bus.arready):
+            m.d.sync += place.eq(bus.araddr[2:])
+        with m.If(asked):
             m.d.sync += [
                 bus.rvalid.eq(1),
                 bus.rdata.eq(0),

@@ -127,13 +127,10 @@ class Top(wiring.Component):
         # A start while busy goes nowhere: the registers say so.
         failed = Signal()
         op_id = Signal(16)
-        m.d.comb += [
+        # What goes between core, registers and controllers is a cycle on its way.
+        m.d.sync += [
             core.start.eq(control.core_start),
             core.cancel.eq(csr.cancel),
-            core.writes_pending.eq(Cat(memory.writes_pending for memory in memories).any()),
-            control.start.eq(csr.start if guard is None else guard.o_start),
-            control.stop.eq(csr.stop),
-            control.idle.eq(Cat(memory.idle for memory in memories).all()),
             control.finished.eq(core.finished),
             control.core_error.eq(core.error),
             control.core_cause.eq(core.error_cause),
@@ -144,11 +141,17 @@ class Top(wiring.Component):
                 | core.event_event
                 | core.stalled  # the host's turn
             ),
+            csr.stalled.eq(core.stalled),
+        ]
+        m.d.comb += [
+            core.writes_pending.eq(Cat(memory.writes_pending for memory in memories).any()),
+            control.start.eq(csr.start if guard is None else guard.o_start),
+            control.stop.eq(csr.stop),
+            control.idle.eq(Cat(memory.idle for memory in memories).all()),
             control.watchdog.eq(csr.watchdog),
             csr.busy.eq(control.busy if guard is None else control.busy | guard.waiting),
             csr.done.eq(control.done & ~control.busy),
             csr.error.eq(failed),
-            csr.stalled.eq(core.stalled),
             csr.error_valid.eq(control.error_event),
             csr.error_cause.eq(control.error_cause),
             csr.error_addr.eq(control.error_addr),

@@ -57,7 +57,7 @@ def _build(folder, config):
         tiles=config.tiles,
         data_bytes=config.port_bytes,
         probes=probe_widths(config),
-        units_width=units_width(),
+        units_width=units_width(config),
     )
     executable = verilate.build(
         [*sources, source],
