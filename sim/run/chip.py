@@ -21,6 +21,7 @@ __all__ = [
     "emit_component",
     "emit_verilog",
     "probe_widths",
+    "sources_of",
     "units_width",
 ]
 
@@ -163,7 +164,7 @@ def build_chip(config, *, waveform=False, fast=True, on_step=None):
         From `sim.verilate.build`.
     """
     on_step = on_step or (lambda step, folder: None)
-    folder, sources = _sources(config, on_step)
+    folder, sources = sources_of(config, on_step)
     build_dir = folder / ("waveform" if waveform else "fast" if fast else "quick")
     on_step("building the simulator", build_dir)
     executable = verilate.build(
@@ -184,7 +185,7 @@ def build_bare(config, *, on_step=None):
     Parameters and errors as for `build_chip`.
     """
     on_step = on_step or (lambda step, folder: None)
-    folder, sources = _sources(config, on_step)
+    folder, sources = sources_of(config, on_step)
     build_dir = folder / "bare"
     on_step("building the simulator without cocotb", build_dir)
     top = harness.HERE / "bare.sv"
@@ -192,7 +193,11 @@ def build_bare(config, *, on_step=None):
     return Chip(config, folder, executable)
 
 
-def _sources(config, on_step):
+def sources_of(config, on_step=lambda step, folder: None):
+    """Return the folder of a configuration, and all sources of its simulator, which it writes.
+
+    Parameters as for `build_chip`.
+    """
     folder = _folder(config)
     on_step("writing Verilog", folder)
     source = folder / f"{TOP}.v"

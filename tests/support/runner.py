@@ -13,7 +13,7 @@ from amaranth.back import verilog
 from sim import verilate
 from sim.coverage import collect, emit
 
-__all__ = ["BenchFailed", "run_bench"]
+__all__ = ["BenchFailed", "ports", "run_bench"]
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "tests"
@@ -78,7 +78,7 @@ def run_bench(
     source = folder / "dut.v"
     if not source.exists() or source.read_text() != text:
         source.write_text(text)
-    inputs, outputs = (_ports(text, direction) for direction in ("input", "output"))
+    inputs, outputs = (ports(text, direction) for direction in ("input", "output"))
 
     def once(*, trace):
         build_dir = folder / ("trace" if trace else "plain")
@@ -145,7 +145,8 @@ def _bench_digest(text, bench, params, tests):
     return digest.hexdigest()[:16]
 
 
-def _ports(text, direction):
+def ports(text, direction):
+    """Return the names of the ports of module ``dut`` of a direction: input or output."""
     start = re.search(r"^module dut\b", text, re.M).start()
     end = text.index("endmodule", start)
     # Verilog's keywords are escaped; Verilator knows their signals by the plain name.
