@@ -421,3 +421,15 @@ def test_picture_shows_the_digits_that_differ(tmp_path):
     picture = draw(*traces, compare(*traces))
     assert re.search(">…0+1<", picture)
     assert re.search(">…0+2<", picture)
+
+
+def test_a_valid_bit_alone_counts(tmp_path):
+    alone = (Channel("beat", (), "dut.o__valid", "dut.o__ready"),)
+    trace = traced(tmp_path, channels=alone)
+    assert reference.load(reference.dump(trace), "demo") == trace
+    fewer = traced(tmp_path, channels=alone, o__valid=[0, 0, 1, 0, 0, 1, 1, 0, 0])
+    verdict = compare(trace, fewer)
+    assert str(verdict.first) == (
+        "cycle 4, beat.valid: reference 1, now nothing (offer 2, which does not come)"
+    )
+    assert verdict.kind == "values"
