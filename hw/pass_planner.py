@@ -91,11 +91,12 @@ class PassPlanner(wiring.Component):
         budget = Signal(range(cfg.max_rows + 1))  # prompt rows that the pass may still have
         prompts = Signal()  # the second round
         bad, bad_token = Signal(), Signal(32)
-        most = Mux(room < budget, room, budget)
+        most = Signal.like(room)  # rows that a chunk may have; both are old when it is looked at
         most_context = Mux(self.context < cfg.max_context, self.context, cfg.max_context)
         late, missing = Signal(), Signal()  # the next row has no place in the model, or no page
         last_context = Signal.like(run.limit)
         m.d.sync += [
+            most.eq(Mux(room < budget, room, budget)),
             last_context.eq(most_context),
             late.eq(run.position >= last_context),
             missing.eq(run.position >= run.limit),

@@ -134,7 +134,7 @@ class RmsNorm(wiring.Component):
 
     #: Cycles of a row besides its beats, a stage for each doubling of ``lanes`` and the search,
     #: from one job to the next.
-    SEARCH_STAGES = _PRODUCT_STAGES + 4
+    SEARCH_STAGES = _PRODUCT_STAGES + 5
 
     #: Cycles from where a beat is read for the second time to the offer of its result.
     EMIT_STAGES = _PRODUCT_STAGES + _RESULT_STAGES + CreditQueue.LATENCY
@@ -223,14 +223,18 @@ class RmsNorm(wiring.Component):
         # First pass of a row, then the search.
         orm_len = Signal(range(_ORM_WIDTH + 1))
         length = Signal.like(orm_len)
-        bit_length(m, self.orm, orm_len)
+        orm = Signal.like(self.orm)
+        bit_length(m, orm, orm_len)
         m.d.comb += self.orm_row.eq(self.i_job.p.row)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i_job.ready.eq(1)
                 m.d.sync += job.eq(self.i_job.p)
                 with m.If(self.i_job.valid):
-                    m.next = "MEASURE"
+                    m.next = "READ"
+            with m.State("READ"):
+                m.d.sync += orm.eq(self.orm)
+                m.next = "MEASURE"
             with m.State("MEASURE"):
                 m.d.sync += length.eq(orm_len)
                 m.next = "BEGIN"
