@@ -35,7 +35,21 @@ module dut(i, out);
   wire [3:0] zero;
   wire [5:0] joined;
   wire [5:0] \\sum$1 ;
+  reg [3:0] held = 4'h2;
+  reg [3:0] next;
+  reg [1:0] moved = 2'h1;
   assign zero = 4'h0;
+  always @(posedge i[0])
+    held <= next;
+  always @(posedge i[0])
+    moved <= 2'h2;
+  always @* begin
+    next = held;
+    if (i[1]) begin
+      next = { i[0], 3'h2 };
+      next[1] = 1'h0;
+    end
+  end
   assign joined = { 2'h3, i, zero[3:2] };
   assign \\sum$1  = joined + 6'h01;
   \\dut.inner  inner (
@@ -170,7 +184,14 @@ def test_constant_bits_are_excluded_unless_they_are_free_in_some_build(tmp_path)
 
 def test_constants_are_followed_through_wires_and_ports():
     found = constants(VERILOG)
-    assert found["dut"] == {"zero": 0xF, "joined": 0b110011, "out": 0b110011}
+    assert found["dut"] == {
+        "zero": 0xF,
+        "joined": 0b110011,
+        "out": 0b110011,
+        # Registers: bit 0 is only ever 0, and bit 2 as well; `moved` has moved.
+        "held": 0b0101,
+        "next": 0b0101,
+    }
     assert found["dut.inner"] == {"a": 0b110011, "b": 0b110011}
 
 

@@ -100,7 +100,7 @@ CHIP = (
                 f"{ARRAY}.weight_valid"),
         Channel("act", (("swap", f"{ARRAY}.act_swap"), ("data", f"{ARRAY}.act")),
                 f"{ARRAY}.act_valid"),
-        Channel("psum", (("data", f"{ARRAY}.psum"),), f"{ARRAY}.psum_valid"), fast=True,
+        Channel("psum", (), f"{ARRAY}.psum_valid"), fast=True,
     ),
     _chip(
         "chip_qkv_pass", TOKEN,

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import threading
 from dataclasses import dataclass
 
 from hw.spec.presets import preset
@@ -17,6 +18,9 @@ __all__ = ["CLOCK", "RESET", "ChipRun", "run_chip"]
 BENCH = "tests.waves.bench_chip"
 CLOCK, RESET = f"{harness.TOP}.clk", f"{harness.TOP}.rst"
 TIMEOUT_SECONDS = 600
+
+#: Runs share a build: the first makes it, the others find it.
+_BUILDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ def run_chip(run, folder, suffix, *, full=False):
     full : bool
         Whether every signal is in it: it takes some ten times as long.
     """
-    executable = _build(run, suffix, full)
+    with _BUILDING:
+        executable = _build(run, suffix, full)
     folder.mkdir(parents=True, exist_ok=True)
     program = chip_model.program()
     image = folder / "image.bin"

@@ -3,11 +3,15 @@
 import ast
 import importlib
 import inspect
+import threading
 from dataclasses import dataclass
 
 from scripts.waves.trace import Window
 
 __all__ = ["Captured", "Scenario", "Unit", "captured"]
+
+
+_CAPTURING = threading.Lock()  # modules are shared by all threads
 
 
 @dataclass(frozen=True)
@@ -102,10 +106,11 @@ def captured(unit):
         name = name or type(dut).__name__.lower()
         calls.append(Captured(dut, bench, name, params or {}, tuple(sources), tuple(plusargs)))
 
-    real, module.run_bench = module.run_bench, note
-    try:
-        function(**_arguments(function, unit.case))
-    finally:
-        module.run_bench = real
+    with _CAPTURING:
+        real, module.run_bench = module.run_bench, note
+        try:
+            function(**_arguments(function, unit.case))
+        finally:
+            module.run_bench = real
     (call,) = calls
     return call
