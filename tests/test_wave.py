@@ -156,6 +156,10 @@ def test_values_that_differ_later_are_no_timing(tmp_path):
         ({"o__valid": [0, 0, 1, 1, 0, 0, 0, 0, 0]}, "reference 9, now nothing"),
         ({"o__valid": [0, 0, 1, 1, 0, 1, 0, 0, 0]}, "reference nothing, now 9 dropped"),
         ({"o__payload": [0, 0, 5, 5, 3, 9, 8, 0, 0]}, "reference nothing, now 8 changed"),
+        (
+            {"o__valid": [0, 0, 1, 0, 0, 1, 1, 0, 0], "o__ready": [0, 0, 0, 1, 1, 0, 1, 1, 1]},
+            "reference 5, now 5 dropped",
+        ),
         ({"o__valid": [0, 0, 1, 1, 1, 1, 1, 0, 0]}, "reference 9, now 3"),
     ],
 )
