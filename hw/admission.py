@@ -105,6 +105,8 @@ class Admission(wiring.Component):
         page = Signal(32)
         parts = [Signal(32, name=f"page_part_{n}") for n in range(2)]
         end = Signal(33)
+        # Of the slot, as they were a cycle ago.
+        slot_claimed, slot_shared, is_shared = Signal(pages), Signal(pages), Signal()
         request = self.request
         page_bits = exact_log2(cfg.page_len)
         m.d.comb += [
@@ -114,10 +116,16 @@ class Admission(wiring.Component):
             self.table_index.eq(count),
             self.table_page.eq(page),
             owners.page.eq(number),
-            owners.shared.eq(count < shared[self.slot]),
+            owners.shared.eq(is_shared),
             write.addr.eq(Cat(count[:index_bits], self.slot)),
             write.data.eq(self.i_word.payload),
             read.addr.eq(write.addr),
+        ]
+
+        m.d.sync += [
+            slot_claimed.eq(claimed[self.slot]),
+            slot_shared.eq(shared[self.slot]),
+            is_shared.eq(count < slot_shared),
         ]
 
         # Address of the page, two cycles after its number.
@@ -145,6 +153,25 @@ class Admission(wiring.Component):
         candidates_outside = outside_host(
             "candidates", request.candidates_addr, request.report_count, CANDIDATE_BYTES
         )
+
+        def found(name, condition):
+            """Return a condition as it was a cycle ago."""
+            register = Signal(name=name)
+            m.d.sync += register.eq(condition)
+            return register
+
+        empty = found("empty", (request.prompt_len == 0) | (request.max_tokens == 0))
+        bad_count = found(
+            "bad_count", (request.page_count == 0) | (request.page_count > cfg.max_pages)
+        )
+        # What is only read would be written.
+        bad_shared = found("bad_shared", (request.shared_pages << page_bits) > request.start_pos)
+        too_long = found("too_long", (end > cfg.max_context) | (end > self.context))
+        too_few = found("too_few", end > request.page_count << page_bits)
+        bad_top_k = found("bad_top_k", (request.top_k == 0) | (request.top_k > cfg.list_len))
+        bad_report = found("bad_report", request.report_count > cfg.list_len)
+        bad_shift = found("bad_shift", request.shift >> TEMPERATURE_SHIFT_WIDTH != 0)
+        reports = found("reports", request.report_count != 0)
 
         def refuse(cause, detail, then="IDLE"):
             m.d.sync += [
@@ -186,25 +213,26 @@ class Admission(wiring.Component):
                 with m.If(self.i_word.valid):
                     m.d.sync += [words.eq(Cat(words[32:], self.i_word.payload)), word.eq(word + 1)]
                     with m.If(word == REQUEST_WORDS - 1):
-                        m.next = "CHECK"
-            with m.State("CHECK"):
+                        m.next = "ADD"
+            with m.State("ADD"):
                 m.d.sync += [
                     end.eq(request.start_pos + request.prompt_len),
                     shared[self.slot].eq(request.shared_pages),
                 ]
+                m.next = "CHECK"
+            with m.State("CHECK"):
                 m.next = "CHECK_END"
-                with m.If((request.prompt_len == 0) | (request.max_tokens == 0)):
+                with m.If(empty):
                     refuse("bad_request", 0)
-                with m.Elif((request.page_count == 0) | (request.page_count > cfg.max_pages)):
+                with m.Elif(bad_count):
                     refuse("bad_request", request.page_count)
-                with m.Elif((request.shared_pages << page_bits) > request.start_pos):
-                    # What is only read would be written.
+                with m.Elif(bad_shared):
                     refuse("bad_request", request.shared_pages)
             with m.State("CHECK_END"):
                 m.next = "CHECK_PLACES"
-                with m.If((end > cfg.max_context) | (end > self.context)):
+                with m.If(too_long):
                     refuse("too_long", end[:32])
-                with m.Elif(end > request.page_count << page_bits):
+                with m.Elif(too_few):
                     refuse("page_miss", end[:32] - 1)
             with m.State("CHECK_PLACES"):
                 # Elsewhere the memory controller would stop the chip.
@@ -215,13 +243,13 @@ class Admission(wiring.Component):
                     refuse("bad_request", request.page_table_addr)
             with m.State("CHECK_SAMPLING"):
                 m.next = "ASK_TABLE"
-                with m.If((request.top_k == 0) | (request.top_k > cfg.list_len)):
+                with m.If(bad_top_k):
                     refuse("bad_request", request.top_k)
-                with m.Elif(request.report_count > cfg.list_len):
+                with m.Elif(bad_report):
                     refuse("bad_request", request.report_count)
-                with m.Elif(request.shift >> TEMPERATURE_SHIFT_WIDTH != 0):
+                with m.Elif(bad_shift):
                     refuse("bad_request", request.shift)
-                with m.Elif((request.report_count != 0) & candidates_outside):
+                with m.Elif(reports & candidates_outside):
                     refuse("bad_request", request.candidates_addr)
 
             # Its page table.
@@ -268,11 +296,11 @@ class Admission(wiring.Component):
             # And back.
             with m.State("RELEASE"):
                 m.d.sync += [
-                    count.eq(claimed[self.slot] - 1),
-                    claimed[self.slot].eq(claimed[self.slot] - 1),
+                    count.eq(slot_claimed - 1),
+                    claimed[self.slot].eq(slot_claimed - 1),
                 ]
                 m.next = "RELEASE_LOOK_UP"
-                with m.If(claimed[self.slot] == 0):
+                with m.If(slot_claimed == 0):
                     m.d.sync += claimed[self.slot].eq(0)
                     m.next = "IDLE"
             with m.State("RELEASE_LOOK_UP"):

@@ -49,8 +49,8 @@ class Attention(wiring.Component):
         Words or rows of a matrix job are still being taken.
     results_busy : In(1)
         A matrix job or its results are on their way.
-    busy, starved : Out(1)
-        An operator runs; its P.V waits for probabilities.
+    busy, active, starved : Out(1)
+        An operator runs; the same, but for the cycle of ``start``; its P.V waits for probabilities.
 
     Timing
     ------
@@ -76,6 +76,7 @@ class Attention(wiring.Component):
             "taking": In(1),
             "results_busy": In(1),
             "busy": Out(1),
+            "active": Out(1),
             "starved": Out(1),
         })
 
@@ -86,6 +87,7 @@ class Attention(wiring.Component):
         step = order.o_step
         item = step.p.item
         job = self.o_job.p
+        begins = self.start & (word.kv_heads > self.tile)
         m.d.comb += [
             order.start.eq(self.start),
             order.word.eq(word),
@@ -93,7 +95,7 @@ class Attention(wiring.Component):
             self.segment_index.eq(order.segment_index),
             order.segment.eq(self.segment),
             self.item.eq(item),
-            self.busy.eq(1),
+            self.busy.eq(begins | self.active),
             job.heads.eq(item.heads),
             job.head_rows.eq(item.segment.rows),
             job.row0.eq(item.segment.row0),
@@ -122,9 +124,8 @@ class Attention(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                begins = self.start & order.busy
-                m.d.comb += self.busy.eq(begins)
                 with m.If(begins):
+                    m.d.sync += self.active.eq(1)
                     m.next = "STEP"
             with m.State("STEP"):
                 with m.If(step.valid):
@@ -154,5 +155,6 @@ class Attention(wiring.Component):
                     m.next = "STEP"
             with m.State("FINISH"):
                 with m.If(~self.results_busy):
+                    m.d.sync += self.active.eq(0)
                     m.next = "IDLE"
         return m

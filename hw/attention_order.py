@@ -2,9 +2,10 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, enum, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .jobs import segment_layout
+from .lib.slice import Slice
 from .operator_word import operator_layout
 from .spec.formats import BLOCK_LEN
 from .visible_span import VisibleSpan
@@ -87,9 +88,9 @@ class AttentionOrder(wiring.Component):
 
     Timing
     ------
-    The first step is on offer five cycles after ``start``. Keys are on offer one cycle after
-    exponents were taken, and so are the values that follow keys; another item is two cycles after,
-    or three without exponents, and one of another segment six.
+    The first step is on offer six cycles after ``start``. Where steps are taken at once, keys come
+    one cycle after exponents, and so do values after keys; another item comes after two, or three
+    without exponents, and one of another segment after six. Two steps wait for those who are late.
     """
 
     def __init__(self, config, *, tile=0):
@@ -115,14 +116,26 @@ class AttentionOrder(wiring.Component):
         segment = Signal(segment_layout(cfg))
         query_block, head_offset = Signal(10), Signal(32)
         group_blocks = Signal(10)  # of the query heads of a KV head
-        m.d.sync += group_blocks.eq(word.group * word.head_blocks)
+        chunk_blocks = Signal(10)  # of those of a chunk
+        # Known a cycle late, which is soon enough: none is asked for in the cycle after one that
+        # it comes from has changed.
+        last_chunk, last_head, last_segment = Signal(), Signal(), Signal()
+        m.d.sync += [
+            group_blocks.eq(word.group * word.head_blocks),
+            chunk_blocks.eq(Mux(span.together, group_blocks, word.head_blocks)),
+            last_chunk.eq(chunk == chunks - 1),
+            last_head.eq(head + cfg.tiles >= word.kv_heads),
+            last_segment.eq(index == self.segments - 1),
+        ]
         half = Signal()
         bank = Signal(2)  # of the KV head's exponents
         turn = Signal(2)  # the bank after that
         item = Signal(item_layout(cfg))  # whose keys come next
         before = Signal(item_layout(cfg))  # whose values are yet to come, if it waits
         waits, before_halved = Signal(), Signal()
-        step = self.o_step.p
+        m.submodules.steps = steps = Slice(self.o_step.payload.shape())
+        connect(m, steps.o, flipped(self.o_step))
+        step = steps.i.p
 
         m.d.comb += [
             self.busy.eq(1),
@@ -144,15 +157,16 @@ class AttentionOrder(wiring.Component):
             m.d.comb += item[name].eq(getattr(span, name))
 
         def offer(phase):
-            m.d.comb += [self.o_step.valid.eq(1), step.phase.eq(phase)]
+            m.d.comb += [steps.i.valid.eq(1), step.phase.eq(phase)]
 
         keep = [before.eq(item), before_halved.eq(span.halved), waits.eq(1)]
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.busy.eq(self.start & (word.kv_heads > self.tile))
+                begins = self.start & (word.kv_heads > self.tile)
+                m.d.comb += self.busy.eq(begins | self.o_step.valid)
                 m.d.sync += [index.eq(0), chunk.eq(0), waits.eq(0), before_halved.eq(0)]
-                with m.If(self.busy):
+                with m.If(begins):
                     m.next = "SEGMENT"
             with m.State("SEGMENT"):
                 m.d.sync += [
@@ -172,7 +186,7 @@ class AttentionOrder(wiring.Component):
                 with m.If(waits & ~(before_halved & span.halved)):
                     offer(Phase.VALUES)
                     m.d.comb += step.item.eq(before)
-                    with m.If(self.o_step.ready):
+                    with m.If(steps.i.ready):
                         m.d.sync += waits.eq(0)
                 with m.Elif(chunk == 0):
                     # Half of the rows takes one bank, all rows take an even one and the next. These
@@ -184,7 +198,7 @@ class AttentionOrder(wiring.Component):
                         step.item.value_bank.eq(next_bank),
                         step.alone.eq(before_halved & ~span.halved),
                     ]
-                    with m.If(self.o_step.ready):
+                    with m.If(steps.i.ready):
                         m.d.sync += [
                             bank.eq(next_bank),
                             turn.eq(next_bank + Mux(span.halved, 1, 2)),
@@ -194,7 +208,7 @@ class AttentionOrder(wiring.Component):
                     m.next = "KEYS"
             with m.State("KEYS"):
                 offer(Phase.KEYS)
-                with m.If(self.o_step.ready):
+                with m.If(steps.i.ready):
                     m.next = "VALUES"
                     with m.If(~waits):
                         m.d.sync += keep
@@ -202,18 +216,18 @@ class AttentionOrder(wiring.Component):
             with m.State("VALUES"):
                 offer(Phase.VALUES)
                 m.d.comb += step.item.eq(before)
-                with m.If(self.o_step.ready):
+                with m.If(steps.i.ready):
                     m.d.sync += keep
                     m.next = "ADVANCE"
             with m.State("ADVANCE"):
-                next_block = query_block + item.heads * word.head_blocks
+                next_block = query_block + chunk_blocks
                 m.d.sync += [
                     chunk.eq(chunk + 1),
                     query_block.eq(next_block),
                     half.eq(~half),
                 ]
                 m.next = "BEGIN"
-                with m.If(chunk == chunks - 1):
+                with m.If(last_chunk):
                     m.d.sync += [
                         chunk.eq(0),
                         # Past the heads of the other tiles.
@@ -221,14 +235,14 @@ class AttentionOrder(wiring.Component):
                         head.eq(head + cfg.tiles),
                         head_offset.eq(head_offset + word.head_stride),
                     ]
-                    with m.If(head + cfg.tiles >= word.kv_heads):
+                    with m.If(last_head):
                         m.d.sync += index.eq(index + 1)
                         m.next = "SEGMENT"
-                        with m.If(index == self.segments - 1):
+                        with m.If(last_segment):
                             m.next = "LAST"
             with m.State("LAST"):
                 offer(Phase.VALUES)
                 m.d.comb += [step.item.eq(before), step.last.eq(1)]
-                with m.If(self.o_step.ready):
+                with m.If(steps.i.ready):
                     m.next = "IDLE"
         return m

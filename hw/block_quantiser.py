@@ -47,7 +47,7 @@ class BlockQuantiser(wiring.Component):
     """
 
     #: Cycles from a block's last transfer to the block, besides its transfers.
-    STAGES = Slice.LATENCY + 3
+    STAGES = Slice.LATENCY + 4
 
     def __init__(self, *, lanes, width=FFN_WIDTH, meta_shape):
         if lanes not in (1, 2, 4, 8, 16, BLOCK_LEN):
@@ -139,20 +139,18 @@ class BlockQuantiser(wiring.Component):
                     with m.If(fill_half == half):
                         m.d.sync += metas[half].eq(i.p.meta)
 
-        # The three stages below move all at once, or none does.
+        # The four stages below move all at once, or none does.
         advance = Signal()
         m.d.comb += advance.eq(o.ready | ~o.valid)
 
-        # Fetch a beat, and find the block's exponent.
+        # Fetch a beat.
         fetch_half = Signal()
         fetch_beat = Signal(range(self.beats))
         fetching = Signal()
         fetched_valid = Signal()
         fetched_beat = Signal.like(fetch_beat, reset_less=True)
-        fetched_exp = Signal(EXP_WIDTH, reset_less=True)
+        fetched_bits = Signal(self.width - 1, reset_less=True)
         fetched_meta = Signal(self.meta_shape, reset_less=True)
-        exp = Signal(EXP_WIDTH)
-        bit_length(m, bits[fetch_half][ACT_WIDTH - 1 :], exp)
         m.d.comb += [
             fetching.eq(full[fetch_half] & advance),
             read.addr.eq(Cat(fetch_beat, fetch_half) if last_beat else fetch_half),
@@ -162,7 +160,7 @@ class BlockQuantiser(wiring.Component):
             m.d.sync += [
                 fetched_valid.eq(full[fetch_half]),
                 fetched_beat.eq(fetch_beat),
-                fetched_exp.eq(exp),
+                fetched_bits.eq(bits[fetch_half]),
                 fetched_meta.eq(metas[0]),
             ]
             with m.If(fetch_half):
@@ -172,6 +170,23 @@ class BlockQuantiser(wiring.Component):
             with m.If(fetch_beat == last_beat):
                 m.d.sync += fetch_half.eq(~fetch_half)
                 m.d.sync += full[fetch_half].eq(0)
+
+        # Find the block's exponent, while what was fetched goes into a register.
+        found_valid = Signal()
+        found_beat = Signal.like(fetch_beat, reset_less=True)
+        found_exp = Signal(EXP_WIDTH, reset_less=True)
+        found_meta = Signal(self.meta_shape, reset_less=True)
+        found = Signal(i.p.data.shape(), reset_less=True)
+        exp = Signal(EXP_WIDTH)
+        bit_length(m, fetched_bits[ACT_WIDTH - 1 :], exp)
+        with m.If(advance):
+            m.d.sync += [
+                found_valid.eq(fetched_valid),
+                found_beat.eq(fetched_beat),
+                found_exp.eq(exp),
+                found_meta.eq(fetched_meta),
+                found.eq(read.data),
+            ]
 
         # Shift: what is left, and the bit after it.
         shifted_valid = Signal()
@@ -184,13 +199,13 @@ class BlockQuantiser(wiring.Component):
         ]
         with m.If(advance):
             m.d.sync += [
-                shifted_valid.eq(fetched_valid),
-                shifted_beat.eq(fetched_beat),
-                shifted_exp.eq(fetched_exp),
-                shifted_meta.eq(fetched_meta),
+                shifted_valid.eq(found_valid),
+                shifted_beat.eq(found_beat),
+                shifted_exp.eq(found_exp),
+                shifted_meta.eq(found_meta),
             ]
             for lane in range(self.lanes):
-                m.d.sync += shifted[lane].eq(with_half(read.data[lane]) >> fetched_exp)
+                m.d.sync += shifted[lane].eq(with_half(found[lane]) >> found_exp)
 
         # Round, and put the beat into its place in the block.
         with m.If(advance):

@@ -65,7 +65,8 @@ class BurstCutter(wiring.Component):
 
     Timing
     ------
-    A burst per cycle; the first is on offer `LATENCY` cycles after its command.
+    A burst per cycle, of one command; a command every other cycle. The first burst is on offer
+    `LATENCY` cycles after its command.
 
     Raises
     ------
@@ -120,7 +121,10 @@ class BurstCutter(wiring.Component):
         ended = Signal(command, reset_less=True)
         end = Signal(max(self.addr_width, len(ended.beats) + beat_shift) + 1, reset_less=True)
         check = Signal()
-        m.d.comb += waiting.o.ready.eq(~ended_full | check)
+        # Not while the one before is judged: that would be a path through all stages.
+        m.d.comb += waiting.o.ready.eq(~ended_full)
+        with m.If(check):
+            m.d.sync += ended_full.eq(0)
         with m.If(waiting.o.ready):
             m.d.sync += [
                 ended_full.eq(waiting.o.valid),

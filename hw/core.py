@@ -143,8 +143,8 @@ class Core(wiring.Component):
         views = {name: operator_layout(name)(word.as_value()) for name in OPERATORS}
         rows = scheduler.rows
         starts = {name: sequencer.start.bit_select(code, 1) for name, code in _CODE.items()}
-        is_norm = (word.opcode == _CODE["norm"]) | (word.opcode == _CODE["head_norm"])
-        is_linear = word.opcode == _CODE["linear"]
+        runs = {name: sequencer.kind.bit_select(code, 1) for name, code in _CODE.items()}
+        is_norm = runs["norm"] | runs["head_norm"]
 
         # Requests and program.
         m.d.comb += [
@@ -195,7 +195,7 @@ class Core(wiring.Component):
                 tile.i_descriptor.p.addr.eq(static.p.addr),
                 tile.i_descriptor.p.words.eq(static.p.words[number]),
                 static.ready.eq(tile.i_descriptor.ready),
-                tile.is_linear.eq(is_linear),
+                tile.is_linear.eq(runs["linear"]),
                 tile.results_busy.eq(results.busy),
                 activations.read_block[number].eq(tile.act_block),
                 activations.read_row[number].eq(tile.act_row),
@@ -225,7 +225,7 @@ class Core(wiring.Component):
             first.table_words.eq(word.words),
             first.table_rows.eq(Mux(is_norm, 1, rows)),
             row_tables.start.eq(starts["embed"] | starts["rope"]),
-            row_tables.is_rope.eq(word.opcode == _CODE["rope"]),
+            row_tables.is_rope.eq(runs["rope"]),
             row_tables.word.eq(word),
             row_tables.rows.eq(rows),
             scheduler.row.eq(row_tables.row),
@@ -270,7 +270,7 @@ class Core(wiring.Component):
         logits = results.o_logits
         label = logits.p.meta
         m.d.comb += [
-            merge.by_block.eq(word.opcode == _CODE["attention"]),
+            merge.by_block.eq(runs["attention"]),
             merge.restart.eq(jobs.i.valid & jobs.i.ready),
             activations.write_en.eq(results.block_en),
             activations.write_block.eq(results.block_dst),
@@ -323,26 +323,27 @@ class Core(wiring.Component):
             kv_writer.page.eq(pages.append),
         ]
 
-        # Writes: one source at a time is busy. Keys and values, then candidates, then events.
-        first_write, first_wdata = self.o_write[0], self.o_wdata[0]
-        with m.If(kv_writer.busy):
-            for source, channels in (
-                (kv_writer.o_write, self.o_write),
-                (kv_writer.o_wdata, self.o_wdata),
-            ):
-                for number, channel in enumerate(channels):
+        # Writes: one source at a time has any. Keys and values, then candidates, then events.
+        for name in ("o_write", "o_wdata"):
+            channels = getattr(self, name)
+            of_cache, of_choice, of_events = (
+                getattr(unit, name) for unit in (kv_writer, choice, events)
+            )
+            for number, channel in enumerate(channels):
+                m.d.comb += [
+                    channel.valid.eq(of_cache.valid & (kv_writer.channel == number)),
+                    channel.payload.eq(of_cache.payload),
+                ]
+            chosen = Array(channel.ready for channel in channels)[kv_writer.channel]
+            m.d.comb += of_cache.ready.eq(chosen)
+            first_channel = channels[0]
+            for source in (of_events, of_choice):
+                m.d.comb += source.ready.eq(first_channel.ready)
+                with m.If(source.valid):
                     m.d.comb += [
-                        channel.valid.eq(source.valid & (kv_writer.channel == number)),
-                        channel.payload.eq(source.payload),
+                        first_channel.valid.eq(1),
+                        first_channel.payload.eq(source.payload),
                     ]
-                chosen = Array(channel.ready for channel in channels)[kv_writer.channel]
-                m.d.comb += source.ready.eq(chosen)
-        with m.Elif(choice.busy):
-            connect_stream(m, choice.o_write, first_write)
-            connect_stream(m, choice.o_wdata, first_wdata)
-        with m.Else():
-            connect_stream(m, events.o_write, first_write)
-            connect_stream(m, events.o_wdata, first_wdata)
         cycles = Signal(64)
         with m.If(scheduler.busy):
             m.d.sync += cycles.eq(cycles + 1)
@@ -410,9 +411,9 @@ class Core(wiring.Component):
         for kind in OPERATOR_KINDS:
             runs = Signal(name=f"{kind}_runs")
             if kind in DESTINATIONS:
-                now = (word.opcode == _CODE["linear"]) & (dest == DESTINATIONS[kind])
+                now = sequencer.kind[_CODE["linear"]] & (dest == DESTINATIONS[kind])
             else:
-                now = word.opcode == _CODE[kind]
+                now = sequencer.kind[_CODE[kind]]
             m.d.comb += [
                 runs.eq(sequencer.running & now),
                 getattr(counts, f"op_{kind}_cycles").eq(runs),

@@ -20,6 +20,7 @@ from hw.spec.csr import (
     UNIT_STATES,
     VERSION_VALUE,
     counter_offset,
+    registers_of,
 )
 
 __all__ = ["ADDR_WIDTH", "ERROR_WIDTH", "OP_ID_WIDTH", "Csr", "count_ranges"]
@@ -29,7 +30,7 @@ ERROR_WIDTH = max(ERRORS.values()).bit_length()  #: width of an error's cause
 OP_ID_WIDTH = 16  #: width of an operator's number
 
 #: Registers whose value comes from a member of the same name.
-_FROM_MEMBERS = ("requests_taken", "events_written")
+_FROM_MEMBERS = ("requests_taken", "events_written", "parity_errors")
 _COUNTER_WIDTH = 64
 
 
@@ -76,7 +77,7 @@ class Csr(wiring.Component):
     irq : Out(1)
         Some bit of ``irq_status`` is set that ``irq_enable`` allows.
     requests_taken, events_written : In(32)
-        The registers of the same names.
+        The registers of the same names; with ``config.parity`` also ``parity_errors``.
     count_<name> : In
         What is counted in this cycle, of the ranges of `count_ranges`: for each of `COUNTERS` but
         ``cycles``, which counts by itself. They count while ``busy``.
@@ -85,10 +86,11 @@ class Csr(wiring.Component):
 
     Timing
     ------
-    An access takes three cycles at least, and reads and writes go on side by side. Strobes come
-    one cycle after the later of write address and data, ``irq`` two after its cause. The low word
-    of a counter waits for the answer of `CounterBank`, about as many cycles as there are counters,
-    but that of ``cycles``. Reading a low word keeps the high word, until the next low word is read.
+    An access takes four cycles at least, and reads and writes go on side by side. Strobes come
+    three cycles after the later of write address and data, ``irq`` two after its cause. The low
+    word of a counter waits for the answer of `CounterBank`, about as many cycles as there are
+    counters, but that of ``cycles``. Reading a low word keeps the high word, until the next low
+    word is read.
     """
 
     #: What start sets the counters to; a test sets them close to a carry.
@@ -100,6 +102,8 @@ class Csr(wiring.Component):
             name for name, reg in REGISTERS.items() if reg.access == "rw" and name != "irq_status"
         ]
         self._writable = writable
+        self._registers = registers_of(config)
+        self._from_members = [name for name in _FROM_MEMBERS if name in self._registers]
         super().__init__({
             "bus": In(Axi4Lite(addr_width=ADDR_WIDTH)),
             **{name: Out(32) for name in writable},
@@ -111,7 +115,7 @@ class Csr(wiring.Component):
             "error_op": In(OP_ID_WIDTH),
             **{f"{name}_event": In(1) for name in IRQ},
             "irq": Out(1),
-            **{name: In(32) for name in _FROM_MEMBERS},
+            **{name: In(32) for name in self._from_members},
             **{f"count_{name}": In(most) for name, most in count_ranges(config).items()},
             "cycles": Out(_COUNTER_WIDTH),
         })
@@ -187,11 +191,14 @@ class Csr(wiring.Component):
         strobe = Signal(4)
         offset_full = Signal()
         value_full = Signal()
-        write = Signal()
-        m.d.comb += [
-            bus.awready.eq(~offset_full),
-            bus.wready.eq(~value_full),
-            write.eq(offset_full & value_full & ~bus.bvalid),
+        write = Signal()  # acts in this cycle, on what the cycle before found out
+        mask = Signal(32)
+        ones = Signal(32)
+        m.d.comb += [bus.awready.eq(~offset_full), bus.wready.eq(~value_full)]
+        m.d.sync += [
+            write.eq(offset_full & value_full & ~bus.bvalid & ~write),
+            mask.eq(Cat(bit.replicate(8) for bit in strobe)),
+            ones.eq(value & Cat(bit.replicate(8) for bit in strobe)),
         ]
         with m.If(bus.awvalid & bus.awready):
             m.d.sync += [offset.eq(bus.awaddr[2:]), offset_full.eq(1)]
@@ -207,28 +214,29 @@ class Csr(wiring.Component):
                 bus.bresp.eq(RESP_SLVERR),
             ]
 
-        mask = Cat(bit.replicate(8) for bit in strobe)
-        ones = Signal(32)
-        m.d.comb += ones.eq(value & mask)
-        with m.If(write), m.Switch(offset):
-            for name, register in REGISTERS.items():
-                if register.access == "ro":
-                    continue
-                with m.Case(register.offset // 4):
-                    m.d.sync += bus.bresp.eq(RESP_OKAY)
-                    if name == "control":
-                        start = ones[CONTROL["start"]]
-                        m.d.comb += [
-                            self.start.eq(start & ~self.busy),
-                            self._refused_start.eq(start & self.busy),
-                            self.stop.eq(ones[CONTROL["stop"]]),
-                            self.cancel.eq(ones[CONTROL["cancel"]]),
-                        ]
-                    elif name == "irq_status":
-                        m.d.comb += self._irq_clear.eq(ones)
-                    else:
-                        member = getattr(self, name)
-                        m.d.sync += member.eq((member & ~mask) | ones)
+        # Strobes are registers of their own: they go far. `busy` cannot rise meanwhile.
+        m.d.sync += [getattr(self, name).eq(0) for name in CONTROL]
+        m.d.sync += self._refused_start.eq(0)
+        for name, register in self._registers.items():
+            if register.access == "ro":
+                continue
+            chosen = Signal(name=f"writes_{name}")
+            m.d.sync += chosen.eq(offset == register.offset // 4)
+            with m.If(write & chosen):
+                m.d.sync += bus.bresp.eq(RESP_OKAY)
+                if name == "control":
+                    start = ones[CONTROL["start"]]
+                    m.d.sync += [
+                        self.start.eq(start & ~self.busy),
+                        self._refused_start.eq(start & self.busy),
+                        self.stop.eq(ones[CONTROL["stop"]]),
+                        self.cancel.eq(ones[CONTROL["cancel"]]),
+                    ]
+                elif name == "irq_status":
+                    m.d.comb += self._irq_clear.eq(ones)
+                else:
+                    member = getattr(self, name)
+                    m.d.sync += member.eq((member & ~mask) | ones)
 
     def _elaborate_reads(self, m):
         bus = flipped(self.bus)
@@ -243,24 +251,27 @@ class Csr(wiring.Component):
             "config2": config.max_context | config.page_len << 16,
             "config3": config.act_blocks | config.max_head_dim << 16,
             "config4": config.max_seqs | config.kv_pages << 16,
-            "config5": config.list_len | config.tiles << 16,
+            "config5": config.list_len | config.tiles << 16 | config.parity << 24,
         }
         values = {name: Const(word, 32) for name, word in words.items()}
         values |= self._read_only
-        values |= {name: getattr(self, name) for name in (*self._writable, *_FROM_MEMBERS)}
+        values |= {name: getattr(self, name) for name in (*self._writable, *self._from_members)}
         values |= {"irq_status": self._irq_status, "control": Const(0, 32)}
-        assert values.keys() == REGISTERS.keys()
+        assert values.keys() == self._registers.keys()
 
         bank = self._bank
         high = Signal(32)
         asks, waits = Signal(), Signal()
-        place = bus.araddr[2:]
+        place = Signal(ADDR_WIDTH - 2)
+        asked = Signal()  # for the value at `place`
         first, end = (counter_offset("cycles") // 4 + n for n in (0, 2 * len(COUNTERS)))
-        m.d.comb += [bus.arready.eq(~bus.rvalid & ~waits), bank.read.eq(asks)]
-        m.d.sync += asks.eq(0)
+        m.d.comb += [bus.arready.eq(~asked & ~bus.rvalid & ~waits), bank.read.eq(asks)]
+        m.d.sync += [asks.eq(0), asked.eq(bus.arvalid & bus.arready)]
         with m.If(bus.rready):
             m.d.sync += bus.rvalid.eq(0)
-        with m.If(bus.arvalid & bus.arready):
+        with m.If(bus.arready):
+            m.d.sync += place.eq(bus.araddr[2:])
+        with m.If(asked):
             m.d.sync += [
                 bus.rvalid.eq(1),
                 bus.rdata.eq(0),
@@ -268,7 +279,7 @@ class Csr(wiring.Component):
                 bank.read_index.eq((place - (first + 2)) >> 1),
             ]
             with m.Switch(place):
-                for name, register in REGISTERS.items():
+                for name, register in self._registers.items():
                     with m.Case(register.offset // 4):
                         m.d.sync += [bus.rdata.eq(values[name]), bus.rresp.eq(RESP_OKAY)]
                 with m.Case(first):

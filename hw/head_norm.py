@@ -7,6 +7,7 @@ from amaranth.utils import exact_log2
 
 from .jobs import result_label
 from .lib.arithmetic import magnitude, or_tree
+from .lib.slice import Slice
 from .spec.formats import HEAD_WIDTH
 
 __all__ = ["HeadNorm", "head_port"]
@@ -75,11 +76,14 @@ class HeadNorm(wiring.Component):
 
     Timing
     ------
-    v passes in the same cycle, and so does all with ``enable`` low: ``i_act.ready`` depends
-    combinationally on ``o_act.ready`` and ``i_act.p.meta``. Of q and k a beat is taken each cycle
-    until a row of the last strip is complete, whose job is on offer one cycle later and must be
-    taken first. A head, and v, begin when the head before has left.
+    v passes :attr:`LATENCY` cycles later, and so does all with ``enable`` low. Of q and k a beat is
+    taken each cycle until a row of the last strip is complete, whose job is on offer two cycles
+    later and must be taken first. A head, and v, begin when the head before has left.
+    ``i_act.ready`` comes from a register, and up to two beats wait behind it.
     """
+
+    #: Cycles from a transfer on ``i_act`` to its offer, of what is not normalised.
+    LATENCY = Slice.LATENCY
 
     def __init__(self, config):
         self.config = config
@@ -98,34 +102,48 @@ class HeadNorm(wiring.Component):
         m = Module()
         cfg = self.config
         job, norm = self.heads.job, self.heads.norm
-        meta = self.i_act.p.meta
         beat_bits = exact_log2(cfg.beats)
+
+        # What is to be known of a beat is found out before the register, not behind it.
+        m.submodules.arriving = arriving = Slice(
+            data.StructLayout({
+                "act": self.i_act.payload.shape(),
+                "kept": 1,
+                "begins": 1,
+                "completes": 1,
+            })
+        )
+        label = self.i_act.p.meta
+        m.d.comb += [
+            arriving.i.valid.eq(self.i_act.valid),
+            self.i_act.ready.eq(arriving.i.ready),
+            arriving.i.p.act.eq(self.i_act.payload),
+            arriving.i.p.kept.eq(self.enable & (label.section != _VALUE)),
+            arriving.i.p.begins.eq((label.block == 0) & (label.row == 0) & (label.beat == 0)),
+            arriving.i.p.completes.eq(
+                (label.block == self.head_blocks - 1) & (label.beat == cfg.beats - 1)
+            ),
+        ]
+        i = arriving.o
+        kept, begins, meta = i.p.kept, i.p.begins, i.p.act.meta
 
         # The first beat of a head waits for the last of the one before it, so that one label and
         # one place for each row are enough. Meanwhile the next strip is computed.
         rows_inside = Signal(range(cfg.max_rows + 1))
-        kept = Signal()
-        begins = Signal()
         taken = Signal()
-        m.d.comb += [
-            kept.eq(self.enable & (meta.section != _VALUE)),
-            begins.eq((meta.block == 0) & (meta.row == 0) & (meta.beat == 0)),
-            taken.eq(self.i_act.valid & self.i_act.ready & kept),
-        ]
+        m.d.comb += taken.eq(i.valid & i.ready & kept)
         with m.If(kept):
-            m.d.comb += self.i_act.ready.eq(~job.valid & ~(begins & (rows_inside != 0)))
+            m.d.comb += i.ready.eq(~job.valid & ~(begins & (rows_inside != 0)))
         with m.Else():
-            m.d.comb += self.i_act.ready.eq((rows_inside == 0) & self.o_act.ready)
-        self._store(m, taken)
+            m.d.comb += i.ready.eq((rows_inside == 0) & self.o_act.ready)
+        self._store(m, i.p.act, taken)
 
         # A row is complete with its last beat.
         first = Signal(self.label)  # label of the head's first beat
         complete = Signal()
         leaves = Signal()
         m.d.comb += [
-            complete.eq(
-                taken & (meta.block == self.head_blocks - 1) & (meta.beat == cfg.beats - 1)
-            ),
+            complete.eq(taken & i.p.completes),
             leaves.eq(norm.valid & norm.ready & norm.p.last),
             job.p.beats.eq(self.head_blocks << beat_bits),
             job.p.is_key.eq(first.section == _KEY),
@@ -160,16 +178,16 @@ class HeadNorm(wiring.Component):
             ]
         with m.Else():
             m.d.comb += [
-                self.o_act.valid.eq(self.i_act.valid & ~kept),
-                self.o_act.payload.eq(self.i_act.payload),
+                self.o_act.valid.eq(i.valid & ~kept),
+                self.o_act.payload.eq(i.p.act),
             ]
         return m
 
-    def _store(self, m, taken):
+    def _store(self, m, act, taken):
         """Keep the beats and the ORM of each row, for the norm to read."""
         cfg = self.config
         heads = self.heads
-        meta = self.i_act.p.meta
+        meta = act.meta
         beats = cfg.max_head_dim // cfg.lanes
         m.submodules.words = words = memory.Memory(
             shape=self.vector, depth=cfg.max_rows * beats, init=[]
@@ -187,13 +205,11 @@ class HeadNorm(wiring.Component):
             place.eq(meta.block * cfg.beats + meta.beat),
             write.en.eq(taken),
             write.addr.eq(Cat(meta.row, place)),
-            write.data.eq(self.i_act.p.data),
+            write.data.eq(act.data),
             read.en.eq(heads.read_en),
             read.addr.eq(Cat(heads.read_row, heads.read_beat)),
             heads.read_data.eq(read.data),
-            orm.eq(
-                or_tree(magnitude(x) for x in self.i_act.p.data) | Mux(meta.beat == 0, 0, block_orm)
-            ),
+            orm.eq(or_tree(magnitude(x) for x in act.data) | Mux(meta.beat == 0, 0, block_orm)),
             orm_before.addr.eq(meta.row),
             orm_write.addr.eq(meta.row),
             orm_write.en.eq(taken & (meta.beat == cfg.beats - 1)),

@@ -59,8 +59,8 @@ class InverseRoot(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         total = Signal(self.width)
-        length = Signal(range(self.width + 1))
-        bit_length(m, total, length)
+        place = Signal(range(self.width))  # of the highest bit
+        bit_length(m, total[1:], place)
         root = Signal(ROOT_WIDTH)
         shift = Signal(self.o_root.p.shift.shape())
         step = Signal(range(ROOT_WIDTH))
@@ -87,7 +87,7 @@ class InverseRoot(wiring.Component):
                     m.next = "MEASURE"
             with m.State("MEASURE"):
                 # sv is the number of bits less 16, made even upwards.
-                m.d.sync += shift.eq((length - 1) >> 1)
+                m.d.sync += shift.eq(place >> 1)
                 m.next = "SCALE"
             with m.State("SCALE"):
                 m.d.sync += [

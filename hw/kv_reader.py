@@ -46,7 +46,7 @@ class KvReader(wiring.Component):
     Timing
     ------
     A descriptor every three cycles, and four from one step to the next. The first is on offer
-    eight cycles after ``start``; before a new segment there may be as many.
+    ten cycles after ``start``; before a new segment there may be eight.
     """
 
     def __init__(self, config, *, tile=0):
@@ -78,13 +78,22 @@ class KvReader(wiring.Component):
         left = Signal.like(step.item.pos_blocks)  # blocks of positions from this page on
         skip = Signal(range(page_blocks))  # blocks of this page before the first one visited
         within = Signal(32)  # offset in the head's part of a page
-        skipped = Signal(32)  # bytes
-        place = Signal(32)
-        addr = Signal(32)
+        base, skipped = Signal(32), Signal(32)  # to the blocks visited, and past those before
+        page_addr, place = Signal(32), Signal(32)
+        words = Signal.like(self.o_descriptor.p.words)
         room = Signal(range(page_blocks + 1))
         here = Signal(range(page_blocks + 1))  # blocks of positions in this page
-        plane = Signal(32)  # bytes of the exponents of K or V in a page
+        last_page = Signal()
+        # Exponents and elements of a position's K, and those with the exponents of its V.
+        key_bytes, begin_of_values = Signal(10), Signal(10)
+        offered = Signal()
+        out = Signal(self.o_descriptor.payload.shape())
 
+        blocks = word.head_blocks << exact_log2(BLOCK_LEN)
+        m.d.sync += [
+            key_bytes.eq(blocks + word.head_blocks),
+            begin_of_values.eq(blocks + (word.head_blocks << 1)),
+        ]
         m.d.comb += [
             order.start.eq(self.start),
             order.word.eq(word),
@@ -95,26 +104,12 @@ class KvReader(wiring.Component):
             self.page_slot.eq(step.item.segment.slot),
             self.page_index.eq(page),
             room.eq(page_blocks - skip),
-            here.eq(Mux(left > room, room, left)),
-            plane.eq(cfg.page_len * word.head_blocks),
-            self.o_descriptor.p.addr.eq(addr),
+            self.o_descriptor.valid.eq(offered),
+            self.o_descriptor.payload.eq(out),
         ]
         words_of_values = here << exact_log2(BLOCK_LEN)
         words_of_exponents = here << exact_log2(BLOCK_LEN // cfg.cols)
-
-        last_page = left == here
         last_block = block == word.head_blocks - 1
-        with m.Switch(step.phase):
-            with m.Case(Phase.EXPONENTS):
-                m.d.comb += self.o_descriptor.p.words.eq(words_of_exponents)
-            with m.Case(Phase.KEYS):
-                m.d.comb += self.o_descriptor.p.words.eq(
-                    words_of_exponents * word.head_blocks * (BLOCK_LEN + 1)
-                )
-                m.d.comb += skipped.eq(skip * word.head_blocks * (BLOCK_LEN * (BLOCK_LEN + 1)))
-            with m.Default():
-                m.d.comb += self.o_descriptor.p.words.eq(words_of_values)
-                m.d.comb += skipped.eq(skip * (BLOCK_LEN * cfg.cols))
 
         def begin(step):
             """Go to the first page; exponents begin with the sequence."""
@@ -126,9 +121,11 @@ class KvReader(wiring.Component):
                 left.eq(step.item.pos_blocks - first),
             ]
 
+        with m.If(self.o_descriptor.ready):
+            m.d.sync += offered.eq(0)
         with m.FSM():
             with m.State("STEP"):
-                m.d.comb += [self.busy.eq(order.busy), order.o_step.ready.eq(1)]
+                m.d.comb += [self.busy.eq(order.busy | offered), order.o_step.ready.eq(1)]
                 m.d.sync += [
                     step.eq(order.o_step.p),
                     block.eq(0),
@@ -137,22 +134,44 @@ class KvReader(wiring.Component):
                 ]
                 with m.Switch(order.o_step.p.phase):
                     with m.Case(Phase.EXPONENTS):
-                        m.d.sync += within.eq(plane * (BLOCK_LEN + 1))
+                        m.d.sync += within.eq(key_bytes * cfg.page_len)
                     with m.Case(Phase.KEYS):
                         m.d.sync += within.eq(0)
                     with m.Default():
-                        m.d.sync += within.eq(plane * (BLOCK_LEN + 2))
+                        m.d.sync += within.eq(begin_of_values * cfg.page_len)
                 with m.If(order.o_step.valid):
                     m.next = "LOOK_UP"
             with m.State("LOOK_UP"):
-                m.d.sync += place.eq(step.item.head_offset + within + skipped)
+                m.d.sync += [
+                    base.eq(step.item.head_offset + within),
+                    here.eq(Mux(left > room, room, left)),
+                    last_page.eq(left <= room),
+                ]
+                with m.Switch(step.phase):
+                    with m.Case(Phase.EXPONENTS):
+                        m.d.sync += skipped.eq(0)
+                    with m.Case(Phase.KEYS):
+                        m.d.sync += skipped.eq((skip * key_bytes) << exact_log2(BLOCK_LEN))
+                    with m.Default():
+                        m.d.sync += skipped.eq(skip * (BLOCK_LEN * cfg.cols))
                 m.next = "ADD"
             with m.State("ADD"):
-                m.d.sync += addr.eq(self.page + place)
+                m.d.sync += [page_addr.eq(self.page), place.eq(base + skipped)]
+                with m.Switch(step.phase):
+                    with m.Case(Phase.EXPONENTS):
+                        m.d.sync += words.eq(words_of_exponents)
+                    with m.Case(Phase.KEYS):
+                        m.d.sync += words.eq(words_of_exponents * key_bytes)
+                    with m.Default():
+                        m.d.sync += words.eq(words_of_values)
                 m.next = "OFFER"
             with m.State("OFFER"):
-                m.d.comb += self.o_descriptor.valid.eq(1)
-                with m.If(self.o_descriptor.ready):
+                with m.If(~offered):
+                    m.d.sync += [
+                        offered.eq(1),
+                        out.addr.eq(page_addr + place),
+                        out.words.eq(words),
+                    ]
                     m.next = "LOOK_UP"
                     m.d.sync += [page.eq(page + 1), skip.eq(0), left.eq(left - here)]
                     with m.If(last_page):

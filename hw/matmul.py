@@ -45,7 +45,8 @@ class Matmul(wiring.Component):
     prob_*, value_* : read ports for P.V: 32 probabilities of row ``prob_row``, the exponents of the
         same 32 positions, and the running maximum of row ``value_max_row``. See `ValueExponents`.
     strip_valid, strip, strip_bank : Out
-        A strip of sums waits in bank ``strip_bank``.
+        A strip of sums waits in bank ``strip_bank``. From registers; low for a cycle after
+        ``strip_done``.
     strip_done : In(1)
         The strip on offer has been read.
     header_bank, header_bias : Out(1)
@@ -91,7 +92,7 @@ class Matmul(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cfg = self.config
-        m.submodules.loader = loader = WeightLoader(cfg, delay=FEED_LATENCY - 1)
+        m.submodules.loader = loader = WeightLoader(cfg, delay=FEED_LATENCY)
         m.submodules.feeder = feeder = RowFeeder(cfg, group=self.group)
         m.submodules.array = array = SystolicArray(
             rows=cfg.rows, cols=cfg.cols, registers=cfg.pe_registers
@@ -138,12 +139,20 @@ class Matmul(wiring.Component):
         filling, full, header_used = Signal(2), Signal(2), Signal(2)
         drops = Signal(2)
         read_bank = Signal()
+        # What is known of a strip reaches its bank by way of a register: there is time.
         strips = [Signal(strip_info(self.config), name=f"strip_{n}") for n in range(2)]
+        begun, begun_strip = Signal(2), Signal(strip_info(self.config))
+        m.d.sync += [begun.eq(feeder.begins), begun_strip.eq(feeder.strip)]
         for number, strip in enumerate(strips):
-            with m.If(feeder.begins[number]):
-                m.d.sync += strip.eq(feeder.strip)
+            with m.If(begun[number]):
+                m.d.sync += strip.eq(begun_strip)
+        with m.If(~self.strip_valid):
+            m.d.sync += [
+                self.strip_valid.eq(full.bit_select(read_bank, 1)),
+                self.strip.eq(Array(strips)[read_bank]),
+            ]
         with m.If(self.strip_done):
-            m.d.sync += read_bank.eq(~read_bank)
+            m.d.sync += [self.strip_valid.eq(0), read_bank.eq(~read_bank)]
             m.d.comb += drops.eq(Mux(read_bank, 2, 1))
         m.d.sync += [
             full.eq((full & ~drops) | fills),
@@ -153,8 +162,6 @@ class Matmul(wiring.Component):
         m.d.comb += [
             loader.header_used.eq(header_used),
             feeder.banks_used.eq(full | filling),
-            self.strip_valid.eq(full.bit_select(read_bank, 1)),
-            self.strip.eq(Array(strips)[read_bank]),
             self.strip_bank.eq(read_bank),
             acc.read_bank.eq(read_bank),
             acc.read_addr.eq(self.sum_addr),
@@ -204,10 +211,11 @@ class Matmul(wiring.Component):
                 delayed.shift + Mux(delayed.by_column, read.data[lane], 0)
             )
 
-        # A strip is complete when its last sum has gone through the accumulator.
+        # A strip is complete when its last sum has gone through the accumulator, where its bank is
+        # known to be full for a cycle and the strip is on offer in the next.
         done = Signal(2)
         m.d.comb += done.eq(Mux(delayed.valid & delayed.last, Mux(delayed.bank, 2, 1), 0))
-        for number in range(acc.LATENCY):
+        for number in range(acc.LATENCY - 2):
             stage = Signal(2, name=f"strip_done_{number}")
             m.d.sync += stage.eq(done)
             done = stage

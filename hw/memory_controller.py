@@ -103,7 +103,7 @@ class MemoryController(wiring.Component):
     """
 
     #: Cycles from a command to its first burst on the port.
-    LATENCY = 1 + BurstCutter.LATENCY
+    LATENCY = 2 + BurstCutter.LATENCY
 
     def __init__(self, *, port_bytes, stream_depth, fetch_depth=16, max_burst=64, addr_width=32):
         for name, depth in (("stream_depth", stream_depth), ("fetch_depth", fetch_depth)):

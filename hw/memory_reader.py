@@ -121,20 +121,24 @@ class MemoryReader(wiring.Component):
         burst = cutter.o_burst
         free = Signal(range(self.depth + 1), init=self.depth)
         fits = Signal()
+        goes = Signal()  # found to fit; room only grows until it goes
         leaving = beats.o.valid & beats.o.ready
         m.d.comb += [
             fits.eq(burst.p.beats <= free),
             self.full.eq(burst.valid & ~fits & ~self.drop),
             self.o_burst.p.addr.eq(burst.p.addr),
             self.o_burst.p.beats.eq(burst.p.beats),
-            self.o_burst.valid.eq(burst.valid & fits & sent.i.ready & ~self.drop),
-            burst.ready.eq(fits & sent.i.ready & ~self.drop & self.o_burst.ready),
+            self.o_burst.valid.eq(goes & sent.i.ready & ~self.drop),
+            burst.ready.eq(self.o_burst.valid & self.o_burst.ready),
             sent.i.payload.eq(burst.p.addr),
             sent.i.valid.eq(self.o_burst.valid & self.o_burst.ready),
         ]
-        m.d.sync += free.eq(free + leaving - Mux(sent.i.valid, burst.p.beats, 0))
+        m.d.sync += [
+            free.eq(free + leaving - Mux(sent.i.valid, burst.p.beats, 0)),
+            goes.eq(burst.valid & fits & ~sent.i.valid),
+        ]
         with m.If(self.drop):
-            m.d.sync += free.eq(self.depth)
+            m.d.sync += [free.eq(self.depth), goes.eq(0)]
 
         m.d.comb += [
             beats.i.payload.eq(self.beat_data),

@@ -56,7 +56,7 @@ class PassPlanner(wiring.Component):
     run : Out(run_layout)
         State of the request that is worked on.
     busy : Out(1)
-        High with ``start`` already.
+        From the cycle after ``start``.
     """
 
     #: Registers that this unit looks at.
@@ -91,11 +91,12 @@ class PassPlanner(wiring.Component):
         budget = Signal(range(cfg.max_rows + 1))  # prompt rows that the pass may still have
         prompts = Signal()  # the second round
         bad, bad_token = Signal(), Signal(32)
-        most = Mux(room < budget, room, budget)
+        most = Signal.like(room)  # rows that a chunk may have; both are old when it is looked at
         most_context = Mux(self.context < cfg.max_context, self.context, cfg.max_context)
         late, missing = Signal(), Signal()  # the next row has no place in the model, or no page
         last_context = Signal.like(run.limit)
         m.d.sync += [
+            most.eq(Mux(room < budget, room, budget)),
             last_context.eq(most_context),
             late.eq(run.position >= last_context),
             missing.eq(run.position >= run.limit),
@@ -127,7 +128,7 @@ class PassPlanner(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += [self.busy.eq(self.start), rows.clear.eq(self.start)]
+                m.d.comb += [self.busy.eq(0), rows.clear.eq(self.start)]
                 m.d.sync += [
                     self.slot.eq(0),
                     prompts.eq(0),

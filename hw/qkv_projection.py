@@ -42,12 +42,11 @@ class QkvProjection(wiring.Component):
     Timing
     ------
     Takes a beat a cycle, and offers its result :attr:`LATENCY` cycles later; with ``head_norm`` q
-    and k take as long as in `HeadNorm` besides. ``i_act.ready`` depends combinationally on
-    ``o_act.ready`` and ``i_act.p.meta``.
+    and k take as long as in `HeadNorm` besides. ``i_act.ready`` comes from a register.
     """
 
     #: Cycles from a transfer on ``i_act`` to the offer of its result.
-    LATENCY = 1 + Rope.LATENCY
+    LATENCY = HeadNorm.LATENCY + 1 + Rope.LATENCY
 
     def __init__(self, config):
         self.config = config

@@ -71,7 +71,7 @@ class Residual(wiring.Component):
     """
 
     #: Cycles from a transfer on ``i_write`` to that in which the beat is traced.
-    LATENCY = Slice.LATENCY + 4
+    LATENCY = Slice.LATENCY + 5
 
     def __init__(self, *, lanes, max_dim, max_rows):
         check_lanes(lanes)
@@ -118,16 +118,23 @@ class Residual(wiring.Component):
         pipe = Pipeline(m)
         m.submodules.arriving = arriving = Slice(self.i_write.payload.shape())
         connect(m, flipped(self.i_write), arriving.i)
-        incoming = arriving.o.p
+
+        # Wait here, with a bit that says whether the same address is on its way: it is found out a
+        # cycle before, among those that are on their way then.
+        incoming = Signal(self.i_write.payload.shape(), reset_less=True)
+        waits = Signal()
+        pending = Signal()
+        take = Signal()
+        addr = Cat(incoming.row, incoming.beat)
+        m.d.comb += arriving.o.ready.eq(take | ~waits)
+        with m.If(arriving.o.ready):
+            m.d.sync += [incoming.eq(arriving.o.payload), waits.eq(arriving.o.valid)]
 
         # Take: read what is to be added to, unless it is on its way or the port is taken.
-        addr = Cat(incoming.row, incoming.beat)
-        take = Signal()
-        pending = Signal()
+        wanted = waits & incoming.add & ~pending
         m.d.comb += [
-            arriving.o.ready.eq(~(incoming.add & (pending | self.read_en))),
-            take.eq(arriving.o.valid & arriving.o.ready),
-            read.en.eq(self.read_en | (take & incoming.add)),
+            take.eq(waits & ~(incoming.add & (pending | self.read_en))),
+            read.en.eq(self.read_en | wanted),
             read.addr.eq(Mux(self.read_en, Cat(self.read_row, self.read_beat), addr)),
             self.read_data.eq(read.data),
         ]
@@ -191,12 +198,24 @@ class Residual(wiring.Component):
             orm_out.addr.eq(self.orm_row),
             self.orm.eq(orm_out.data),
             self.busy.eq(
-                arriving.o.valid | read_valid | add_valid | sum_valid | stored_valid | orm_valid
+                arriving.o.valid
+                | waits
+                | read_valid
+                | add_valid
+                | sum_valid
+                | stored_valid
+                | orm_valid
             ),
         ]
-        for valid, other in zip(
-            (read_valid, add_valid, sum_valid, stored_valid), addrs, strict=True
-        ):
-            with m.If(valid & (other == addr)):
-                m.d.comb += pending.eq(1)
+
+        def on_its_way(addr):
+            """Return whether an address will be inside in the next cycle, but for what is taken."""
+            inside = zip((read_valid, add_valid, sum_valid), addrs[:-1], strict=True)
+            return Cat(valid & (other == addr) for valid, other in inside).any()
+
+        following = Cat(arriving.o.p.row, arriving.o.p.beat)
+        with m.If(arriving.o.ready):
+            m.d.sync += pending.eq(on_its_way(following) | (take & (addr == following)))
+        with m.Else():
+            m.d.sync += pending.eq(on_its_way(addr))
         return m

@@ -1,6 +1,6 @@
 """Where results go: each destination's way from the requantiser to its memory."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
@@ -11,6 +11,7 @@ from .glu import Glu
 from .head_norm import head_port
 from .jobs import Dest, result_label
 from .kv_writer import kv_block_layout
+from .lib.slice import Slice
 from .qkv_projection import QkvProjection
 from .residual import residual_write_layout
 from .rmsnorm import norm_result_layout
@@ -56,9 +57,12 @@ class ResultPath(wiring.Component):
 
     Timing
     ------
-    Takes a beat a cycle. Residual and logits pass in the same cycle: ``i_act.ready``
-    depends combinationally on the ``ready`` of the output that the label names.
+    Takes a beat a cycle, and offers or passes it on :attr:`ENTRY` cycles later. ``i_act.ready``
+    comes from a register.
     """
+
+    #: Cycles from a transfer on ``i_act`` to its offer to what comes next.
+    ENTRY = Slice.LATENCY
 
     def __init__(self, config):
         self.config = config
@@ -122,27 +126,32 @@ class ResultPath(wiring.Component):
             qkv.rope.eq(self.rope),
         ]
 
+        # Between the readiness of all that results go to and that of the tiles.
+        m.submodules.arriving = arriving = Slice(self.i_act.payload.shape())
+        connect(m, flipped(self.i_act), arriving.i)
+        act = arriving.o
+
         def offer(target):
             m.d.comb += [
-                target.valid.eq(self.i_act.valid),
-                self.i_act.ready.eq(target.ready),
-                target.p.meta.eq(self.i_act.p.meta),
+                target.valid.eq(act.valid),
+                act.ready.eq(target.ready),
+                target.p.meta.eq(act.p.meta),
             ]
             for lane in range(cfg.lanes):
-                m.d.comb += target.p.data[lane].eq(self.i_act.p.data[lane])
+                m.d.comb += target.p.data[lane].eq(act.p.data[lane])
 
         # The direct way to the quantiser is free when neither of the others has something.
         direct = Signal()
         norm = self.i_norm
         into = quantiser.i_act
-        meta = self.i_act.p.meta
+        meta = act.p.meta
         with m.Switch(meta.dest):
             with m.Case(Dest.RESIDUAL):
                 write = self.o_residual
                 m.d.comb += [
-                    write.valid.eq(self.i_act.valid),
-                    self.i_act.ready.eq(write.ready),
-                    write.p.data.eq(self.i_act.p.data),
+                    write.valid.eq(act.valid),
+                    act.ready.eq(write.ready),
+                    write.p.data.eq(act.p.data),
                     write.p.row.eq(meta.row),
                     write.p.beat.eq((meta.strip << exact_log2(cfg.beats)) + meta.beat),
                     write.p.add.eq(1),
@@ -156,10 +165,8 @@ class ResultPath(wiring.Component):
                 offer(self.o_logits)
             with m.Default():
                 m.d.comb += [
-                    direct.eq(self.i_act.valid),
-                    self.i_act.ready.eq(
-                        into.ready & ~qkv.o_act.valid & ~glu.o_ffn.valid & ~norm.valid
-                    ),
+                    direct.eq(act.valid),
+                    act.ready.eq(into.ready & ~qkv.o_act.valid & ~glu.o_ffn.valid & ~norm.valid),
                 ]
 
         def quantise(source, label):
@@ -183,7 +190,7 @@ class ResultPath(wiring.Component):
             quantise(norm, norm_label)
             m.d.comb += norm.ready.eq(into.ready)
         with m.Elif(direct):
-            quantise(self.i_act, meta)
+            quantise(act, meta)
 
         # Blocks: q and all others stay on chip, k and v are appended to the cache.
         block = quantiser.o_block
@@ -207,15 +214,19 @@ class ResultPath(wiring.Component):
         ]
 
         # Beats on their way to a block.
-        # The rows of a head, two blocks, and fewer than 64 in a pipeline and its queue.
+        # The rows of a head, two blocks, two beats in front, fewer than 64 in a pipeline.
         head_beats = cfg.max_rows * cfg.max_head_dim // cfg.lanes
-        inside = Signal(range(head_beats + 2 * cfg.beats + 64))
+        inside = Signal(range(head_beats + 2 * cfg.beats + 66))
         kept = self.gated & (meta.section == 0)
         quantised = (
             (meta.dest == Dest.QKV) | ((meta.dest == Dest.GLU) & ~kept) | (meta.dest == Dest.VALUES)
         )
-        enters = self.i_act.valid & self.i_act.ready & quantised
-        leaves = Mux(block.valid & block.ready, cfg.beats, 0)
-        m.d.sync += inside.eq(inside + enters + (norm.valid & norm.ready) - leaves)
-        m.d.comb += self.busy.eq(inside != 0)
+        # What enters is counted a cycle late, and seen meanwhile.
+        enters, leaves = Signal(2), Signal()
+        m.d.sync += [
+            enters.eq(Cat(act.valid & act.ready & quantised, norm.valid & norm.ready)),
+            leaves.eq(block.valid & block.ready),
+            inside.eq(inside + enters[0] + enters[1] - Mux(leaves, cfg.beats, 0)),
+        ]
+        m.d.comb += self.busy.eq((inside != 0) | enters.any() | arriving.o.valid)
         return m

@@ -127,14 +127,14 @@ class RmsNorm(wiring.Component):
         })
 
     #: Stages from where a beat is read to the product of its elements.
-    _PRODUCT_STAGES = 4 + Mult18x18d.LATENCY
+    _PRODUCT_STAGES = 5 + Mult18x18d.LATENCY
 
     #: Stages from there to the result: to the direction, its product, what is left of that.
     _RESULT_STAGES = 2 + Mult18x18d.LATENCY + 5
 
     #: Cycles of a row besides its beats, a stage for each doubling of ``lanes`` and the search,
     #: from one job to the next.
-    SEARCH_STAGES = _PRODUCT_STAGES + 4
+    SEARCH_STAGES = _PRODUCT_STAGES + 5
 
     #: Cycles from where a beat is read for the second time to the offer of its result.
     EMIT_STAGES = _PRODUCT_STAGES + _RESULT_STAGES + CreditQueue.LATENCY
@@ -192,15 +192,17 @@ class RmsNorm(wiring.Component):
             last_beat.eq(job.beats - 1),
             emits.eq(emit_valid & ~sum_wanted & results.ready),
             results.enters.eq(emits),
+        ]
+        m.d.sync += [
             self.read_en.eq(emits | sum_wanted),
             self.read_row.eq(Mux(sum_wanted, job.row, emit.row)),
             self.read_beat.eq(Mux(sum_wanted, sum_beat, emit_beat)),
         ]
 
         # Read, shift, round, multiply.
-        read_shrink = pipe.hold(Mux(sum_wanted, shrink, emit.shrink), "read_shrink", stages=2)
-        by_root = pipe.hold(~sum_wanted, "by_root", stages=4)
-        root = pipe.hold(emit.root.root, "root", stages=4)
+        read_shrink = pipe.hold(Mux(sum_wanted, shrink, emit.shrink), "read_shrink", stages=3)
+        by_root = pipe.hold(~sum_wanted, "by_root", stages=5)
+        root = pipe.hold(emit.root.root, "root", stages=5)
         products = [
             self._multiply(m, pipe, lane, read_shrink, by_root, root) for lane in range(self.lanes)
         ]
@@ -223,14 +225,18 @@ class RmsNorm(wiring.Component):
         # First pass of a row, then the search.
         orm_len = Signal(range(_ORM_WIDTH + 1))
         length = Signal.like(orm_len)
-        bit_length(m, self.orm, orm_len)
+        orm = Signal.like(self.orm)
+        bit_length(m, orm, orm_len)
         m.d.comb += self.orm_row.eq(self.i_job.p.row)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i_job.ready.eq(1)
                 m.d.sync += job.eq(self.i_job.p)
                 with m.If(self.i_job.valid):
-                    m.next = "MEASURE"
+                    m.next = "READ"
+            with m.State("READ"):
+                m.d.sync += orm.eq(self.orm)
+                m.next = "MEASURE"
             with m.State("MEASURE"):
                 m.d.sync += length.eq(orm_len)
                 m.next = "BEGIN"

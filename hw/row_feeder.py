@@ -12,7 +12,7 @@ from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, PROB_PLANE_SHIFT, PRO
 __all__ = ["FEED_LATENCY", "RowFeeder", "feed_ports", "feed_tag", "strip_info"]
 
 #: Cycles from the address of an activation row to its entry into the array.
-FEED_LATENCY = 3
+FEED_LATENCY = 4
 
 
 def strip_info(config):
@@ -145,6 +145,11 @@ class RowFeeder(wiring.Component):
         section_head = Signal(8)
         head_block = Signal(4)
         steps = Signal(range(cfg.groups))  # to the tile's next strip: a place each
+        first_of_strip = Signal()  # the row fetched next is one
+        # One less than the job's numbers, to compare counters with.
+        last_row_of, last_head_of = Signal.like(job.head_rows), Signal.like(job.heads)
+        last_block_of, last_strip_of = Signal.like(job.blocks), Signal.like(job.strips)
+        last_strips = [Signal(16, name=f"last_strip_{n}") for n in range(3)]
         was_loading = Signal()
         m.d.sync += was_loading.eq(self.loading)
         with m.If(self.loading & ~was_loading & ~busy):
@@ -157,11 +162,16 @@ class RowFeeder(wiring.Component):
                 section_head.eq(0),
                 head_block.eq(0),
                 steps.eq(Mux(is_attention(self.job.dest), 0, self.group)),
+                first_of_strip.eq(1),
                 source.eq(self.job.src),
+                last_row_of.eq(self.job.head_rows - 1),
+                last_head_of.eq(self.job.heads - 1),
+                last_block_of.eq(self.job.blocks - 1),
+                last_strip_of.eq(self.job.strips - 1),
+                *(line.eq(self.job[f"strips{n}"] - 1) for n, line in enumerate(last_strips)),
             ]
 
         is_values = job.dest == Dest.VALUES
-        first_of_strip = (sub == 0) & (block == 0) & (tile == 0) & ~in_tile
         bank_free = ~self.banks_used.bit_select(bank, 1)
         can_start = busy & ~in_tile & self.tile_ready & (bank_free | ~first_of_strip)
         issue = Signal()
@@ -173,14 +183,14 @@ class RowFeeder(wiring.Component):
             self.stalled.eq(busy & self.tile_ready & first_of_strip & ~bank_free),
         ]
 
-        last_row = head_row == job.head_rows - 1
-        last_head = head == job.heads - 1
+        last_row = head_row == last_row_of
+        last_head = head == last_head_of
         last_plane = plane | ~is_values
         end_tile = last_row & last_head & last_plane
         end_block = tile == cfg.tiles_per_block - 1
-        end_sub = end_block & (block == job.blocks - 1)
+        end_sub = end_block & (block == last_block_of)
         end_strip = end_sub & (sub == job_subs(cfg, job.dest) - 1)
-        last = strip == job.strips - 1
+        last = strip == last_strip_of
 
         info = Signal(strip_info(cfg))
         m.d.comb += [
@@ -200,11 +210,14 @@ class RowFeeder(wiring.Component):
             m.d.comb += self.begins.eq(Mux(bank, 2, 1))
             m.d.sync += steps.eq(Mux(is_attention(job.dest), 0, cfg.groups - 1))
         with m.If((can_start & first_of_strip) | (steps != 0)):
-            self._next_section(m, job, section, section_strip, section_head, head_block)
+            self._next_section(
+                m, job, last_strips, section, section_strip, section_head, head_block
+            )
 
         with m.If(issue):
             m.d.sync += [
                 in_tile.eq(1),
+                first_of_strip.eq(end_tile & end_strip),
                 head_row.eq(head_row + 1),
                 index.eq(index + 1),
             ]
@@ -267,11 +280,26 @@ class RowFeeder(wiring.Component):
         ]
 
         count = cfg.rows
-        act = Signal(data.ArrayLayout(signed(ACT_WIDTH), count), reset_less=True)
-        prob = Signal(data.ArrayLayout(unsigned(PROB_WIDTH), count), reset_less=True)
-        drop = Signal(data.ArrayLayout(unsigned(EXP_WIDTH), count), reset_less=True)
+        acts = [
+            Signal(data.ArrayLayout(signed(ACT_WIDTH), count), name=f"act_{n}", reset_less=True)
+            for n in range(2)
+        ]
+        probs = [
+            Signal(data.ArrayLayout(unsigned(PROB_WIDTH), count), name=f"prob_{n}", reset_less=True)
+            for n in range(2)
+        ]
+        exponents = data.ArrayLayout(unsigned(EXP_WIDTH), count)
+        exps = Signal(exponents, reset_less=True)
+        largest = Signal(unsigned(EXP_WIDTH), reset_less=True)
+        drop = Signal(exponents, reset_less=True)
         values_2, low_2 = Signal(), Signal()
-        m.d.sync += [tags[1].eq(tags[0]), values_2.eq(values), low_2.eq(low)]
+        values_3, low_3 = Signal(), Signal()
+        m.d.sync += [
+            tags[1].eq(tags[0]),
+            values_2.eq(values),
+            low_2.eq(low),
+            largest.eq(self.value_max),
+        ]
         with m.If(~values):
             m.d.sync += tags[1].shift.eq(self.act.exp)
         with m.Switch(picks):
@@ -279,31 +307,42 @@ class RowFeeder(wiring.Component):
                 with m.Case(number):
                     for lane in range(count):
                         element = number * count + lane
-                        m.d.sync += act[lane].eq(self.act.q[element])
+                        m.d.sync += acts[0][lane].eq(self.act.q[element])
                         with m.If(values):
                             m.d.sync += [
-                                prob[lane].eq(self.prob[element]),
-                                drop[lane].eq(self.value_max - self.value_exp[element]),
+                                probs[0][lane].eq(self.prob[element]),
+                                exps[lane].eq(self.value_exp[element]),
                             ]
 
-        # Stage 2: the exponent of V folded into p, then the plane of the result.
+        # Stage 2: how far below the largest each exponent of V is.
+        m.d.sync += [
+            tags[2].eq(tags[1]),
+            values_3.eq(values_2),
+            low_3.eq(low_2),
+            acts[1].eq(acts[0]),
+            probs[1].eq(probs[0]),
+            *(drop[lane].eq(largest - exps[lane]) for lane in range(count)),
+        ]
+
+        # Stage 3: the exponent of V folded into p, then the plane of the result.
+        act, prob = acts[1], probs[1]
         fed = Signal(data.ArrayLayout(signed(ACT_WIDTH), count), reset_less=True)
-        m.d.sync += tags[2].eq(tags[1])
+        m.d.sync += tags[3].eq(tags[2])
         for lane in range(count):
             rounded = Signal(PROB_WIDTH, name=f"prob_rounded_{lane}")
             m.d.comb += rounded.eq(round_shift(prob[lane], drop[lane]))
-            with m.If(values_2):
+            with m.If(values_3):
                 half = PROB_PLANE_SHIFT
                 m.d.sync += fed[lane].eq(
-                    Mux(low_2, rounded[:half], rounded[half : 2 * half]),
+                    Mux(low_3, rounded[:half], rounded[half : 2 * half]),
                 )
             with m.Else():
                 m.d.sync += fed[lane].eq(act[lane])
 
-        m.d.comb += [self.tag.eq(tags[2]), self.fed.eq(fed)]
+        m.d.comb += [self.tag.eq(tags[3]), self.fed.eq(fed)]
         return m
 
-    def _next_section(self, m, job, section, section_strip, section_head, head_block):
+    def _next_section(self, m, job, last_strips, section, section_strip, section_head, head_block):
         """Advance the place of a strip among the outputs: section, strip in it, head, block."""
         m.d.sync += [section_strip.eq(section_strip + 1), head_block.eq(head_block + 1)]
         with m.If((job.dest == Dest.GLU) & (job.strips1 != 0)):
@@ -312,8 +351,7 @@ class RowFeeder(wiring.Component):
         with m.Elif(job.dest == Dest.QKV):
             with m.If(head_block == job.head_blocks - 1):
                 m.d.sync += [head_block.eq(0), section_head.eq(section_head + 1)]
-            strips = Array([job.strips0, job.strips1, job.strips2, job.strips2])[section]
-            with m.If(section_strip == strips - 1):
+            with m.If(section_strip == Array([*last_strips, last_strips[-1]])[section]):
                 m.d.sync += [
                     section.eq(section + 1),
                     section_strip.eq(0),

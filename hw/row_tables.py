@@ -153,16 +153,22 @@ class RowTables(wiring.Component):
         m.submodules.embedding = embedding = Embedding(lanes=cfg.lanes, meta_shape=meta)
         row = Signal(range(cfg.max_rows + 1))
         count = Signal(16)  # entries of this table row taken
-        total = Signal(16)
-        used = Signal(16)
+        # Of the word, a cycle after `start`: the last entry, those with elements and half of them.
+        last_entry = Signal(16)
+        last_row = Signal(range(cfg.max_rows))
+        used, used_half = Signal(16), Signal(16)
         high = Signal()  # second beat of an embedding's entry
         multiplier = Signal(16)
         entry = self.i_entry.payload
         ratio = exact_log2(cfg.entry_bytes) - exact_log2(cfg.cols)
-        m.d.comb += [
-            # entry_bytes is at least 2 * 4 and cols at least 4: never more than 8 words narrower.
-            total.eq(self.word.words >> ratio if ratio >= 0 else self.word.words << -ratio),
+        # entry_bytes is at least 2 * 4 and cols at least 4: never more than 8 words narrower.
+        total = Signal(16)
+        m.d.comb += total.eq(self.word.words >> ratio if ratio >= 0 else self.word.words << -ratio)
+        m.d.sync += [
+            last_entry.eq(total - 1),
+            last_row.eq(self.rows - 1),
             used.eq(self.word.blocks << exact_log2(cfg.beats)),
+            used_half.eq((self.word.blocks << exact_log2(cfg.beats)) >> 1),
         ]
 
         m.d.comb += [
@@ -198,7 +204,7 @@ class RowTables(wiring.Component):
                 with m.Elif(count == 0):
                     m.d.comb += done.eq(self.i_entry.valid)
                     m.d.sync += multiplier.eq(Cat(entry[0], entry[1]))
-                with m.Elif(count > used >> 1):
+                with m.Elif(count > used_half):
                     m.d.comb += done.eq(self.i_entry.valid)
                 with m.Else():
                     m.d.comb += [
@@ -210,9 +216,9 @@ class RowTables(wiring.Component):
                 m.d.comb += self.i_entry.ready.eq(done)
                 with m.If(done):
                     m.d.sync += count.eq(count + 1)
-                    with m.If(count == total - 1):
+                    with m.If(count == last_entry):
                         m.d.sync += [count.eq(0), row.eq(row + 1)]
-                        with m.If(row == self.rows - 1):
+                        with m.If(row == last_row):
                             m.next = "FINISH"
             with m.State("FINISH"):
                 m.d.comb += taking.eq(1)

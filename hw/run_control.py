@@ -20,8 +20,11 @@ class RunControl(wiring.Component):
     start, stop : In(1)
         What the host wants. ``start`` comes only while not ``busy``; ``stop`` counts only while a
         run is on, and after an error or the end of the request in the same cycle.
-    core_start, core_reset : Out(1)
+    core_start : Out(1)
         To the core.
+    core_reset : Out(1)
+        All that resets the core: a register, 1 from power-on and from a reset to the first cycle
+        behind it.
     halt : Out(1)
         To the memory controller, until it is ``idle``.
     idle : In(1)
@@ -57,7 +60,7 @@ class RunControl(wiring.Component):
             "start": In(1),
             "stop": In(1),
             "core_start": Out(1),
-            "core_reset": Out(1),
+            "core_reset": Out(1, init=1),
             "halt": Out(1),
             "idle": In(1),
             "finished": In(1),
@@ -109,6 +112,7 @@ class RunControl(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(0)
+                m.d.sync += self.core_reset.eq(0)
                 with m.If(self.start):
                     m.d.comb += self.core_start.eq(1)
                     m.d.sync += self.done.eq(0)

@@ -104,7 +104,7 @@ class Sampler(wiring.Component):
             return read
         summed = begin + top_k - 1 + self.SUM_LATENCY
         drawn = max(read, summed, RandomThreshold.KEY_CYCLES) + RandomThreshold.LATENCY
-        return drawn + exact_log2(self.list_len)
+        return drawn + 2 * exact_log2(self.list_len)
 
     def elaborate(self, platform):
         m = Module()
@@ -120,6 +120,7 @@ class Sampler(wiring.Component):
         chosen = Signal(range(self.list_len))
         half = Signal(range(self.list_len))
         place = Signal(range(self.list_len))
+        follows = Signal()  # the token, after the candidates before `place`
 
         connect(m, flipped(self.i_logits), candidates.i_logits)
         m.d.comb += [
@@ -199,15 +200,19 @@ class Sampler(wiring.Component):
                     m.next = "SEARCH"
             with m.State("SEARCH"):
                 # As many candidates come before the token as have sums up to the threshold.
+                m.d.sync += follows.eq(
+                    (place < job.top_k) & (sum_read.data <= threshold.o_threshold.payload)
+                )
                 with m.If(threshold.o_threshold.valid):
-                    m.d.sync += half.eq(half >> 1)
-                    with m.If(
-                        (place < job.top_k) & (sum_read.data <= threshold.o_threshold.payload)
-                    ):
-                        m.d.sync += chosen.eq(place)
-                    with m.If(half == 1):
-                        m.d.comb += threshold.o_threshold.ready.eq(1)
-                        m.next = "OFFER"
+                    m.next = "HALVE"
+            with m.State("HALVE"):
+                m.d.sync += half.eq(half >> 1)
+                m.next = "SEARCH"
+                with m.If(follows):
+                    m.d.sync += chosen.eq(place)
+                with m.If(half == 1):
+                    m.d.comb += threshold.o_threshold.ready.eq(1)
+                    m.next = "OFFER"
             with m.State("OFFER"):
                 m.d.comb += self.o_token.valid.eq(1)
                 with m.If(self.o_token.ready):

@@ -162,7 +162,8 @@ class Scheduler(wiring.Component):
         whole = Signal()  # all slots are compared since it was asked for
         resume = Signal(_Resume)
         last_slot = slot == cfg.max_seqs - 1
-        is_cancelled = withdrawn & (run.request_id == self.cancel_id)
+        same_id = Signal()  # `run` is what the host names, as it was a cycle ago
+        is_cancelled = withdrawn & same_id
 
         request_addr, bad_requests = ring_entry(m, self, "request", self.requests_taken)
         event_addr, bad_events = ring_entry(m, self, "event", self.events_written)
@@ -185,6 +186,7 @@ class Scheduler(wiring.Component):
         with m.If(self.requests_taken == written):
             m.d.sync += owed.eq(0)
         m.d.sync += [
+            same_id.eq(run.request_id == self.cancel_id),
             waiting.eq(self.requests_taken != self.requests_written),
             room.eq((self.events_written - self.events_read)[:32] < self.event_ring_len),
         ]
@@ -204,17 +206,21 @@ class Scheduler(wiring.Component):
             self.placed_position.eq(planner.run.position + pass_rows.number),
             self.placed_id.eq(planner.run.request_id),
         ]
-        # Memory is asked by the admission, or for prompts.
+        # Memory is asked by the admission, or for prompts: never both at a time.
         for unit in (admission, planner):
-            m.d.comb += unit.i_word.payload.eq(self.i_word.payload)
-            with m.If(unit.busy):
-                m.d.comb += [
-                    self.o_fetch.valid.eq(unit.o_fetch.valid),
-                    self.o_fetch.payload.eq(unit.o_fetch.payload),
-                    unit.o_fetch.ready.eq(self.o_fetch.ready),
-                    unit.i_word.valid.eq(self.i_word.valid),
-                    self.i_word.ready.eq(unit.i_word.ready),
-                ]
+            m.d.comb += [
+                unit.o_fetch.ready.eq(self.o_fetch.ready),
+                unit.i_word.valid.eq(self.i_word.valid),
+                unit.i_word.payload.eq(self.i_word.payload),
+            ]
+        of_planner = planner.o_fetch.valid
+        m.d.comb += [
+            self.o_fetch.valid.eq(admission.o_fetch.valid | of_planner),
+            self.o_fetch.payload.eq(
+                Mux(of_planner, planner.o_fetch.payload, admission.o_fetch.payload)
+            ),
+            self.i_word.ready.eq(admission.i_word.ready | planner.i_word.ready),
+        ]
         for number in reversed(slots):
             with m.If(~used[number]):
                 m.d.comb += free.eq(number)
@@ -262,6 +268,8 @@ class Scheduler(wiring.Component):
                 m.next = "COMPARE"
             with m.State("COMPARE"):
                 m.d.sync += run.eq(read.data)
+                m.next = "MATCH"
+            with m.State("MATCH"):
                 m.next = "WITHDRAW"
             with m.State("WITHDRAW"):
                 m.d.sync += slot.eq(slot + 1)
@@ -288,7 +296,6 @@ class Scheduler(wiring.Component):
             with m.State("ADMITTING"):
                 with m.If(~admission.busy):
                     m.d.sync += [
-                        self.requests_taken.eq(self.requests_taken + 1),
                         run.request_id.eq(request.request_id),
                         run.prompt_addr.eq(request.prompt_addr),
                         run.left.eq(request.prompt_len),
@@ -299,7 +306,10 @@ class Scheduler(wiring.Component):
                         run.eos_token.eq(request.eos_token),
                         *(run.sampling[name].eq(request[name]) for name, _ in run.sampling.shape()),
                     ]
-                    m.next = "ADMITTED"
+                    m.next = "MATCH_ADMITTED"
+            with m.State("MATCH_ADMITTED"):
+                m.d.sync += self.requests_taken.eq(self.requests_taken + 1)
+                m.next = "ADMITTED"
             with m.State("ADMITTED"):
                 with m.If(admission.refused):
                     report(

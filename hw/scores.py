@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .jobs import RowScale, result_label
+from .lib.pipeline import Pipeline
 from .softmax import Softmax
 from .spec.formats import BLOCK_LEN, PROB_WIDTH, SCORE_WIDTH
 
@@ -59,8 +60,8 @@ class Scores(wiring.Component):
     Timing
     ------
     Scores are taken at once. Between a row's last beat of a strip and its first of the next there
-    must be :attr:`strip_gap` cycles; `Matmul` needs many more for a strip. ``busy`` rises
-    :attr:`strip_gap` + 1 cycles after the last beat, and is high for `softmax_cycles`.
+    must be :attr:`STRIP_GAP` cycles; `Matmul` needs many more for a strip. ``busy`` rises
+    :attr:`maximum_cycles` after the last beat, and is high for `softmax_cycles`.
     """
 
     def __init__(self, config):
@@ -91,10 +92,13 @@ class Scores(wiring.Component):
             "scale": Out(RowScale),
         })
 
+    #: Cycles, at least, between the beats of a row in one strip and those in the next.
+    STRIP_GAP = 1
+
     @property
-    def strip_gap(self):
-        """Cycles, at least, between the beats of a row in one strip and those in the next."""
-        return exact_log2(self.config.lanes) + 1
+    def maximum_cycles(self):
+        """Cycles from a row's last beat until its maximum is known."""
+        return exact_log2(self.config.lanes) + 4
 
     def softmax_cycles(self, *, rows, pos_blocks):
         """Return for how many cycles ``busy`` is high, for one chunk."""
@@ -131,7 +135,7 @@ class Scores(wiring.Component):
         for number, chunk in enumerate(halves):
             with m.If(self.expect & (self.half == number)):
                 m.d.sync += [chunk[name].eq(getattr(self, name)) for name, _ in _chunk_layout(cfg)]
-        maximum, collected = self._maximum(m, place, Array(halves)[meta.half])
+        maximum, collected = self._maximum(m, place, Array(halves))
         self._softmax(m, softmax, maximum, collected, Array(halves))
 
         m.submodules.probs = probs = memory.Memory(
@@ -151,7 +155,7 @@ class Scores(wiring.Component):
             m.d.comb += prob_write.data[lane].eq(softmax.prob[lane % cfg.lanes])
         return m
 
-    def _maximum(self, m, place, chunk):
+    def _maximum(self, m, place, halves):
         """Keep the largest score that each row sees.
 
         Return a read port, and a bit for each half: its last score is counted in.
@@ -162,61 +166,56 @@ class Scores(wiring.Component):
         )
         write, old, read = maxima.write_port(), maxima.read_port(), maxima.read_port()
         meta = self.i_score.p.meta
+        pipe = Pipeline(m)
+        valid, label = [self.i_score.valid], [meta]
 
-        # Stage 1: hide what the row does not see. The old maximum is fetched.
-        limit = Signal(range(-cfg.max_context, 2 * cfg.max_context))
-        hidden = Signal(range(-2 * cfg.max_context, 2 * cfg.max_context))  # last before the window
-        m.d.comb += [
-            limit.eq(chunk.first_pos + meta.head_row - (place << exact_log2(cfg.lanes))),
-            hidden.eq(limit - chunk.window),
-            old.addr.eq(meta.index),
-        ]
-        valid, label = Signal(), Signal.like(meta)
-        seen = [Signal(signed(SCORE_WIDTH), name=f"seen_{n}") for n in range(cfg.lanes)]
-        m.d.sync += [valid.eq(self.i_score.valid), label.eq(meta)]
-        for lane, score in enumerate(seen):
-            sees = (lane <= limit) & (lane > hidden)
-            m.d.sync += score.eq(Mux(sees, self.i_score.p.data[lane], _LOWEST))
+        def carry():
+            stage = len(valid)
+            valid.append(pipe.valid(valid[-1], f"valid_{stage}"))
+            label.append(pipe.hold(label[-1], f"label_{stage}"))
 
-        # A stage for each halving: the largest of the beat.
-        def halve(values, name):
-            pairs = zip(values[::2], values[1::2], strict=True)
-            larger = [Mux(a > b, a, b) for a, b in pairs]
-            kept = [Signal(signed(SCORE_WIDTH), name=f"{name}_{n}") for n in range(len(larger))]
-            m.d.sync += [register.eq(value) for register, value in zip(kept, larger, strict=True)]
-            return kept
-
-        stages = [(valid, label, old.data)]
-        values, level = seen, 0
-        while len(values) > 1:
-            values = halve(values, f"larger_{level}")
-            valid_next = Signal(name=f"valid_{level}")
-            label_next = Signal.like(meta, name=f"label_{level}")
-            old_next = Signal(signed(SCORE_WIDTH), name=f"old_{level}")
-            m.d.sync += [
-                valid_next.eq(stages[-1][0]),
-                label_next.eq(stages[-1][1]),
-                old_next.eq(stages[-1][2]),
-            ]
-            stages.append((valid_next, label_next, old_next))
-            level += 1
-        valid, label, before = stages[-1]
+        # Where the row lies, then which lanes it sees: those up to `limit` and behind `hidden`.
+        first_lane = pipe.hold(place << exact_log2(cfg.lanes), "first_lane")
+        own = pipe.hold(halves[meta.half].first_pos + meta.head_row, "own")
+        window = pipe.hold(halves[meta.half].window, "window")
+        scores = pipe.holds(list(self.i_score.p.data), "score_0")
+        carry()
+        limit = pipe.hold(own - first_lane, "limit")
+        hidden = pipe.hold(own - first_lane - window, "hidden")
+        scores = pipe.holds(scores, "score_1")
+        carry()
+        # Hide what the row does not see, and find the largest of the beat.
+        seen = pipe.holds(
+            (
+                Mux((lane <= limit) & (lane > hidden), score, _LOWEST)
+                for lane, score in enumerate(scores)
+            ),
+            "seen",
+            signed(SCORE_WIDTH),
+        )
+        carry()
+        largest, levels = pipe.tree(seen, lambda a, b: Mux(a > b, a, b), "largest")
+        for _ in range(levels):
+            carry()
 
         # Last: with the beats of the row before it, and the strips before.
+        before = label[-2]
+        begins = pipe.hold(before.beat == 0, "begins")
+        is_first = pipe.hold(before.strip == 0, "is_first")
         of_row = Signal(signed(SCORE_WIDTH))
-        earlier = Signal(signed(SCORE_WIDTH))
-        largest = Signal(signed(SCORE_WIDTH))
+        earlier, found = Signal.like(of_row), Signal.like(of_row)
         m.d.comb += [
-            earlier.eq(Mux(label.beat == 0, Mux(label.strip == 0, _LOWEST, before), of_row)),
-            largest.eq(Mux(values[0] > earlier, values[0], earlier)),
-            write.addr.eq(label.index),
-            write.data.eq(largest),
-            write.en.eq(valid),
+            old.addr.eq(before.index),
+            earlier.eq(Mux(begins, Mux(is_first, _LOWEST, old.data), of_row)),
+            found.eq(Mux(largest > earlier, largest, earlier)),
+            write.addr.eq(label[-1].index),
+            write.data.eq(found),
+            write.en.eq(valid[-1]),
         ]
         collected = Signal(2)
-        with m.If(valid):
-            m.d.sync += of_row.eq(largest)
-            m.d.comb += collected.eq(Mux(label.last, Mux(label.half, 2, 1), 0))
+        with m.If(valid[-1]):
+            m.d.sync += of_row.eq(found)
+            m.d.comb += collected.eq(Mux(label[-1].last, Mux(label[-1].half, 2, 1), 0))
         return read, collected
 
     def _softmax(self, m, softmax, maximum, collected, halves):
@@ -224,7 +223,7 @@ class Scores(wiring.Component):
         cfg = self.config
         waiting, half = Signal(2), Signal()
         drops, finishes = Signal(2), Signal(2)
-        chunk = halves[half]
+        chunk = Signal(_chunk_layout(cfg))
         head, head_row = Signal.like(self.heads), Signal.like(self.head_rows)
         index, done = Signal(range(cfg.max_rows)), Signal(range(cfg.max_rows + 1))
         count = Signal.like(done)
@@ -268,6 +267,7 @@ class Scores(wiring.Component):
                     m.d.comb += drops.eq(Mux(waiting[0], 1, 2))
                     m.next = "LOOK_UP"
             with m.State("LOOK_UP"):
+                m.d.sync += chunk.eq(halves[half])
                 m.next = "OFFER"
             with m.State("OFFER"):
                 m.d.comb += job.valid.eq(1)

@@ -58,10 +58,11 @@ class Sequencer(wiring.Component):
         A unit has descriptors of its own to give.
     start : Out(opcodes)
         One bit for each opcode: its unit is to start on ``word``.
-    word, running : Out
-        The operator that runs, and whether one does.
+    word, kind, running : Out
+        The operator that runs, its opcode as one bit of as many as there are, and whether one does.
     busy : In(1)
-        A unit works, or results are on their way.
+        A unit works, or results are on their way. It rises, or ``units_issuing`` does, at most two
+        cycles after ``start`` or after a job was taken.
     writes_pending : In(1)
         Keys and values are on their way to memory.
     o_job : Out(stream of matmul_job)
@@ -69,10 +70,19 @@ class Sequencer(wiring.Component):
     error, error_cause, error_addr : Out
         A word that cannot be run, and its address, found while the operator before it may still be
         running. It stays, and nothing after it is taken, until reset.
+
+    Timing
+    ------
+    ``start`` and ``o_descriptor.valid`` come from registers, and ``busy``, ``units_issuing`` and
+    ``writes_pending`` go into registers: no path leads from a unit's state through the sequencer.
+    An operator is over two cycles after its units are, the next one's job is on offer one cycle
+    later, ``start`` one more.
     """
 
     #: Cycles in which a word is checked, before anything else is done with it.
-    CHECK_CYCLES = 3
+    CHECK_CYCLES = 4
+    #: Cycles after an operator was started in which its units need not be busy yet, as seen here.
+    SETTLE_CYCLES = 3
 
     def __init__(self, config):
         self.config = config
@@ -86,6 +96,7 @@ class Sequencer(wiring.Component):
             "units_issuing": In(1),
             "start": Out(max(_CODE.values()) + 1),
             "word": Out(HeaderLayout),
+            "kind": Out(max(_CODE.values()) + 1),
             "running": Out(1),
             "busy": In(1),
             "writes_pending": In(1),
@@ -107,6 +118,12 @@ class Sequencer(wiring.Component):
         cause = Signal(4)
         checks = Signal(self.CHECK_CYCLES)  # a bit that moves up while the word is looked at
         normed_blocks = Signal(4)  # of a head, as the last `head_norm` said
+        offering = Signal()
+        settling = Signal(self.SETTLE_CYCLES)  # a bit that moves down since the start
+        busy, issuing, pending = (
+            Signal(name=f"{name}_seen") for name in ("busy", "issuing", "pending")
+        )
+        strips, job_strips = Signal(16), Signal(16)  # of the word ahead, of the one that runs
 
         header = ahead.word
         static = (
@@ -114,13 +131,24 @@ class Sequencer(wiring.Component):
             | (header.opcode == _CODE["linear"])
             | (header.opcode == _CODE["head_norm"])
         )
-        skipped = (header.emit_only != 0) & (self.emits == 0)
+        # A pass without its end would never be over.
+        ends = header.opcode == _CODE["end"]
+        skipped = (header.emit_only != 0) & (self.emits == 0) & ~ends
         m.d.comb += [
             self.i_operator.ready.eq(~ahead_full & in_pass),
             self.o_descriptor.p.addr.eq(header.addr),
             self.error_addr.eq(ahead.addr),
             self.error_cause.eq(cause),
             self.word.eq(word),
+            self.o_descriptor.valid.eq(offering),
+        ]
+        m.d.sync += [
+            busy.eq(self.busy | self.units_issuing),
+            issuing.eq(self.units_issuing),
+            pending.eq(self.writes_pending),
+            settling.eq(settling >> 1),
+            self.start.eq(0),
+            strips.eq(_strips(operator_layout("linear")(header.as_value()))),
         ]
         begins_check = Signal()
         m.d.sync += checks.eq(Cat(begins_check, checks))
@@ -137,7 +165,10 @@ class Sequencer(wiring.Component):
                 m.d.sync += in_pass.eq(0)
 
         self._check(m, ahead.word, cause, normed_blocks)
-        with m.If(ahead_full & ~ahead_issued & ~checks.any()):
+        with m.If(offering):
+            with m.If(self.o_descriptor.ready):
+                m.d.sync += [offering.eq(0), ahead_issued.eq(1)]
+        with m.Elif(ahead_full & ~ahead_issued & ~checks.any()):
             with m.If(cause != 0):
                 m.d.comb += self.error.eq(1)
             with m.Elif(skipped):
@@ -145,9 +176,7 @@ class Sequencer(wiring.Component):
             with m.Elif(~static):
                 m.d.sync += ahead_issued.eq(1)
             with m.Elif(~dynamic):
-                m.d.comb += self.o_descriptor.valid.eq(1)
-                with m.If(self.o_descriptor.ready):
-                    m.d.sync += ahead_issued.eq(1)
+                m.d.sync += offering.eq(1)
 
         is_dynamic = (
             (header.opcode == _CODE["embed"])
@@ -159,40 +188,38 @@ class Sequencer(wiring.Component):
                 with m.If(ahead_full & ahead_issued):
                     m.d.comb += take.eq(1)
                     m.d.sync += [word.eq(ahead.word), ahead_full.eq(0), dynamic.eq(is_dynamic)]
+                    m.d.sync += [self.kind.eq(1 << header.opcode[:3]), job_strips.eq(strips)]
                     with m.If(header.opcode == _CODE["head_norm"]):
                         head_norm = operator_layout("head_norm")(header.as_value())
                         m.d.sync += normed_blocks.eq(head_norm.head_blocks)
                     m.next = "START"
             with m.State("START"):
                 m.d.comb += self.running.eq(1)
-                with m.Switch(word.opcode):
-                    with m.Case(_CODE["linear"]):
-                        m.d.comb += self.o_job.valid.eq(1)
-                        with m.If(self.o_job.ready):
-                            m.next = "RUN"
-                    with m.Case(_CODE["attention"]):
-                        # Keys and values of this pass must be in memory before they are read.
-                        with m.If(~self.writes_pending):
-                            m.d.comb += self.start.eq(1 << _CODE["attention"])
-                            m.next = "RUN"
-                    with m.Case(_CODE["end"]):
-                        m.d.comb += self.pass_done.eq(1)
-                        m.next = "WAIT"
-                    with m.Default():
-                        m.d.comb += self.start.eq(1 << word.opcode[:3])
+                m.d.sync += settling.eq(-1)
+                with m.If(self.kind[_CODE["linear"]]):
+                    m.d.comb += self.o_job.valid.eq(1)
+                    with m.If(self.o_job.ready):
                         m.next = "RUN"
+                with m.Elif(self.kind[_CODE["end"]]):
+                    m.d.comb += self.pass_done.eq(1)
+                    m.next = "WAIT"
+                # Keys and values of this pass must be in memory before they are read.
+                with m.Elif(~self.kind[_CODE["attention"]] | ~pending):
+                    m.d.sync += self.start.eq(self.kind)
+                    m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += self.running.eq(1)
-                with m.If(~self.units_issuing):
-                    m.d.sync += dynamic.eq(0)
-                with m.If(~self.busy & ~self.units_issuing):
-                    m.next = "WAIT"
+                with m.If(~settling.any()):
+                    with m.If(~issuing):
+                        m.d.sync += dynamic.eq(0)
+                    with m.If(~busy):
+                        m.next = "WAIT"
 
-        self._static_words(m, header)
-        self._linear_job(m, word)
+        self._static_words(m, header, strips)
+        self._linear_job(m, word, job_strips)
         return m
 
-    def _static_words(self, m, header):
+    def _static_words(self, m, header, strips):
         """Tell the words in each channel, while the word is checked.
 
         A group may have a strip less than group 0.
@@ -200,7 +227,7 @@ class Sequencer(wiring.Component):
         cfg = self.config
         linear = operator_layout("linear")(header.as_value())
         is_linear = header.opcode == _CODE["linear"]
-        rest = _strips(linear)[: exact_log2(cfg.groups)]  # strips of the last, shorter round
+        rest = strips[: exact_log2(cfg.groups)]  # of the last, shorter round
         for tile in range(cfg.tiles):
             group = tile // cfg.strip_tiles
             words = self.o_descriptor.p.words[tile]
@@ -213,8 +240,7 @@ class Sequencer(wiring.Component):
         """Refuse what no unit could run; ``cause`` holds `CHECK_CYCLES` after the word does."""
         cfg = self.config
         views = {name: operator_layout(name)(header.as_value()) for name in OPERATORS}
-        wrong = Signal()
-        unknown = Signal()
+        wrong = {name: Signal(name=f"wrong_{name}") for name in OPERATORS}
         # Of attention: the product of three fields, a multiplication a cycle.
         attention = views["attention"]
         queries = Signal(16)
@@ -233,71 +259,65 @@ class Sequencer(wiring.Component):
             """Rows that emit are asked for in passes that have none."""
             return word.emit_rows & (word.emit_only == 0)
 
-        with m.Switch(header.opcode):
-            with m.Case(_CODE["embed"]):
-                word = views["embed"]
-                m.d.comb += wrong.eq(outside(word.blocks, 1, max_blocks) | (word.words == 0))
-            with m.Case(_CODE["rope"]):
-                word = views["rope"]
-                m.d.comb += wrong.eq(outside(word.blocks, 1, head_blocks) | (word.words == 0))
-            with m.Case(_CODE["norm"]):
-                word = views["norm"]
-                m.d.comb += wrong.eq(
-                    outside(word.blocks, 1, max_blocks)
-                    | (word.dst + word.blocks > cfg.act_blocks)
-                    | (word.words == 0)
-                    | no_rows(word)
+        word = views["embed"]
+        m.d.sync += wrong["embed"].eq(outside(word.blocks, 1, max_blocks) | (word.words == 0))
+        word = views["rope"]
+        m.d.sync += wrong["rope"].eq(outside(word.blocks, 1, head_blocks) | (word.words == 0))
+        word = views["norm"]
+        m.d.sync += wrong["norm"].eq(
+            outside(word.blocks, 1, max_blocks)
+            | (word.dst + word.blocks > cfg.act_blocks)
+            | (word.words == 0)
+            | no_rows(word)
+        )
+        word = views["linear"]
+        is_qkv = word.dest == DESTINATIONS["qkv"]
+        m.d.sync += wrong["linear"].eq(
+            (word.blocks == 0)
+            | (word.src + word.blocks > cfg.act_blocks)
+            | (word.strips0 == 0)
+            | (word.words == 0)
+            | (word.strip_words > word.words)
+            | no_rows(word)
+            | (word.dest > max(DESTINATIONS.values()))
+            | (is_qkv & outside(word.head_blocks, 1, head_blocks))
+            | (is_qkv & ((word.strips1 == 0) | (word.strips2 == 0)))
+            | (is_qkv & word.head_norm & (word.head_blocks != normed_blocks))
+            | (is_qkv & (word.dst + word.strips0 > cfg.act_blocks))
+            | (
+                (word.dest == DESTINATIONS["glu"])
+                & (
+                    (word.dst + word.strips0 > cfg.act_blocks)
+                    | ((word.strips1 != word.strips0) & (word.strips1 != 0))
+                    | (word.table_shift > MAX_TABLE_SHIFT)
                 )
-            with m.Case(_CODE["linear"]):
-                word = views["linear"]
-                is_qkv = word.dest == DESTINATIONS["qkv"]
-                m.d.comb += wrong.eq(
-                    (word.blocks == 0)
-                    | (word.src + word.blocks > cfg.act_blocks)
-                    | (word.strips0 == 0)
-                    | (word.words == 0)
-                    | (word.strip_words > word.words)
-                    | no_rows(word)
-                    | (word.dest > max(DESTINATIONS.values()))
-                    | (is_qkv & outside(word.head_blocks, 1, head_blocks))
-                    | (is_qkv & ((word.strips1 == 0) | (word.strips2 == 0)))
-                    | (is_qkv & word.head_norm & (word.head_blocks != normed_blocks))
-                    | (is_qkv & (word.dst + word.strips0 > cfg.act_blocks))
-                    | (
-                        (word.dest == DESTINATIONS["glu"])
-                        & (
-                            (word.dst + word.strips0 > cfg.act_blocks)
-                            | ((word.strips1 != word.strips0) & (word.strips1 != 0))
-                            | (word.table_shift > MAX_TABLE_SHIFT)
-                        )
-                    )
-                    | ((word.dest == DESTINATIONS["residual"]) & (word.strips0 > max_blocks))
-                )
-            with m.Case(_CODE["attention"]):
-                word = attention
-                m.d.comb += wrong.eq(
-                    outside(word.head_blocks, 1, head_blocks)
-                    | (word.kv_heads == 0)
-                    | outside(word.group, 1, cfg.max_rows)
-                    | (word.q_src + blocks > cfg.act_blocks)
-                    | (word.dst + blocks > cfg.act_blocks)
-                )
-            with m.Case(_CODE["head_norm"]):
-                word = views["head_norm"]
-                m.d.comb += wrong.eq(outside(word.head_blocks, 1, head_blocks) | (word.words == 0))
-            with m.Case(_CODE["end"]):
-                pass
-            with m.Default():
-                m.d.comb += unknown.eq(1)
-        m.d.sync += cause.eq(Mux(unknown, ERRORS["bad_opcode"], Mux(wrong, ERRORS["bad_field"], 0)))
+            )
+            | ((word.dest == DESTINATIONS["residual"]) & (word.strips0 > max_blocks))
+        )
+        word = attention
+        m.d.sync += wrong["attention"].eq(
+            outside(word.head_blocks, 1, head_blocks)
+            | (word.kv_heads == 0)
+            | outside(word.group, 1, cfg.max_rows)
+            | (word.q_src + blocks > cfg.act_blocks)
+            | (word.dst + blocks > cfg.act_blocks)
+        )
+        word = views["head_norm"]
+        m.d.sync += wrong["head_norm"].eq(
+            outside(word.head_blocks, 1, head_blocks) | (word.words == 0)
+        )
+        m.d.sync += cause.eq(ERRORS["bad_opcode"])
+        for name, code in _CODE.items():
+            with m.If(header.opcode == code):
+                m.d.sync += cause.eq(Mux(wrong[name], ERRORS["bad_field"], 0))
 
-    def _linear_job(self, m, header):
+    def _linear_job(self, m, header, strips):
         word = operator_layout("linear")(header.as_value())
         job = self.o_job.p
         m.d.comb += [
             job.dest.eq(word.dest[:3]),
             job.bias.eq(word.bias),
-            job.strips.eq(_strips(word)),
+            job.strips.eq(strips),
             job.blocks.eq(word.blocks),
             job.heads.eq(1),
             job.head_rows.eq(Mux(word.emit_rows, self.emits, self.rows)),

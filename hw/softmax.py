@@ -135,12 +135,12 @@ class Softmax(wiring.Component):
         # as many.
         job = Signal(self._job)
         active = Signal()
-        beat = Signal(self.score_beat.shape())
+        beat, last_beat = Signal(self.score_beat.shape()), Signal(self.score_beat.shape())
         last = Signal()
         on_way = Signal(range(3))
         divided = Signal()
         m.d.comb += [
-            last.eq(beat == job.beats - 1),
+            last.eq(beat == last_beat),
             self.i_job.ready.eq((on_way != 2) & (~active | last)),
             divided.eq(divide.i_sum.valid & divide.i_sum.ready),
             self.score_en.eq(active),
@@ -151,7 +151,12 @@ class Softmax(wiring.Component):
         m.d.comb += taken.eq(self.i_job.valid & self.i_job.ready)
         m.d.sync += [on_way.eq(on_way + taken - divided), beat.eq(beat + 1)]
         with m.If(~active | last):
-            m.d.sync += [active.eq(taken), job.eq(self.i_job.p), beat.eq(0)]
+            m.d.sync += [
+                active.eq(taken),
+                job.eq(self.i_job.p),
+                beat.eq(0),
+                last_beat.eq(self.i_job.p.beats - 1),
+            ]
 
         lane_width = (self.lanes - 1).bit_length()
 

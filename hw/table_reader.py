@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .lib.gearbox import Gearbox
 from .lib.slice import Slice
@@ -36,8 +36,8 @@ class TableReader(wiring.Component):
     Timing
     ------
     The first word is taken in the cycle after ``start``. Then as `Gearbox`: the wider of word and
-    entry at its full rate, the first entry two cycles after its last word, or one if it is of a
-    header.
+    entry at its full rate, the first entry three cycles after its last word. ``i_words.ready`` and
+    ``i_header.ready`` come from registers.
     """
 
     def __init__(self, config):
@@ -60,28 +60,27 @@ class TableReader(wiring.Component):
         )
         # Between the readiness of those who take entries and that of the stream.
         m.submodules.arriving = arriving = Slice(self.i_words.payload.shape())
+        m.submodules.leaving = leaving = Slice(self.o_entry.payload.shape())
+        connect(m, arriving.o, gearbox.i)
+        connect(m, gearbox.o, leaving.i)
+        connect(m, leaving.o, flipped(self.o_entry))
         taking = Signal()
         word, row = Signal.like(self.words), Signal.like(self.rows)
+        last_word, last_row = Signal.like(self.words), Signal.like(self.rows)
+        m.d.sync += [last_word.eq(self.words - 1), last_row.eq(self.rows - 1)]
         m.d.comb += [
             self.busy.eq(self.start | taking),
-            arriving.i.payload.eq(self.i_words.payload),
-            arriving.i.valid.eq(self.i_words.valid & taking),
             self.i_words.ready.eq(arriving.i.ready & taking),
-            arriving.o.ready.eq(gearbox.i.ready),
-            gearbox.i.payload.eq(Mux(arriving.o.valid, arriving.o.payload, self.i_header.payload)),
-            gearbox.i.valid.eq(arriving.o.valid | (self.i_header.valid & ~taking)),
-            self.i_header.ready.eq(gearbox.i.ready & ~taking & ~arriving.o.valid),
-            self.o_entry.valid.eq(gearbox.o.valid),
-            self.o_entry.payload.eq(gearbox.o.payload),
-            gearbox.o.ready.eq(self.o_entry.ready),
+            self.i_header.ready.eq(arriving.i.ready & ~taking),
+            arriving.i.payload.eq(Mux(taking, self.i_words.payload, self.i_header.payload)),
+            arriving.i.valid.eq(Mux(taking, self.i_words.valid, self.i_header.valid)),
         ]
         with m.If(self.start):
             m.d.sync += [taking.eq(1), word.eq(0), row.eq(0)]
-        with m.If(taking):
-            with m.If(self.i_words.valid & self.i_words.ready):
-                m.d.sync += word.eq(word + 1)
-                with m.If(word == self.words - 1):
-                    m.d.sync += [word.eq(0), row.eq(row + 1)]
-                    with m.If(row == self.rows - 1):
-                        m.d.sync += taking.eq(0)
+        with m.If(self.i_words.valid & self.i_words.ready):
+            m.d.sync += word.eq(word + 1)
+            with m.If(word == last_word):
+                m.d.sync += [word.eq(0), row.eq(row + 1)]
+                with m.If(row == last_row):
+                    m.d.sync += taking.eq(0)
         return m

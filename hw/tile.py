@@ -206,7 +206,7 @@ class Tile(wiring.Component):
         """Jobs of linear operators, cut to the strips of the group, or of attention."""
         into, whole = matmul.i_job, self.i_job
         groups = self.config.groups
-        with m.If(attention.busy):
+        with m.If(attention.active):
             m.d.comb += [
                 into.valid.eq(attention.o_job.valid),
                 into.payload.eq(attention.o_job.payload),

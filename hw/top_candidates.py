@@ -87,9 +87,9 @@ class TopCandidates(wiring.Component):
     Timing
     ------
     Takes a beat every cycle. A beat with n logits larger than the last of its list holds up those
-    after it for ``n + HIT_CYCLES`` cycles, and for ``switch_cycles`` more if it is the row's first
-    or the beat before it of this kind was another row's. Entries of a list are offered one a
-    cycle, the first ``READ_LATENCY`` cycles after the request, or ``switch_cycles`` later if it
+    after it for ``2 * n + HIT_CYCLES`` cycles, and for ``switch_cycles`` more if it is the row's
+    first or the beat before it of this kind was another row's. Entries of a list are offered one
+    a cycle, the first ``READ_LATENCY`` cycles after the request, or ``switch_cycles`` later if it
     was for the row of the last beat that changed a list.
 
     Raises
@@ -98,7 +98,7 @@ class TopCandidates(wiring.Component):
         For a parameter that is not as above.
     """
 
-    #: Cycles for which a beat that changes a list holds up the next, beside one for each logit.
+    #: Cycles for which a beat that changes a list holds up the next, beside two for each logit.
     HIT_CYCLES = 2
 
     #: Cycles from a transfer on ``i_read`` to the offer of the first entry.
@@ -195,11 +195,17 @@ class TopCandidates(wiring.Component):
                 changes.eq(marked_valid & (marked.first | Cat(hits).any())),
             ]
 
-        # Put the larger ones into the list, one after the other.
+        # Put the larger ones into the list, one after the other: compare in a cycle, move in the
+        # next.
         logit = Signal(entry)
         logit_valid = Signal()
-        with m.If(logit_valid):
-            better = [_beats(logit.value, old) for old in entries]
+        moves = Signal()
+        better = Signal(self.list_len)
+        m.d.sync += [
+            better.eq(Cat(_beats(logit.value, old) for old in entries)),
+            moves.eq(logit_valid),
+        ]
+        with m.If(moves):
             m.d.sync += entries[0].eq(Mux(better[0], logit, entries[0]))
             for rank in range(1, self.list_len):
                 with m.If(better[rank]):
@@ -257,21 +263,21 @@ class TopCandidates(wiring.Component):
                     m.d.sync += list_row.eq(change.row)
                     m.next = "INSERT"
             with m.State("INSERT"):
-                m.d.sync += [
-                    logit.value.eq(change.data[0]),
-                    logit.index.eq(change.index),
-                    logit.found.eq(1),
-                ]
-                with m.If(change_hits.any()):
-                    m.d.sync += logit_valid.eq(1)
-                for lane in reversed(range(self.lanes)):
-                    with m.If(change_hits[lane]):
-                        m.d.sync += [
-                            logit.value.eq(change.data[lane]),
-                            logit.index.eq(change.index | lane),
-                        ]
-                m.d.sync += change_hits.eq(change_hits & (change_hits - 1))
-                with m.If(~change_hits.any()):
+                with m.If(~logit_valid):  # it holds until the list has moved
+                    m.d.sync += [
+                        logit.value.eq(change.data[0]),
+                        logit.index.eq(change.index),
+                        logit.found.eq(1),
+                        logit_valid.eq(change_hits.any()),
+                        change_hits.eq(change_hits & (change_hits - 1)),
+                    ]
+                    for lane in reversed(range(self.lanes)):
+                        with m.If(change_hits[lane]):
+                            m.d.sync += [
+                                logit.value.eq(change.data[lane]),
+                                logit.index.eq(change.index | lane),
+                            ]
+                with m.If(~change_hits.any() & ~logit_valid):
                     m.d.sync += changes.eq(0)
                     m.next = "SEARCH"
             with m.State("STORE"):

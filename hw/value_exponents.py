@@ -5,6 +5,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from .lib.pipeline import Pipeline
 from .spec.formats import BLOCK_LEN, EXP_WIDTH
 
 __all__ = ["ValueExponents"]
@@ -27,7 +28,7 @@ class ValueExponents(wiring.Component):
     Members
     -------
     start : In(1)
-        Begin to take words. Those below must hold while ``busy``.
+        Begin to take words. Those below count in this cycle.
     bank : In(2)
         Bank of the maxima, and half of the exponents.
     pos_blocks, head_blocks : In
@@ -45,8 +46,8 @@ class ValueExponents(wiring.Component):
 
     Timing
     ------
-    A word takes a cycle, and a row one more in each block of the head. The first word is taken in
-    the cycle after ``start``.
+    A word takes a cycle, and a row one more in each block of the head. The first word is taken two
+    cycles after ``start``, and ``busy`` falls :attr:`tail_cycles` after the last row or word.
     """
 
     def __init__(self, config):
@@ -73,6 +74,11 @@ class ValueExponents(wiring.Component):
             "drain_max": Out(_EXP),
             "busy": Out(1),
         })
+
+    @property
+    def tail_cycles(self):
+        """Cycles that it takes to find the last maximum."""
+        return exact_log2(self.config.cols) + 1
 
     def elaborate(self, platform):
         m = Module()
@@ -103,78 +109,123 @@ class ValueExponents(wiring.Component):
             self.drain_max.eq(drain.data),
         ]
 
-        block = Signal(4)
-        pos = Signal(range(cfg.max_context + 1))  # of the word's first element
-        end = Signal(range(cfg.max_context + 1))
-        running = Signal(_EXP)
-        lane = Signal(range(cfg.cols))
-        held = Signal(part)
-        taken = Signal(part)
-        ahead = Signal(range(-cfg.max_context, cfg.max_context))  # elements before the first row's
+        # What is being loaded. Row 0 is element `ahead` of the word, and element `beyond` the first
+        # that no row sees.
+        bank, rows, blocks = Signal(2), Signal.like(self.rows), Signal(4)
+        first = Signal(range(cfg.max_context))
+        end = Signal(range(cfg.max_context + cfg.max_rows))
+        words = Signal(range(spans * cfg.subs + 1))
+        block, words_left = Signal(4), Signal.like(words)
+        pos = Signal(range(cfg.max_context))  # of the word's first element
+        ahead = Signal(range(-cfg.max_context, cfg.max_context))
+        beyond = Signal(range(-cfg.max_context, cfg.max_context + cfg.max_rows))
+        held, taken = Signal(part), Signal(part)
+        lane, row = Signal(range(cfg.cols)), Signal.like(self.rows)
         for number in range(cfg.cols):
             m.d.comb += taken[number].eq(self.i_words.payload[number].as_unsigned()[:EXP_WIDTH])
-
         m.d.comb += [
-            end.eq(self.pos_blocks << exact_log2(BLOCK_LEN)),
             write.addr.eq(
-                Cat(pos[exact_log2(BLOCK_LEN) :][:span_bits], block[:block_bits], self.bank[0])
+                Cat(pos[exact_log2(BLOCK_LEN) :][:span_bits], block[:block_bits], bank[0])
             ),
-            ahead.eq(self.first_pos - pos),
+            *(write.data[index].eq(taken[index % cfg.cols]) for index in range(BLOCK_LEN)),
         ]
-        for number in range(cfg.subs):
-            for index in range(cfg.cols):
-                m.d.comb += write.data[number * cfg.cols + index].eq(taken[index])
 
-        largest = [running, *(Mux(n < ahead, exp, 0) for n, exp in enumerate(taken))]
-        while len(largest) > 1:
-            pairs = [Mux(a > b, a, b) for a, b in zip(largest[::2], largest[1::2], strict=False)]
-            largest = pairs + (largest[-1:] if len(largest) % 2 else [])
+        # Each step of the machine below shows exponents to the maximum, some of which count, and it
+        # is written where a row ends. Steps go through a pipeline.
+        step, ends, fresh = Signal(), Signal(), Signal()
+        shown, counts = Signal(part), Signal(cfg.cols)
+        bank_row = Signal(range(2 * cfg.max_rows))
+        m.d.comb += bank_row.eq(bank * (cfg.max_rows // 2) + row)
+        pipe = Pipeline(m)
+        kept = pipe.hold(counts, "counts")
+        largest, levels = pipe.tree(
+            [
+                exp & kept[n].replicate(EXP_WIDTH)
+                for n, exp in enumerate(pipe.holds(shown, "shown"))
+            ],
+            lambda a, b: Mux(a > b, a, b),
+            "largest",
+        )
+        in_pipe = [pipe.valid(step, "step_0")]
+        for level in range(levels):
+            in_pipe.append(pipe.valid(in_pipe[-1], f"step_{level + 1}"))
+
+        def later(value, name):
+            return pipe.hold(value, name, stages=1 + levels)
+
+        running, larger = Signal(_EXP), Signal(_EXP)
+        before = Mux(later(fresh, "fresh"), 0, running)
+        m.d.comb += [
+            larger.eq(Mux(largest > before, largest, before)),
+            max_write.addr.eq(later(Cat(bank_row, block[:block_bits]), "place")),
+            max_write.data.eq(larger),
+            max_write.en.eq(in_pipe[-1] & later(ends, "ends")),
+        ]
+        with m.If(in_pipe[-1]):
+            m.d.sync += running.eq(larger)
+
+        def begin_block():
+            return [
+                pos.eq(0),
+                row.eq(0),
+                words_left.eq(words),
+                ahead.eq(first),
+                beyond.eq(end),
+            ]
 
         def next_word():
-            m.d.sync += pos.eq(pos + cfg.cols)
+            m.d.sync += [
+                pos.eq(pos + cfg.cols),
+                ahead.eq(ahead - cfg.cols),
+                beyond.eq(beyond - cfg.cols),
+                words_left.eq(words_left - 1),
+            ]
             m.next = "TAKE"
-            with m.If(pos + cfg.cols == end):
-                m.d.sync += [pos.eq(0), block.eq(block + 1), running.eq(0)]
-                with m.If(block == self.head_blocks - 1):
-                    m.next = "IDLE"
+            with m.If(words_left == 1):
+                m.d.sync += [*begin_block(), block.eq(block + 1)]
+                with m.If(block == blocks - 1):
+                    m.next = "FINISH"
 
-        row = Signal(range(cfg.max_context + 1))
-        bank_row = Signal(range(2 * cfg.max_rows))
-        m.d.comb += [
-            row.eq(lane - ahead),
-            bank_row.eq(self.bank * (cfg.max_rows // 2) + row),
-            max_write.addr.eq(Cat(bank_row, block[:block_bits])),
-            self.busy.eq(1),
-        ]
+        m.d.comb += [self.busy.eq(1), shown.eq(taken)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(self.start)
-                m.d.sync += [block.eq(0), pos.eq(0), running.eq(0)]
+                m.d.sync += [
+                    bank.eq(self.bank),
+                    rows.eq(self.rows),
+                    first.eq(self.first_pos),
+                    end.eq(self.first_pos + self.rows),
+                    words.eq(self.pos_blocks * cfg.subs),
+                    blocks.eq(self.head_blocks),
+                    block.eq(0),
+                ]
                 with m.If(self.start):
-                    m.next = "TAKE"
+                    m.next = "BEGIN"
+            with m.State("BEGIN"):
+                m.d.sync += begin_block()
+                m.next = "TAKE"
             with m.State("TAKE"):
-                m.d.comb += self.i_words.ready.eq(1)
+                m.d.comb += [
+                    self.i_words.ready.eq(1),
+                    fresh.eq(pos == 0),
+                    *(counts[n].eq(n < ahead) for n in range(cfg.cols)),
+                ]
+                m.d.sync += [held.eq(taken), lane.eq(Mux(ahead > 0, ahead, 0))]
                 with m.If(self.i_words.valid):
                     place = pos[: exact_log2(BLOCK_LEN)] >> exact_log2(cfg.cols)
-                    m.d.comb += write.en.eq(1 << place)
-                    m.d.sync += [
-                        held.eq(taken),
-                        running.eq(largest[0]),
-                        lane.eq(Mux(ahead > 0, ahead, 0)),
-                    ]
-                    with m.If((ahead >= cfg.cols) | (ahead + self.rows <= 0)):
+                    m.d.comb += [write.en.eq(1 << place), step.eq(1)]
+                    with m.If((ahead >= cfg.cols) | (beyond <= 0)):
                         next_word()
                     with m.Else():
                         m.next = "WALK"
             with m.State("WALK"):
                 # One position at a time: a row ends at each.
-                larger = Signal(_EXP)
-                m.d.comb += [
-                    larger.eq(Mux(held[lane] > running, held[lane], running)),
-                    max_write.data.eq(larger),
-                    max_write.en.eq(1),
-                ]
-                m.d.sync += [running.eq(larger), lane.eq(lane + 1)]
-                with m.If((lane == cfg.cols - 1) | (row == self.rows - 1)):
+                m.d.comb += [step.eq(1), ends.eq(1), counts.eq(1), shown[0].eq(held[lane])]
+                m.d.sync += [lane.eq(lane + 1), row.eq(row + 1)]
+                with m.If((lane == cfg.cols - 1) | (row == rows - 1)):
                     next_word()
+            with m.State("FINISH"):
+                # The last step writes in the cycle in which no other is behind it.
+                with m.If(~Cat(in_pipe[:-1]).any()):
+                    m.next = "IDLE"
         return m

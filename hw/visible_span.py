@@ -1,6 +1,6 @@
 """Which positions the rows of a sequence see."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -40,7 +40,7 @@ class VisibleSpan(wiring.Component):
 
     Timing
     ------
-    Outputs count once the inputs have held for two cycles.
+    Outputs count once the inputs have held for two cycles, ``window`` and ``group`` for three.
     """
 
     def __init__(self, config):
@@ -65,26 +65,26 @@ class VisibleSpan(wiring.Component):
         cfg = self.config
         block_bits = exact_log2(BLOCK_LEN)
         span = max(BLOCK_LEN, cfg.align_bytes)
-        unlimited = (self.window == 0) | (self.window > cfg.max_context)
+        # Of the operator: known long before the segments.
+        unlimited = Signal()
+        reach = Signal(self.first_pos.shape())  # positions seen before a row's own
         first_seen = Signal.like(self.first_pos)  # by the first row: the first of all that are seen
+        unseen = Signal(signed(len(self.first_pos) + 1))
         end = Signal.like(self.pos_blocks)
         first = Signal.like(self.first_block)
         grouped = Signal(range(256 * cfg.max_rows))
         half = cfg.max_rows // 2
         m.d.comb += [
+            unseen.eq(self.first_pos - reach),
             first.eq((first_seen >> exact_log2(span)) * (span // BLOCK_LEN)),
-            grouped.eq(self.group * self.rows),
         ]
         m.d.sync += [
-            self.seen.eq(Mux(unlimited, cfg.max_context, self.window)),
-            first_seen.eq(
-                Mux(
-                    unlimited | (self.first_pos < self.window),
-                    0,
-                    self.first_pos - self.window + 1,
-                )
-            ),
+            unlimited.eq((self.window == 0) | (self.window > cfg.max_context)),
+            reach.eq(self.window - 1),
+            self.seen.eq(Mux(unlimited, cfg.max_context, reach + 1)),
+            first_seen.eq(Mux(unlimited | (unseen < 0), 0, unseen)),
             end.eq((self.first_pos + self.rows + BLOCK_LEN - 1) >> block_bits),
+            grouped.eq(self.group * self.rows),
             self.pos_blocks.eq(end),
             self.first_block.eq(first),
             self.visited_blocks.eq(end - first),

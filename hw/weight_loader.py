@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .jobs import Dest, job_subs, matmul_job
+from .lib.slice import Slice
 from .spec.formats import EXP_WIDTH
 
 __all__ = ["WeightLoader"]
@@ -19,7 +20,7 @@ class WeightLoader(wiring.Component):
     ----------
     config : ArchConfig
     delay : int
-        Cycles from taking a weight word to offering it to the array.
+        Cycles from ``tile_start`` to the entry of the tile's first row into the array.
 
     Members
     -------
@@ -37,8 +38,7 @@ class WeightLoader(wiring.Component):
         The job whose words are being taken.
     feeder_busy : In(1)
     tile_ready : Out(1)
-        All words of a tile are taken and its rows may be fed: the last word in this very cycle, or
-        before.
+        All words of a tile are on their way to the array, and its rows may be fed.
     tile_start : In(1)
         The tile's first row is fetched. Only while ``tile_ready``.
     exponents : Out(ArrayLayout(unsigned(EXP_WIDTH), cols))
@@ -52,7 +52,9 @@ class WeightLoader(wiring.Component):
 
     Timing
     ------
-    A word each cycle. The next tile's first word is taken one cycle after ``tile_start``.
+    A word each cycle. ``tile_ready`` rises two cycles after a tile's last word was taken. Up to two
+    words of the next tile are taken ahead of ``tile_start``. ``i_words.ready`` comes from registers
+    and, of a header, from ``o_table.ready``.
     """
 
     def __init__(self, config, *, delay):
@@ -90,10 +92,9 @@ class WeightLoader(wiring.Component):
         word = Signal(range(cfg.rows))
         header_words = Signal(range(6 * cfg.own_subs + 1))
         header_count = Signal.like(header_words)
+        in_header = Signal()  # header_count != 0
         job = Signal(matmul_job(cfg))
         loading = Signal()
-        shadow_full = Signal()
-        tile_ready = self.tile_ready
         exponents = Signal.like(self.exponents)
 
         m.d.comb += [
@@ -104,10 +105,30 @@ class WeightLoader(wiring.Component):
             self.header_bias.eq(job.bias),
         ]
 
-        # Weights wait as long as a row takes from its memory to the array, so that the first row of
-        # a tile may be fetched in the cycle in which the tile's last word is taken.
+        # Between those who take words and the start of a tile: words of the next one wait here.
+        m.submodules.passing = passing = Slice(
+            data.StructLayout({"word": self.word, "row": range(cfg.rows), "is_exponents": 1})
+        )
+        into, ahead = passing.i, passing.o
+        m.d.comb += [
+            into.p.word.eq(self.i_words.payload),
+            into.p.row.eq(word),
+            passing.o.ready.eq(~self.tile_ready | self.tile_start),
+        ]
+        passes = ahead.valid & ahead.ready
+        is_weight = passes & ~ahead.p.is_exponents
+        with m.If(is_weight & (ahead.p.row == cfg.rows - 1)):
+            m.d.sync += self.tile_ready.eq(1)
+        with m.Elif(self.tile_start):
+            m.d.sync += self.tile_ready.eq(0)
+        with m.If(passes & ahead.p.is_exponents):
+            for lane in range(cfg.cols):
+                m.d.sync += exponents[lane].eq(ahead.p.word[lane].as_unsigned()[:EXP_WIDTH])
+
+        # Weights wait as long as a row takes from its memory to the array, so that the next tile's
+        # first word may follow in the cycle in which a tile's first row is fetched.
         taken = Signal()
-        stages = [(taken, word, self.i_words.payload)]
+        stages = [(is_weight, ahead.p.row, ahead.p.word)]
         for number in range(self.delay):
             valid = Signal(name=f"weight_valid_{number}")
             index = Signal(range(cfg.rows), name=f"weight_row_{number}")
@@ -128,26 +149,35 @@ class WeightLoader(wiring.Component):
             self.exponents.eq(exponents),
         ]
 
-        last_block = block == job.blocks - 1
-        last_sub = sub == job_subs(cfg, job.dest) - 1
-        last_strip = strip == job.strips - 1
+        # Whether a tile is the last one. Known a cycle late: it takes four words at least.
+        ends_block, ends_sub, ends_strip, ends_job = Signal(), Signal(), Signal(), Signal()
+        last_tile = tile == cfg.tiles_per_block - 1
+        last_block = last_tile & (block == job.blocks - 1)
+        last_sub = last_block & (sub == job_subs(cfg, job.dest) - 1)
+        m.d.sync += [
+            ends_block.eq(last_tile),
+            ends_sub.eq(last_block),
+            ends_strip.eq(last_sub),
+            ends_job.eq(last_sub & (strip == job.strips - 1)),
+        ]
         is_scores = job.dest == Dest.SCORES
 
         with m.FSM():
             with m.State("IDLE"):
                 # The feeder copies the job in the cycle after; then both run it.
                 m.d.comb += self.i_job.ready.eq(~self.feeder_busy)
-                m.d.sync += job.eq(self.i_job.payload)
+                m.d.sync += [
+                    job.eq(self.i_job.payload),
+                    strip.eq(0),
+                    sub.eq(0),
+                    block.eq(0),
+                    tile.eq(0),
+                    word.eq(0),
+                    header_count.eq(0),
+                    in_header.eq(0),
+                ]
                 with m.If(self.i_job.valid & ~self.feeder_busy):
-                    m.d.sync += [
-                        strip.eq(0),
-                        sub.eq(0),
-                        block.eq(0),
-                        tile.eq(0),
-                        word.eq(0),
-                        header_count.eq(0),
-                        loading.eq(1),
-                    ]
+                    m.d.sync += loading.eq(1)
                     with m.Switch(self.i_job.payload.dest):
                         with m.Case(Dest.SCORES):
                             m.next = "EXPONENTS"
@@ -156,48 +186,46 @@ class WeightLoader(wiring.Component):
                         with m.Default():
                             m.next = "HEADER"
             with m.State("HEADER"):
-                free = ~self.header_used.bit_select(bank, 1) | (header_count != 0)
+                free = ~self.header_used.bit_select(bank, 1) | in_header
                 m.d.comb += [
                     self.o_table.valid.eq(self.i_words.valid & free),
                     self.i_words.ready.eq(self.o_table.ready & free),
                 ]
                 with m.If(self.o_table.valid & self.o_table.ready):
                     m.d.comb += self.header_takes.eq(Mux(bank, 2, 1))
-                    m.d.sync += header_count.eq(header_count + 1)
+                    m.d.sync += [header_count.eq(header_count + 1), in_header.eq(1)]
                     with m.If(header_count == header_words - 1):
-                        m.d.sync += header_count.eq(0)
+                        m.d.sync += [header_count.eq(0), in_header.eq(0)]
                         m.next = "WEIGHTS"
             with m.State("EXPONENTS"):
-                m.d.comb += self.i_words.ready.eq(~shadow_full)
-                with m.If(self.i_words.valid & ~shadow_full):
-                    for lane in range(cfg.cols):
-                        m.d.sync += exponents[lane].eq(
-                            self.i_words.payload[lane].as_unsigned()[:EXP_WIDTH]
-                        )
+                m.d.comb += [
+                    self.i_words.ready.eq(into.ready),
+                    into.valid.eq(self.i_words.valid),
+                    into.p.is_exponents.eq(1),
+                ]
+                with m.If(into.valid & into.ready):
                     m.next = "WEIGHTS"
             with m.State("WEIGHTS"):
                 m.d.comb += [
-                    self.i_words.ready.eq(~shadow_full),
-                    taken.eq(self.i_words.valid & ~shadow_full),
+                    self.i_words.ready.eq(into.ready),
+                    into.valid.eq(self.i_words.valid),
+                    taken.eq(into.valid & into.ready),
                 ]
                 with m.If(taken):
                     m.d.sync += word.eq(word + 1)
                     with m.If(word == cfg.rows - 1):
                         m.d.sync += [word.eq(0), tile.eq(tile + 1)]
-                        with m.If(tile == cfg.tiles_per_block - 1):
+                        with m.If(ends_block):
                             m.d.sync += [tile.eq(0), block.eq(block + 1)]
                             with m.If(is_scores):
                                 m.next = "EXPONENTS"
-                            with m.If(last_block):
-                                m.d.sync += [block.eq(0), sub.eq(sub + 1)]
-                                with m.If(last_sub):
-                                    m.d.sync += [sub.eq(0), strip.eq(strip + 1), bank.eq(~bank)]
-                                    with m.If(last_strip):
-                                        m.d.sync += loading.eq(0)
-                                        m.next = "IDLE"
-                                    with m.Elif((job.dest != Dest.VALUES) & ~is_scores):
-                                        m.next = "HEADER"
-        m.d.comb += tile_ready.eq(shadow_full | (taken & (word == cfg.rows - 1)))
-        with m.If(tile_ready):
-            m.d.sync += shadow_full.eq(~self.tile_start)
+                        with m.If(ends_sub):
+                            m.d.sync += [block.eq(0), sub.eq(sub + 1)]
+                        with m.If(ends_strip):
+                            m.d.sync += [sub.eq(0), strip.eq(strip + 1), bank.eq(~bank)]
+                            with m.If((job.dest != Dest.VALUES) & ~is_scores):
+                                m.next = "HEADER"
+                        with m.If(ends_job):
+                            m.d.sync += loading.eq(0)
+                            m.next = "IDLE"
         return m

@@ -1,6 +1,6 @@
 """Turns descriptors into words for the array."""
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
@@ -53,9 +53,9 @@ class WeightStreamer(wiring.Component):
 
     Timing
     ------
-    The first command is on offer two cycles after its descriptor, a word two cycles after its
+    The first command is on offer three cycles after its descriptor, a word two cycles after its
     beat. The wider of beat and word moves at its full rate, across descriptors too; up to
-    `MAX_DESCRIPTORS` descriptors wait, and as many more have words on their way.
+    `MAX_DESCRIPTORS` descriptors wait, and `MAX_ASKED` have words on their way.
     ``i_beats.ready`` depends combinationally on ``halt``.
 
     Raises
@@ -65,7 +65,7 @@ class WeightStreamer(wiring.Component):
     """
 
     #: Descriptors that wait until they are asked for, and those on their way.
-    MAX_DESCRIPTORS, MAX_ASKED = 8, 16
+    MAX_DESCRIPTORS, MAX_ASKED = 10, 17
 
     def __init__(self, *, port_bytes, word_bytes, addr_width=32):
         for name, value in (("port_bytes", port_bytes), ("word_bytes", word_bytes)):
@@ -88,12 +88,15 @@ class WeightStreamer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         descriptor = self.i_descriptor.payload.shape()
-        m.submodules.waiting = waiting = Queue(descriptor, self.MAX_DESCRIPTORS)
-        m.submodules.asked = asked = Queue(WORDS_WIDTH, self.MAX_ASKED)
+        m.submodules.waiting = waiting = Queue(descriptor, self.MAX_DESCRIPTORS - 2)
+        # Between the queue's memory and the counting.
+        m.submodules.ahead = ahead = Slice(descriptor)
+        m.submodules.asked = asked = Queue(WORDS_WIDTH, self.MAX_ASKED - 1)
         m.submodules.gearbox = gearbox = self._gearbox
         # Between the readiness of those who take words and that of the memory.
         m.submodules.words_out = words_out = Slice(self.o_words.payload.shape())
         connect(m, flipped(self.i_descriptor), waiting.i)
+        connect(m, waiting.o, ahead.i)
         connect(m, words_out.o, flipped(self.o_words))
         # A beat that meets halt must not become the first of what follows.
         m.d.comb += [
@@ -102,65 +105,87 @@ class WeightStreamer(wiring.Component):
             self.i_beats.ready.eq(gearbox.i.ready),
         ]
 
-        # Asking: `left` beats from `addr` on are not asked for yet.
+        # Asking: `left` beats from `addr` on are not asked for yet. What depends on all bits of
+        # `left` is known with it, in registers.
         shift = exact_log2(self.word_bytes) - exact_log2(self.port_bytes)
-        words = waiting.o.p.words
+        words = ahead.o.p.words
         beats = words << shift if shift >= 0 else (words + (1 << -shift) - 1) >> -shift
         most_bits = STREAM_BEATS_WIDTH - 1
         most = 1 << most_bits
         left = Signal(WORDS_WIDTH + max(shift, 0))
         addr = Signal(self.addr_width, reset_less=True)
-        is_last = Signal()
+        asks, is_last = Signal(), Signal(init=1)  # left != 0; left <= most
         leaving = Signal()
         take = Signal()
+
+        def within(value, bits):
+            """Return whether a value is at most ``1 << bits``, without a carry chain."""
+            return (value >> bits == 0) | (value == 1 << bits)
+
         m.d.comb += [
-            # At most `most`, a power of two, without a carry chain.
-            is_last.eq((left >> most_bits == 0) | (left == most)),
-            self.o_command.valid.eq(left != 0),
+            self.o_command.valid.eq(asks),
             self.o_command.p.addr.eq(addr),
-            self.o_command.p.beats.eq(most),
-            leaving.eq(self.o_command.valid & self.o_command.ready),
-            take.eq(waiting.o.valid & asked.i.ready & ((left == 0) | (leaving & is_last))),
-            waiting.o.ready.eq(take),
+            self.o_command.p.beats.eq(Mux(is_last, left, most)),
+            leaving.eq(asks & self.o_command.ready),
+            take.eq(ahead.o.valid & asked.i.ready & (~asks | (leaving & is_last))),
+            ahead.o.ready.eq(take),
             asked.i.payload.eq(words - 1),
             asked.i.valid.eq(take & (words != 0)),
         ]
-        with m.If(is_last):
-            m.d.comb += self.o_command.p.beats.eq(left)
         with m.If(take):
-            m.d.sync += [addr.eq(waiting.o.p.addr), left.eq(beats)]
+            m.d.sync += [
+                addr.eq(ahead.o.p.addr),
+                left.eq(beats),
+                asks.eq(words != 0),
+                is_last.eq(within(beats, most_bits)),
+            ]
         with m.Elif(leaving & is_last):
-            m.d.sync += left.eq(0)
+            m.d.sync += asks.eq(0)
         with m.Elif(leaving):
-            m.d.sync += [addr.eq(addr + most * self.port_bytes), left.eq(left - most)]
+            m.d.sync += [
+                addr.eq(addr + most * self.port_bytes),
+                left.eq(left - most),
+                is_last.eq(within(left, most_bits + 1)),
+            ]
 
-        # Counting, to one less than was asked for: the rest of a last beat is dropped.
-        done = Signal(WORDS_WIDTH)
+        # Counting: `rest` words come behind this one. The rest of a last beat is dropped.
+        rest = Signal(WORDS_WIDTH)
+        counting, is_end = Signal(), Signal()
         ends = Signal()
         moves = Signal()
         m.d.comb += [
-            moves.eq(gearbox.o.valid & words_out.i.ready),
-            ends.eq(moves & (done == asked.o.payload)),
-            asked.o.ready.eq(ends),
+            moves.eq(gearbox.o.valid & words_out.i.ready & counting),
+            ends.eq(moves & is_end),
+            asked.o.ready.eq(ends | ~counting),
             gearbox.flush.eq(ends | self.halt),
-            gearbox.o.ready.eq(words_out.i.ready),
-            words_out.i.valid.eq(gearbox.o.valid),
+            gearbox.o.ready.eq(words_out.i.ready & counting),
+            words_out.i.valid.eq(gearbox.o.valid & counting),
             words_out.i.payload.eq(gearbox.o.payload),
         ]
-        with m.If(moves):
-            m.d.sync += done.eq(done + 1)
-        with m.If(ends):
-            m.d.sync += done.eq(0)
+        with m.If(asked.o.ready):
+            m.d.sync += [
+                counting.eq(asked.o.valid),
+                rest.eq(asked.o.payload),
+                is_end.eq(asked.o.payload == 0),
+            ]
+        with m.Elif(moves):
+            m.d.sync += [rest.eq(rest - 1), is_end.eq(rest == 1)]
 
         m.d.comb += [
             waiting.flush.eq(self.halt),
+            ahead.flush.eq(self.halt),
             asked.flush.eq(self.halt),
             words_out.flush.eq(self.halt),
             self.idle.eq(
-                (waiting.level == 0) & (left == 0) & (asked.level == 0) & ~words_out.o.valid
+                (waiting.level == 0)
+                & ~ahead.o.valid
+                & ~asks
+                & (asked.level == 0)
+                & ~counting
+                & ~words_out.o.valid
             ),
         ]
         with m.If(self.halt):
-            m.d.sync += [left.eq(0), done.eq(0)]
+            m.d.sync += [asks.eq(0), counting.eq(0)]
 
         return m

@@ -5,6 +5,9 @@ __all__ = ["HARNESS", "UNIT", "harness"]
 #: Names of the harness and, inside it, of the unit.
 HARNESS, UNIT = "harness", "unit"
 
+#: Ports of a unit in the domains of the chip, all of one clock.
+CLOCKS, RESETS = {"clk", "core_clk"}, {"rst", "core_rst"}
+
 
 def harness(ports, module):
     """Return Verilog that drives a unit from a shift register and folds its outputs into one bit.
@@ -15,7 +18,8 @@ def harness(ports, module):
     Parameters
     ----------
     ports : list
-        Width, direction and name of each port; ``clk`` and ``rst`` are the clock and the reset.
+        Width, direction and name of each port; those of `CLOCKS` and `RESETS` are the clock and
+        the reset.
     module : str
         The unit's module.
 
@@ -28,8 +32,8 @@ def harness(ports, module):
     vectors = {"input": "stimulus", "output": "result"}
     pins = []
     for width, way, name in ports:
-        if name in ("clk", "rst"):
-            pins.append(f".{name}({'clk' if name == 'clk' else 'reset'})")
+        if name in CLOCKS | RESETS:
+            pins.append(f".{name}({'clk' if name in CLOCKS else 'reset'})")
         else:
             low = total[way]
             total[way] += int(width)

@@ -1,6 +1,14 @@
 """The chip with all that a board gives it: memory, a serial line, lamps."""
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal
+from amaranth.hdl import (
+    Cat,
+    ClockDomain,
+    ClockSignal,
+    DomainRenamer,
+    Module,
+    ResetSignal,
+    Signal,
+)
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -97,9 +105,12 @@ class BoardTop(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # A register: the request is decided late in a cycle, and half the device hears of it.
-        reset = Signal()
-        resets = ResetInserter(reset)
+        # A domain of the same clock with nothing but a register in its reset: the request is
+        # decided late in a cycle, and half the device hears of it.
+        reset = Signal(init=1)
+        resets = DomainRenamer("chip")
+        m.domains.chip = ClockDomain(local=True)
+        m.d.comb += [ClockSignal("chip").eq(ClockSignal()), ResetSignal("chip").eq(reset)]
         m.submodules.uart = uart = self._uart
         m.submodules.bridge = bridge = self._bridge
         m.submodules.chip = chip = resets(self._chip)

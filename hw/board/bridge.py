@@ -120,7 +120,7 @@ class Bridge(wiring.Component):
         m = Module()
         m.submodules.receiver = self._receiver = receiver = BridgeReceiver()
         m.submodules.transmitter = transmitter = BridgeTransmitter()
-        # The slice keeps the choice of a byte and its escape out of one cycle.
+        # The slice keeps the choice of a byte and its CRC out of one cycle.
         m.submodules.reply = reply = Slice(BODY_BYTE)
         reset = ResetInserter(self.reset_request)
         m.submodules.memory = reset(self._memory)
@@ -135,6 +135,8 @@ class Bridge(wiring.Component):
         self._reply = reply.i
 
         self._left = Signal.like(receiver.o_frame.p.length)  # bytes of the frame
+        self._empty = Signal()  # none is left
+        self._expired = Signal()  # the timer has come to 0
         self._crc = Signal(32)
         self._request = Signal(REQUEST_LAYOUT)
         self._status = Signal(8)
@@ -142,7 +144,11 @@ class Bridge(wiring.Component):
         self._index = Signal(range(max(PING_BYTES, REQUEST_BYTES)))
         self._timer = Signal(range(max(self.bus_timeout, self.RESET_CYCLES) + 1))
         self._is_new = Signal()  # the frame is carried out for the first time
-        m.d.sync += self._timer.eq(Mux(self._timer == 0, 0, self._timer - 1))
+        m.d.sync += [
+            self._timer.eq(Mux(self._timer == 0, 0, self._timer - 1)),
+            self._expired.eq(self._timer == 0),
+            self.reset_request.eq(0),
+        ]
         m.submodules.ping = ping = self._ping
         m.submodules.history = history = self._history = BridgeHistory()
         m.submodules.check = check = self._check
@@ -172,7 +178,7 @@ class Bridge(wiring.Component):
         taken = self._receiver.o_byte.valid
         m.d.comb += self._receiver.o_byte.ready.eq(1)
         with m.If(taken):
-            m.d.sync += self._left.eq(self._left - 1)
+            m.d.sync += [self._left.eq(self._left - 1), self._empty.eq(self._left == 1)]
         return taken
 
     def _take_states(self, m):
@@ -181,6 +187,7 @@ class Bridge(wiring.Component):
             m.d.comb += frame.ready.eq(1)
             m.d.sync += [
                 self._left.eq(frame.p.length),
+                self._empty.eq(frame.p.length == 0),
                 self._crc.eq(frame.p.crc),
                 self._index.eq(0),
                 self._is_new.eq(0),
@@ -189,7 +196,7 @@ class Bridge(wiring.Component):
             with m.If(frame.valid):
                 m.next = "HEADER"
         with m.State("HEADER"):
-            with m.If(self._left == 0):  # too short to say whom to answer
+            with m.If(self._empty):  # too short to say whom to answer
                 m.next = "IDLE"
             with m.Else(), m.If(self._take_byte(m)):
                 header = self._request.as_value()
@@ -205,7 +212,7 @@ class Bridge(wiring.Component):
         with m.State("COMPARE"):
             m.next = "JUDGE"
         with m.State("SKIP"):
-            with m.If(self._left == 0):
+            with m.If(self._empty):
                 m.d.sync += self._index.eq(0)
                 m.next = "REPLY_OPCODE"
             with m.Else():
@@ -236,7 +243,7 @@ class Bridge(wiring.Component):
                 with m.Case(Verdict.CONFLICT):
                     m.d.sync += self._status.eq(STATUSES["conflict"])
         with m.State("BEGIN"):
-            m.d.sync += self._timer.eq(self.bus_timeout)
+            m.d.sync += [self._timer.eq(self.bus_timeout), self._expired.eq(0)]
             m.next = "SKIP"
             with m.If(~check.length_ok):
                 m.d.sync += self._status.eq(STATUSES["bad_request"])
@@ -255,8 +262,8 @@ class Bridge(wiring.Component):
                 # What is read leaves as it comes: the reply begins first.
                 m.next = "REPLY_OPCODE"
         with m.State("RESET"):
-            m.d.comb += self.reset_request.eq(self._timer != 0)
-            with m.If(self._timer == 0):
+            m.d.sync += self.reset_request.eq(self._timer != 0)
+            with m.If(self._expired):
                 m.next = "SKIP"
 
     def _fail(self, m, status):
@@ -280,7 +287,7 @@ class Bridge(wiring.Component):
             m.d.comb += registers.i_command.valid.eq(1)
             with m.If(registers.i_command.ready):
                 m.next = "REGISTER_WAIT"
-            with m.Elif(self._timer == 0):
+            with m.Elif(self._expired):
                 self._fail(m, "timeout")
         with m.State("REGISTER_WAIT"):
             with m.If(registers.done):
@@ -289,7 +296,7 @@ class Bridge(wiring.Component):
                 m.next = "SKIP"
                 with m.If(registers.error):
                     self._fail(m, "bus_error")
-            with m.Elif(self._timer == 0):
+            with m.Elif(self._expired):
                 self._fail(m, "timeout")
 
     def _memory_states(self, m):
@@ -299,20 +306,31 @@ class Bridge(wiring.Component):
         chunk = Signal(range(self._line_bytes + 1))
         moved = Signal.like(chunk)
         last = Signal()  # of the frame's lines
+        room = Signal.like(chunk)  # bytes from the address to the end of its line
+        fits = Signal()  # all that is left lies before
+        last_moved = Signal.like(chunk)
+        m.d.sync += [
+            room.eq(self._line_bytes - request.addr[: exact_log2(self._line_bytes)]),
+            fits.eq(request.count <= room),
+            last_moved.eq(chunk - 1),
+        ]
         m.d.comb += [
             line.i_command.p.write.eq(is_write),
             line.i_command.p.addr.eq(request.addr),
             line.i_command.p.count.eq(chunk),
             line.i_byte.payload.eq(self._receiver.o_byte.payload),
         ]
+        with m.State("LINE_MEASURE"):
+            m.next = "LINE_COMPARE"
+        with m.State("LINE_COMPARE"):
+            m.next = "LINE"
         with m.State("LINE"):
-            room = Signal.like(chunk)
-            m.d.comb += room.eq(self._line_bytes - request.addr[: exact_log2(self._line_bytes)])
             m.d.sync += [
-                last.eq(request.count <= room),
-                chunk.eq(Mux(request.count <= room, request.count, room)),
+                last.eq(fits),
+                chunk.eq(Mux(fits, request.count, room)),
                 moved.eq(0),
                 self._timer.eq(self.bus_timeout),
+                self._expired.eq(0),
             ]
             m.next = "LINE_COMMAND"
         with m.State("LINE_COMMAND"):
@@ -321,14 +339,14 @@ class Bridge(wiring.Component):
                 m.next = "LINE_WAIT"
                 with m.If(is_write):
                     m.next = "LINE_FILL"
-            with m.Elif(self._timer == 0):
+            with m.Elif(self._expired):
                 self._fail(m, "timeout")
         with m.State("LINE_FILL"):
             with m.If(line.i_byte.ready):
                 m.d.comb += line.i_byte.valid.eq(self._receiver.o_byte.valid)
                 with m.If(self._take_byte(m)):
                     m.d.sync += moved.eq(moved + 1)
-                    with m.If(moved + 1 == chunk):
+                    with m.If(moved == last_moved):
                         m.next = "LINE_WAIT"
         with m.State("LINE_WAIT"):
             m.d.sync += moved.eq(0)
@@ -338,7 +356,7 @@ class Bridge(wiring.Component):
                     m.next = "LINE_NEXT"
                 with m.If(line.error):
                     self._fail(m, "bus_error")
-            with m.Elif(self._timer == 0):
+            with m.Elif(self._expired):
                 m.d.comb += line.abandon.eq(1)
                 self._fail(m, "timeout")
         with m.State("LINE_DRAIN"):
@@ -349,14 +367,14 @@ class Bridge(wiring.Component):
             ]
             with m.If(line.o_byte.valid & self._reply.ready):
                 m.d.sync += moved.eq(moved + 1)
-                with m.If(moved + 1 == chunk):
+                with m.If(moved == last_moved):
                     m.next = "LINE_NEXT"
         with m.State("LINE_NEXT"):
             m.d.sync += [
                 request.addr.eq(request.addr + chunk),
                 request.count.eq(request.count - chunk),
             ]
-            m.next = "LINE"
+            m.next = "LINE_MEASURE"
             with m.If(last):
                 m.next = "SKIP"
                 with m.If(~is_write):
@@ -391,8 +409,11 @@ class Bridge(wiring.Component):
                 m.d.comb += [reply.valid.eq(1), reply.p.data.eq(byte)]
                 with m.If(reply.ready):
                     m.d.sync += self._index.eq(self._index + 1)
+                    m.next = f"{state}_NEXT"
                     with m.If(self._index == count - 1):
                         m.next = "REPLY_STATUS"
+            with m.State(f"{state}_NEXT"):  # its value comes a cycle after the index
+                m.next = state
         with m.State("REPLY_STATUS"):
             m.d.comb += [reply.valid.eq(1), reply.p.data.eq(self._status), reply.p.last.eq(1)]
             with m.If(reply.ready):

@@ -36,7 +36,7 @@ class BridgeCheck(wiring.Component):
 
     Timing
     ------
-    ``length_ok`` follows its inputs by a cycle, ``addr_ok`` by two, ``is_<opcode>`` by none.
+    ``is_<opcode>`` follows its inputs by a cycle, ``length_ok`` and ``addr_ok`` by two.
     """
 
     def __init__(self, *, memory_bytes, csr_addr_width):
@@ -56,7 +56,7 @@ class BridgeCheck(wiring.Component):
         has_data = Signal()
         for name, opcode in OPCODES.items():
             is_ = getattr(self, f"is_{name}")
-            m.d.comb += is_.eq(request.opcode == opcode.code)
+            m.d.sync += is_.eq(request.opcode == opcode.code)
             if opcode.has_data:
                 with m.If(is_):
                     m.d.comb += has_data.eq(1)

@@ -30,7 +30,7 @@ class BridgePing(wiring.Component):
     index : In(range(PING_BYTES))
         Which byte is wanted.
     byte : Out(8)
-        ... and its value, in the same cycle.
+        ... and its value, a cycle later.
     """
 
     def __init__(self, *, board, config_digest, clock_hz, memory_bytes, version=VERSION):
@@ -72,6 +72,6 @@ class BridgePing(wiring.Component):
             for field, size in PING:
                 for byte in range(size):
                     with m.Case(offset + byte):
-                        m.d.comb += self.byte.eq(values[field] >> 8 * byte)
+                        m.d.sync += self.byte.eq(values[field] >> 8 * byte)
                 offset += size
         return m

@@ -80,15 +80,19 @@ class CreditQueue(wiring.Component):
         connect(m, queue.o, leaving.i)
         connect(m, leaving.o, flipped(self.o))
         free = Signal(range(self.depth + 1), init=self.depth)
+        some = Signal(init=1)  # free != 0
         leaves = Signal()
         m.d.comb += [
             queue.i.valid.eq(self.i_valid),
             queue.i.payload.eq(self.i),
             leaves.eq(self.o.valid & self.o.ready),
-            self.ready.eq(free != 0),
+            self.ready.eq(some),
             self.empty.eq(free == self.depth),
         ]
-        m.d.sync += free.eq(free + leaves - self.enters)
+        m.d.sync += [
+            free.eq(free + leaves - self.enters),
+            some.eq(leaves | (free > 1) | (some & ~self.enters)),
+        ]
         return m
 
 

@@ -13,6 +13,7 @@ from hw.memory_controller import MemoryController
 from hw.qkv_projection import QkvProjection
 from hw.reciprocal import Reciprocal
 from hw.residual import Residual
+from hw.result_path import ResultPath
 from hw.rmsnorm import RmsNorm
 from hw.row_feeder import FEED_LATENCY
 from hw.sequencer import Sequencer
@@ -27,13 +28,15 @@ from sim.perf.stream_model import Dram, StreamModel
 __all__ = ["CycleModel", "Prediction"]
 
 _TAKE = 1  # from the end of an operator to the first cycle in which the next one runs
+_STARTED = {"linear": 0, "end": 0}  # from there to the start of its unit: 1, but for these
+_SEEN = 1  # from the end of an operator's units to where the sequencer sees it
 _DESCRIPTOR = 3  # cycles from one descriptor of a unit to the next
 _TABLE_DESCRIPTOR = 5  # ... of `RowTables`
 _KEY_WORDS = BLOCK_LEN + 1
 _WRITE_CYCLES = 7  # from a single write to the next: the writer waits for the burst to begin
 _KEY_CYCLES = _KEY_WORDS + 5 + _WRITE_CYCLES - 1  # `KvWriter`: a block of K
-_REQUEST = 45  # besides two fetches: page table and prompt before the first pass
-_FIRST_STEP = 5  # `AttentionOrder`: from the start of an attention operator
+_REQUEST = 50  # besides two fetches: page table and prompt before the first pass
+_FIRST_STEP = 6  # `AttentionOrder`: from the start of an attention operator
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,12 @@ class CycleModel:
         self._to_drain = FEED_LATENCY + array + Accumulator.LATENCY + Drain.LATENCY
         # ... and from its last beat to rest.
         self._to_rest = {
-            "residual": Residual.LATENCY + 1,
-            "qkv": QkvProjection.LATENCY + quantised,
-            "glu": Glu.LATENCY + quantised,
-            "logits": log_lanes + 4,
-            "scores": log_lanes + 3,
-            "values": quantised,
+            "residual": ResultPath.ENTRY + Residual.LATENCY + 1,
+            "qkv": ResultPath.ENTRY + QkvProjection.LATENCY + quantised,
+            "glu": ResultPath.ENTRY + Glu.LATENCY + quantised,
+            "logits": ResultPath.ENTRY + log_lanes + 4,
+            "scores": log_lanes + 5,
+            "values": ResultPath.ENTRY + quantised,
         }
 
     def run(self, shape, steps, passes):
@@ -145,22 +148,25 @@ class _Pass:
         cycles = {}
         word = self._word_cycles()
         taken = word  # the sequencer has it ahead of the one that runs
-        self._issued = taken + 1 + Sequencer.CHECK_CYCLES
+        self._issued = taken + 2 + Sequencer.CHECK_CYCLES
         for step in steps:
-            start = max(self.now + _TAKE, taken + 2 + Sequencer.CHECK_CYCLES)
-            self.now = getattr(self, f"_{step.kind}")(step, start)
+            start = max(self.now + _TAKE, taken + 3 + Sequencer.CHECK_CYCLES)
+            started = start + _STARTED.get(step.kind, 1)
+            self.now = getattr(self, f"_{step.kind}")(step, started)
+            if step.kind != "end":
+                self.now += _SEEN
             cycles[step.name] = self.now - start
             # While it runs the next word is taken, whose stream follows that of this one.
             taken = max(start + 1, taken + word)
             dynamic = step.kind in ("embed", "rope", "attention")
-            checked = taken + 1 + Sequencer.CHECK_CYCLES
+            checked = taken + 2 + Sequencer.CHECK_CYCLES
             self._issued = max(checked, self.stream.asked if dynamic else 0)
         return cycles
 
     def _word_cycles(self):
         """Cycles from asking for an operator word to its offer."""
         beats = max(1, WORD_BYTES // self.config.port_bytes)
-        return MemoryController.LATENCY + self.model.dram.latency + max(beats, WORD_BYTES // 4) + 6
+        return MemoryController.LATENCY + self.model.dram.latency + max(beats, WORD_BYTES // 4) + 7
 
     # Operators: each takes its step and the cycle it starts in, and returns that of its end.
 
@@ -334,7 +340,9 @@ class _Attention:
         words = item.pos_blocks * self.config.subs * self.size
         asked = self._ask(self.size * self._pages(item))
         _, last = self.stream.take(asked, words, self.free + 1)
-        self.free = last + self.size * item.rows + 2
+        # `ValueExponents`: it begins, and finds the last maximum.
+        tail = self.config.cols.bit_length() + 1
+        self.free = last + self.size * item.rows + 2 + tail
 
     def keys(self, item):
         """Scores: positions are the strips."""

@@ -45,7 +45,7 @@ class StreamModel:
         self.word_cycles = dram.beat_cycles * config.cols / config.port_bytes
         self.depth = config.stream_depth * config.port_bytes // config.cols
         # Descriptor, command, bursts, the memory's own latency, queue, gearbox and slice.
-        self.latency = 2 + MemoryController.LATENCY + dram.latency + 4
+        self.latency = 3 + MemoryController.LATENCY + dram.latency + 4
         # From the first word taken of a full queue to the first that is read for its place: bursts
         # are a quarter of the queue at most, and wait until all of one fits.
         burst = min(64, config.stream_depth // 4)

@@ -36,7 +36,7 @@ SPEEDUP = 20  # the shortest bits that the clock allows
 
 @pytest.fixture(scope="module")
 def simulator():
-    return build_board(board("ulx3s"), config=CONFIG, link_speedup=SPEEDUP, fast=False)
+    return build_board(board("ulx3s"), config=CONFIG, link_speedup=SPEEDUP)
 
 
 @cache

@@ -129,7 +129,7 @@ async def timing_is_as_documented(dut, group):
     steps = await begin(dut, kept, segments, word)
     for _ in range(80):
         await RisingEdge(dut.clk)
-    assert at[0] == began + 5
+    assert at[0] == began + 6
     assert len(at) == len(steps)
     segment = steps[0][1]["segment"]
     for (early, late), (before, now) in zip(

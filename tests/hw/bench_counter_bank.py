@@ -47,7 +47,7 @@ class Counting:
         dut = self.dut
         dut.read.value, dut.read_index.value = 1, NAMES.index(name)
         before = self.sums[name]
-        for _ in range(max(len(NAMES), 4) + 4):
+        for _ in range(max(len(NAMES), 4) + 7):
             answer = await self.cycle()
             dut.read.value = 0
             if answer is not None:

@@ -115,7 +115,7 @@ async def feed(dut, work, stall):
     for at in range(0, len(beats), per_strip):
         await sends(dut, "i_score", I_SCORE, beats[at : at + per_strip], stall=stall)
         if at + per_strip < len(beats):
-            for _ in range(max(0, DUT.strip_gap - (per_strip - BEATS))):
+            for _ in range(max(0, DUT.STRIP_GAP - (per_strip - BEATS))):
                 await RisingEdge(dut.clk)
 
 
@@ -220,7 +220,7 @@ async def softmax_takes_as_long_as_documented(dut, rows):
     cycles = await runs(dut, work)
     # The first cycle of both is that after the last beat.
     busy = DUT.softmax_cycles(rows=rows, pos_blocks=work.pos_blocks)
-    assert cycles == (DUT.strip_gap, busy)
+    assert cycles == (DUT.maximum_cycles - 1, busy)
 
 
 @cocotb.test()

@@ -155,7 +155,7 @@ def documented_cycles(rows):
                 entered += len(hits)
                 cycles += 1
                 if hits:
-                    cycles += len(hits) + DUT.HIT_CYCLES
+                    cycles += 2 * len(hits) + DUT.HIT_CYCLES
                     if index == 0 or row != list_row:
                         cycles += DUT.switch_cycles
                     list_row = row
