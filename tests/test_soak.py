@@ -92,6 +92,7 @@ def test_every_choice_is_met():
         seen.update(f"tiles {config.tiles}" for _ in "x")
         seen.update(f"{one.kind}" for one in case.interruptions)
         seen["pe_registers"] += config.pe_registers
+        seen["parity"] += config.parity
         seen["wide port"] += config.port_bytes > config.cols
         seen["narrow lanes"] += config.lanes < min(config.cols, 16)
         seen["group"] += decoder.heads > decoder.kv_heads
