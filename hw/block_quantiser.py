@@ -1,8 +1,8 @@
 """From integers to blocks of bytes that share an exponent."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Shape, Signal, signed, unsigned
+from amaranth.hdl import Array, Cat, Module, Shape, Signal, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .lib.arithmetic import bit_length, magnitude, or_tree, round_half, saturate, with_half
 from .lib.slice import Slice
@@ -47,7 +47,7 @@ class BlockQuantiser(wiring.Component):
     """
 
     #: Cycles from a block's last transfer to the block, besides its transfers.
-    STAGES = Slice.LATENCY + 3
+    STAGES = Slice.LATENCY + 4
 
     def __init__(self, *, lanes, width=FFN_WIDTH, meta_shape):
         if lanes not in (1, 2, 4, 8, 16, BLOCK_LEN):
@@ -97,23 +97,8 @@ class BlockQuantiser(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        # The bits in which elements differ from their sign are found before the register.
-        m.submodules.arriving = arriving = Slice(
-            data.StructLayout({
-                "data": self.i_act.p.data.shape(),
-                "meta": self.meta_shape,
-                "bits": unsigned(self.width - 1),
-            })
-        )
-        m.d.comb += [
-            arriving.i.valid.eq(self.i_act.valid),
-            self.i_act.ready.eq(arriving.i.ready),
-            arriving.i.p.data.eq(self.i_act.p.data),
-            arriving.i.p.meta.eq(self.i_act.p.meta),
-            arriving.i.p.bits.eq(
-                or_tree(magnitude(self.i_act.p.data[lane]) for lane in range(self.lanes))
-            ),
-        ]
+        m.submodules.arriving = arriving = Slice(self.i_act.payload.shape())
+        connect(m, flipped(self.i_act), arriving.i)
         i, o = arriving.o, self.o_block
         last_beat = self.beats - 1
 
@@ -124,12 +109,12 @@ class BlockQuantiser(wiring.Component):
         write = buffer.write_port()
         read = buffer.read_port()
         full = Array(Signal(name=f"full_{half}") for half in range(2))
-        bits = Signal(self.width - 1, reset_less=True)
-        exps = Array(Signal(EXP_WIDTH, name=f"exp_{half}", reset_less=True) for half in range(2))
+        bits = Array(
+            Signal(self.width - 1, name=f"bits_{half}", reset_less=True) for half in range(2)
+        )
         metas = [Signal(self.meta_shape, name=f"meta_{half}", reset_less=True) for half in range(2)]
 
-        # Fill. The bits in which elements of the block differ from their sign are gathered, and
-        # tell the block's exponent.
+        # Fill. The bits in which elements of the block differ from their sign are gathered.
         fill_half = Signal()
         fill_beat = Signal(range(self.beats))
         filling = Signal()
@@ -140,16 +125,13 @@ class BlockQuantiser(wiring.Component):
             write.data.eq(i.p.data),
             write.en.eq(filling),
         ]
-        all_bits = Signal.like(bits)
-        exp = Signal(EXP_WIDTH)
-        m.d.comb += all_bits.eq(i.p.bits | Mux(fill_beat == 0, 0, bits))
-        bit_length(m, all_bits[ACT_WIDTH - 1 :], exp)
+        beat_bits = or_tree(magnitude(i.p.data[lane]) for lane in range(self.lanes))
         with m.If(filling):
-            m.d.sync += [
-                fill_beat.eq(fill_beat + 1),
-                bits.eq(all_bits),
-                exps[fill_half].eq(exp),
-            ]
+            m.d.sync += fill_beat.eq(fill_beat + 1)
+            with m.If(fill_beat == 0):
+                m.d.sync += bits[fill_half].eq(beat_bits)
+            with m.Else():
+                m.d.sync += bits[fill_half].eq(bits[fill_half] | beat_bits)
             with m.If(fill_beat == last_beat):
                 m.d.sync += fill_half.eq(~fill_half)
                 m.d.sync += full[fill_half].eq(1)
@@ -157,7 +139,7 @@ class BlockQuantiser(wiring.Component):
                     with m.If(fill_half == half):
                         m.d.sync += metas[half].eq(i.p.meta)
 
-        # The three stages below move all at once, or none does.
+        # The four stages below move all at once, or none does.
         advance = Signal()
         m.d.comb += advance.eq(o.ready | ~o.valid)
 
@@ -167,7 +149,7 @@ class BlockQuantiser(wiring.Component):
         fetching = Signal()
         fetched_valid = Signal()
         fetched_beat = Signal.like(fetch_beat, reset_less=True)
-        fetched_exp = Signal(EXP_WIDTH, reset_less=True)
+        fetched_bits = Signal(self.width - 1, reset_less=True)
         fetched_meta = Signal(self.meta_shape, reset_less=True)
         m.d.comb += [
             fetching.eq(full[fetch_half] & advance),
@@ -178,7 +160,7 @@ class BlockQuantiser(wiring.Component):
             m.d.sync += [
                 fetched_valid.eq(full[fetch_half]),
                 fetched_beat.eq(fetch_beat),
-                fetched_exp.eq(exps[fetch_half]),
+                fetched_bits.eq(bits[fetch_half]),
                 fetched_meta.eq(metas[0]),
             ]
             with m.If(fetch_half):
@@ -188,6 +170,23 @@ class BlockQuantiser(wiring.Component):
             with m.If(fetch_beat == last_beat):
                 m.d.sync += fetch_half.eq(~fetch_half)
                 m.d.sync += full[fetch_half].eq(0)
+
+        # Find the block's exponent, while what was fetched goes into a register.
+        found_valid = Signal()
+        found_beat = Signal.like(fetch_beat, reset_less=True)
+        found_exp = Signal(EXP_WIDTH, reset_less=True)
+        found_meta = Signal(self.meta_shape, reset_less=True)
+        found = Signal(i.p.data.shape(), reset_less=True)
+        exp = Signal(EXP_WIDTH)
+        bit_length(m, fetched_bits[ACT_WIDTH - 1 :], exp)
+        with m.If(advance):
+            m.d.sync += [
+                found_valid.eq(fetched_valid),
+                found_beat.eq(fetched_beat),
+                found_exp.eq(exp),
+                found_meta.eq(fetched_meta),
+                found.eq(read.data),
+            ]
 
         # Shift: what is left, and the bit after it.
         shifted_valid = Signal()
@@ -200,13 +199,13 @@ class BlockQuantiser(wiring.Component):
         ]
         with m.If(advance):
             m.d.sync += [
-                shifted_valid.eq(fetched_valid),
-                shifted_beat.eq(fetched_beat),
-                shifted_exp.eq(fetched_exp),
-                shifted_meta.eq(fetched_meta),
+                shifted_valid.eq(found_valid),
+                shifted_beat.eq(found_beat),
+                shifted_exp.eq(found_exp),
+                shifted_meta.eq(found_meta),
             ]
             for lane in range(self.lanes):
-                m.d.sync += shifted[lane].eq(with_half(read.data[lane]) >> fetched_exp)
+                m.d.sync += shifted[lane].eq(with_half(found[lane]) >> found_exp)
 
         # Round, and put the beat into its place in the block.
         with m.If(advance):

@@ -36,8 +36,8 @@ class Fetcher(wiring.Component):
 
     Timing
     ------
-    The command is on offer one cycle after the request. Then a word each cycle, the first a
-    cycle after its beat. ``i_beat.ready`` comes from a register.
+    The command is on offer one cycle after the request. Then a word each cycle, the first two
+    cycles after its beat. ``i_beat.ready`` comes from a register.
     """
 
     def __init__(self, *, port_bytes):
@@ -71,9 +71,18 @@ class Fetcher(wiring.Component):
         connect(m, flipped(self.i_beat), arriving.i)
         beat = arriving.o
         words = [Cat(*(beat.payload[4 * n + k] for k in range(4))) for n in range(per_beat)]
-        word = Array(words)[place]
-        m.d.comb += [self.o_program.payload.eq(word), self.o_data.payload.eq(word)]
-        taken = Mux(for_data, self.o_data.ready, self.o_program.ready)
+        # A word knows whose it is: the next request may be taken before it is.
+        m.submodules.leaving = leaving = Slice(data.StructLayout({"word": 32, "for_data": 1}))
+        into, word = leaving.i, leaving.o
+        m.d.comb += [
+            into.p.word.eq(Array(words)[place]),
+            into.p.for_data.eq(for_data),
+            self.o_program.payload.eq(word.p.word),
+            self.o_data.payload.eq(word.p.word),
+            self.o_data.valid.eq(word.valid & word.p.for_data),
+            self.o_program.valid.eq(word.valid & ~word.p.for_data),
+            word.ready.eq(Mux(word.p.for_data, self.o_data.ready, self.o_program.ready)),
+        ]
 
         with m.FSM():
             with m.State("IDLE"):
@@ -94,11 +103,8 @@ class Fetcher(wiring.Component):
                 with m.If(self.o_fetch.ready):
                     m.next = "UNPACK"
             with m.State("UNPACK"):
-                m.d.comb += [
-                    self.o_data.valid.eq(beat.valid & for_data),
-                    self.o_program.valid.eq(beat.valid & ~for_data),
-                ]
-                with m.If(beat.valid & taken):
+                m.d.comb += into.valid.eq(beat.valid)
+                with m.If(beat.valid & into.ready):
                     m.d.sync += [
                         place.eq(place + 1),
                         request.words.eq(request.words - 1),

@@ -56,7 +56,7 @@ class PassPlanner(wiring.Component):
     run : Out(run_layout)
         State of the request that is worked on.
     busy : Out(1)
-        High with ``start`` already.
+        From the cycle after ``start``.
     """
 
     #: Registers that this unit looks at.
@@ -128,7 +128,7 @@ class PassPlanner(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += [self.busy.eq(self.start), rows.clear.eq(self.start)]
+                m.d.comb += [self.busy.eq(0), rows.clear.eq(self.start)]
                 m.d.sync += [
                     self.slot.eq(0),
                     prompts.eq(0),

@@ -127,7 +127,7 @@ class RmsNorm(wiring.Component):
         })
 
     #: Stages from where a beat is read to the product of its elements.
-    _PRODUCT_STAGES = 4 + Mult18x18d.LATENCY
+    _PRODUCT_STAGES = 5 + Mult18x18d.LATENCY
 
     #: Stages from there to the result: to the direction, its product, what is left of that.
     _RESULT_STAGES = 2 + Mult18x18d.LATENCY + 5
@@ -192,15 +192,17 @@ class RmsNorm(wiring.Component):
             last_beat.eq(job.beats - 1),
             emits.eq(emit_valid & ~sum_wanted & results.ready),
             results.enters.eq(emits),
+        ]
+        m.d.sync += [
             self.read_en.eq(emits | sum_wanted),
             self.read_row.eq(Mux(sum_wanted, job.row, emit.row)),
             self.read_beat.eq(Mux(sum_wanted, sum_beat, emit_beat)),
         ]
 
         # Read, shift, round, multiply.
-        read_shrink = pipe.hold(Mux(sum_wanted, shrink, emit.shrink), "read_shrink", stages=2)
-        by_root = pipe.hold(~sum_wanted, "by_root", stages=4)
-        root = pipe.hold(emit.root.root, "root", stages=4)
+        read_shrink = pipe.hold(Mux(sum_wanted, shrink, emit.shrink), "read_shrink", stages=3)
+        by_root = pipe.hold(~sum_wanted, "by_root", stages=5)
+        root = pipe.hold(emit.root.root, "root", stages=5)
         products = [
             self._multiply(m, pipe, lane, read_shrink, by_root, root) for lane in range(self.lanes)
         ]

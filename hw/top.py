@@ -212,7 +212,7 @@ class Top(wiring.Component):
             csr.parity_errors.eq(guard.count),
         ]
         with m.If(guard.failed):
-            m.d.comb += [
+            m.d.sync += [
                 control.core_error.eq(1),
                 control.core_cause.eq(ERRORS["memory_parity"]),
                 control.core_addr.eq(guard.code),

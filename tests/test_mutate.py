@@ -20,7 +20,7 @@ COUNT = 40
 
 
 class Adder(wiring.Component):
-    """A sum that the bench checks, one that it does not, and a gate that does nothing."""
+    """A sum that the bench checks, one that it does not, and a gate of which half would do."""
 
     def __init__(self):
         super().__init__({
@@ -34,13 +34,17 @@ class Adder(wiring.Component):
         m = Module()
         both = Signal(3)
         idle = Signal(3)
-        m.d.comb += [both.eq(self.a & self.b), idle.eq(both & self.a)]
+        m.d.comb += [both.eq(self.a & self.b), idle.eq((both & self.a) | (both & self.b))]
         m.d.sync += self.total.eq((self.a ^ self.b) + (idle << 1))
         m.d.sync += self.unwatched.eq(self.a - self.b)
         return m
 
 
-JOB = Job(Adder(), "tests.bench_mutate", {})
+BENCH = "tests.bench_mutate"
+
+
+def run_adder(*, dut=None, count=COUNT, seed=3, say=print):
+    return run_unit("adder", Job(dut or Adder(), BENCH), count=count, seed=seed, say=say)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,7 @@ def own_folder(build, monkeypatch):
 
 
 def test_watched_mutants_are_killed_unwatched_survive_and_idle_ones_are_proved():
-    outcomes, seconds = run_unit("adder", JOB, count=COUNT, seed=3, say=lambda text: None)
+    outcomes, seconds = run_adder()
     assert len(outcomes) == COUNT
     assert seconds > 0
     fate = {"unwatched": set(), "total": set(), "idle": set()}
@@ -72,26 +76,27 @@ def test_what_is_known_is_not_run_again(monkeypatch):
     def runs(*_, **__):
         raise AssertionError("a simulator is started")
 
-    first = run_unit("adder", JOB, count=COUNT, seed=3, say=lambda text: None)
+    first = run_adder()
     monkeypatch.setattr(mutate_run.verilate, "run", runs)
     monkeypatch.setattr(mutate_run.verilate, "build", runs)
-    assert run_unit("adder", JOB, count=COUNT, seed=3) == first
+    assert run_adder() == first
 
 
 def test_run_that_was_cut_off_goes_on(build):
-    first, _ = run_unit("adder", JOB, count=COUNT, seed=3, say=lambda text: None)
-    results = next(build.glob("adder-*")) / "results.jsonl"
+    first, _ = run_adder()
+    results = next(build.glob("adder-40-*")) / "results.jsonl"
     lines = results.read_text().splitlines()
     results.write_text("\n".join(lines[:20]) + '\n{"number": 20, "kil')
     said = []
-    again, _ = run_unit("adder", JOB, count=COUNT, seed=3, say=said.append)
+    again, _ = run_adder(say=said.append)
     assert again == first
     assert f"{COUNT - 19} mutants to run" in said[0]
 
 
 def test_command_reports_and_fails_for_too_many_survivors(monkeypatch, capsys):
-    monkeypatch.setattr(mutate, "capture", lambda name: JOB)
+    monkeypatch.setattr(mutate, "capture", lambda name: Job(Adder(), BENCH))
     monkeypatch.setattr(mutate, "load", list)
+    # The command counts it as another unit, so it runs anew.
     arguments = ["--module", "slice", "--count", str(COUNT), "--seed", "3"]
     assert mutate.main(arguments) == 1
     shown = capsys.readouterr()
@@ -112,7 +117,7 @@ def test_unit_that_fails_its_own_tests_is_no_base(monkeypatch):
             return m
 
     with pytest.raises(ToolError, match=r"adder fails its own tests \(sum_follows_a_cycle_later\)"):
-        run_unit("adder", Job(Wrong(), JOB.bench, {}), count=5, seed=1, say=lambda text: None)
+        run_adder(dut=Wrong(), count=5)
 
 
 def test_sample_cannot_be_larger_than_the_netlist(tmp_path):
@@ -226,6 +231,6 @@ def test_table_takes_the_benches_of_the_tests():
 
 
 def test_results_are_lines_that_a_cut_leaves_whole(build):
-    results = next(build.glob("adder-*")) / "results.jsonl"
+    results = next(build.glob("adder-40-*")) / "results.jsonl"
     for line in results.read_text().splitlines()[:3]:
         assert set(json.loads(line)) == {"number", "killer", "seconds"}

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.synth.design import ROOT, write_whole
@@ -25,6 +25,9 @@ _INITIAL = re.compile(r"^( *attribute \\init \d+')([01]+)$", re.M)
 _FLIPPED = str.maketrans("01", "10")
 
 _OPTION = re.compile(r"-(\w+) (\S+)")
+
+#: How far a cell without a name is looked for one.
+_HOPS = 3
 _CLOCKS = ("CLK", "RD_CLK", "WR_CLK")
 
 
@@ -74,7 +77,7 @@ class Mutation:
             path = ROOT / name
             text = path.read_text().splitlines() if path.is_relative_to(ROOT) else []
             at = int(re.match(r"\d+", number)[0]) - 1
-            if name.startswith("hw/") and at < len(text):
+            if not name.startswith(".venv") and at < len(text):
                 result.append(f"{name}: {text[at].strip()}")
         return " | ".join(result)
 
@@ -112,57 +115,72 @@ def sample(text, folder, *, count, seed):
         folder,
         log="sample.log",
     )  # fmt: skip
-    netlist = json.loads((folder / "plain.json").read_text())["modules"][TOP]
-    names, drivers = _names(netlist), _drivers(netlist)
+    netlist = _Netlist(json.loads((folder / "plain.json").read_text())["modules"][TOP])
     found = []
     for line in (folder / "list.txt").read_text().splitlines():
-        mutation = _parse(line, len(found) + 1, netlist["cells"], names)
+        mutation = _parse(line, len(found) + 1, netlist)
         if mutation is not None and len(found) < count:
-            found.append(_with_condition(mutation, netlist["cells"], drivers))
+            found.append(mutation)
     if len(found) < count:
         raise ToolError(f"the netlist has only {len(found)} mutants, not {count}")
     return found
 
 
-def _drivers(netlist):
-    """Return the cell that drives each bit."""
-    return {
-        bit: cell
-        for cell in netlist["cells"].values()
-        for port, way in cell["port_directions"].items()
-        if way == "output"
-        for bit in cell["connections"][port]
-    }
+class _Netlist:
+    """Who drives and who reads each bit, and what it is called in the RTL."""
+
+    def __init__(self, netlist):
+        self.cells = netlist["cells"]
+        self.drivers, self.readers, self.names = {}, {}, {}
+        for cell in self.cells.values():
+            for port, way in cell["port_directions"].items():
+                for bit in cell["connections"][port]:
+                    if way == "output":
+                        self.drivers[bit] = cell
+                    else:
+                        self.readers.setdefault(bit, []).append(cell)
+        for name, net in netlist["netnames"].items():
+            if not net["hide_name"]:
+                for bit in net["bits"]:
+                    self.names.setdefault(bit, set()).add(name)
+
+    def _called(self, bits):
+        return {name for bit in bits if isinstance(bit, int) for name in self.names.get(bit, ())}
+
+    def near(self, cell, bit):
+        """Return the names at a bit of a cell, and at its outputs or behind what reads them."""
+        found, bits = set(), _outputs(cell)
+        for _ in range(_HOPS):
+            found = self._called(bits)
+            if found:
+                break
+            readers = [reader for bit in bits for reader in self.readers.get(bit, ())]
+            bits = [after for reader in readers for after in _outputs(reader)]
+        return tuple(sorted(found | self._called([bit])))
+
+    def sources(self, cell):
+        """Return the lines of a cell and of what selects: those of multiplexers are often lost."""
+        selects = [self.drivers.get(bit) for bit in cell["connections"].get("S", ())]
+        return {
+            source.replace(f"{ROOT}/", "")
+            for one in (cell, *filter(None, selects))
+            for source in one["attributes"].get("src", "").split("|")
+            if source
+        }
 
 
-def _names(netlist):
-    """Return the signals of each bit: its number to names in the words of the RTL."""
-    result = {}
-    for name, net in netlist["netnames"].items():
-        if not net["hide_name"]:
-            for bit in net["bits"]:
-                result.setdefault(bit, set()).add(name)
-    return result
+def _outputs(cell):
+    ways = cell["port_directions"]
+    return [bit for port in ways if ways[port] == "output" for bit in cell["connections"][port]]
 
 
-def _parse(line, number, cells, names):
-    options = {}
-    sources = []
-    for key, value in _OPTION.findall(line):
-        if key == "src":
-            sources += _sources(value)
-        else:
-            options[key] = value
+def _parse(line, number, netlist):
+    options = dict(_OPTION.findall(line))
     name, port, bit, mode = (options[key] for key in ("cell", "port", "portbit", "mode"))
-    cell = cells[name]
+    cell = netlist.cells[name]
     before = cell["connections"][port][int(bit)]
     if port in _CLOCKS or mode == f"const{before}" or before == "x":
         return None
-    near = {before}
-    for output, way in cell["port_directions"].items():
-        if way == "output":
-            near.update(cell["connections"][output])
-    near = {name for bit in near if isinstance(bit, int) for name in names.get(bit, ())}
     return Mutation(
         number=number,
         mode=mode,
@@ -171,25 +189,9 @@ def _parse(line, number, cells, names):
         port=port,
         bit=int(bit),
         control=int(options["ctrlbit"]) if "ctrlbit" in options else None,
-        names=tuple(sorted(near)),
-        sources=tuple(sorted(sources)),
+        names=netlist.near(cell, before),
+        sources=tuple(sorted(netlist.sources(cell))),
     )
-
-
-def _with_condition(mutation, cells, drivers):
-    """Return a mutation of a multiplexer with the lines of what selects: its own are often lost."""
-    select = cells[mutation.cell]["connections"].get("S", ())
-    lines = {
-        source
-        for bit in select
-        if bit in drivers
-        for source in _sources(drivers[bit]["attributes"].get("src", ""))
-    }
-    return replace(mutation, sources=tuple(sorted({*mutation.sources, *lines})))
-
-
-def _sources(text):
-    return [source.replace(f"{ROOT}/", "") for source in text.split("|") if source]
 
 
 def apply_all(mutations, folder):

@@ -117,14 +117,19 @@ def _serve(folder, executable, job, numbers, limit):
 
 
 def _results(folder):
-    """Return what is known: number of a mutant to its line."""
+    """Return what is known: number of a mutant to its line. What a cut left of a line goes."""
     path = folder / RESULTS
     lines = path.read_text().splitlines() if path.exists() else []
-    return {line["number"]: line for line in map(json.loads, filter(_whole, lines))}
-
-
-def _whole(line):
-    return line.endswith("}")
+    found = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        found[entry["number"]] = entry
+    if len(found) != len(lines):
+        write_whole(path, "".join(f"{json.dumps(entry)}\n" for entry in found.values()))
+    return found
 
 
 def _seconds(folder, spent):

@@ -1,7 +1,8 @@
-"""Find the bits of Verilog that nothing drives but constants: they can never toggle.
+"""Find the bits of Verilog that nothing drives but one constant: they can never toggle.
 
-Wires are followed through assignments that only join, cut and rename, and through the ports of
-modules; what passes an operator, a register or a block counts as free.
+Bits are followed through assignments that only join, cut and rename, through the ports of modules,
+and through registers, which begin with their initial value. A bit is constant if all that is ever
+assigned to it, under whatever condition, is the same constant. What passes an operator is free.
 """
 
 import re
@@ -11,10 +12,11 @@ __all__ = ["constants"]
 _NAME = r"(?:\\\S+ |[A-Za-z_][\w$]*)"
 _MODULE = re.compile(rf"^module ({_NAME})\s*\(")
 _DECLARED = re.compile(
-    rf"^  (?:input |output )?(?:wire |reg )?(?:signed )?(?:\[(\d+):0\] )?({_NAME})(?: = .*)?;$"
+    rf"^  (?:input |output )?(?:wire |reg )?(?:signed )?(?:\[(\d+):0\] )?({_NAME})(?: = (.*))?;$"
 )
 _INPUT = re.compile(rf"^  input (?:\[\d+:0\] )?({_NAME});$")
-_ASSIGN = re.compile(r"^  assign (.*) = (.*);$")
+_ASSIGN = re.compile(r"^\s+(?:assign )?([^()=?]*?) <?= (.*);$")
+_NAMES = re.compile(_NAME)
 _CELL = re.compile(rf"^  ({_NAME}) ({_NAME})\s*\($")
 _PORT = re.compile(rf"^    \.({_NAME})\((.*)\),?$")
 _TOKEN = re.compile(rf"\s*(\d+'[bdh][0-9a-fA-FxXzZ_?]+|{_NAME}|\[\d+(?::\d+)?\]|[{{}},])\s*")
@@ -26,10 +28,10 @@ def _plain(name):
 
 
 class _Module:
-    """Widths, inputs, assignments and cells of a module."""
+    """Widths, initial values, inputs, assignments and cells of a module."""
 
     def __init__(self):
-        self.widths, self.inputs = {}, set()
+        self.widths, self.initial, self.inputs = {}, [], set()
         self.assigns, self.cells = [], []
 
 
@@ -45,12 +47,14 @@ def _read(text):
                 cell[1].append((_plain(found[1]), found[2]))
             else:
                 cell = None
-        elif found := _ASSIGN.match(line):
-            module.assigns.append((found[1], found[2]))
         elif found := _DECLARED.match(line):
             module.widths[_plain(found[2])] = int(found[1] or 0) + 1
+            if found[3]:
+                module.initial.append((found[2], found[3]))
             if _INPUT.match(line):
                 module.inputs.add(_plain(found[2]))
+        elif found := _ASSIGN.match(line):
+            module.assigns.append((found[1], found[2]))
         elif found := _CELL.match(line):
             cell = (_plain(found[1]), [])
             module.cells.append(cell)
@@ -109,56 +113,68 @@ def constants(text):
         Verilog as Amaranth writes it: each module has one instance, and the first is the top.
     """
     modules = _read(text)
-    drivers = {}  # (module, name, bit): what it is connected to: 0, 1, such a key, or None
+    drivers = {}  # (module, name, bit): all that it is set to: 0, 1, such a key, or FREE
 
     def connect(target, owner, source, source_owner):
-        # What is driven twice, in parts or by several, is not looked at more closely.
-        for bit, driver in zip(target, source, strict=False):
-            key = (owner, *bit)
+        for index, bit in enumerate(target):
+            driver = source[index] if source and index < len(source) else FREE
             if isinstance(driver, tuple):
                 driver = (source_owner, *driver)
-            drivers[key] = driver if key not in drivers else None
+            drivers.setdefault((owner, *bit), []).append(driver)
 
     for name, module in modules.items():
-        for left, right in module.assigns:
+        for left, right in (*module.initial, *module.assigns):
             target = _bits(left, module)
-            source = _bits(right, module)
-            if target and source and all(isinstance(bit, tuple) for bit in target):
-                connect(target, name, source, name)
+            if target is None or not all(isinstance(bit, tuple) for bit in target):
+                # Not understood: whatever it names is free.
+                names = {_plain(one) for one in _NAMES.findall(f"{left} ")} & set(module.widths)
+                target = [(one, bit) for one in names for bit in range(module.widths[one])]
+                connect(target, name, None, name)
+            else:
+                connect(target, name, _bits(right, module), name)
         for kind, ports in module.cells:
             inside = modules.get(kind)
-            for port, wire in ports if inside else ():
-                outer, inner = _bits(wire, module), _bits(port + " ", inside)
-                if not outer or not inner:
-                    continue
-                if port in inside.inputs:
+            for port, wire in ports:
+                outer = _bits(wire, module)
+                inner = _bits(f"{port} ", inside) if inside else None
+                if inside and port in inside.inputs:
                     connect(inner, kind, outer, name)
-                elif all(isinstance(bit, tuple) for bit in outer):
+                elif outer and all(isinstance(bit, tuple) for bit in outer):
                     connect(outer, name, inner, kind)
     return _masks(modules, drivers)
 
 
+FREE = "free"
+
+
 def _masks(modules, drivers):
-    known = {}
-
-    def value(key):
-        """Return 0, 1, or None for a bit that is free."""
-        path = []
-        while isinstance(key, tuple) and key not in known:
-            if key in path:
-                key = None  # a ring
-                break
-            path.append(key)
-            key = drivers.get(key)
-        result = known[key] if isinstance(key, tuple) else key
-        known.update(dict.fromkeys(path, result))
-        return result
-
-    found = {}
-    for name, module in modules.items():
-        for signal, width in module.widths.items():
-            bits = (value((name, signal, bit)) is not None for bit in range(width))
-            mask = sum(1 << bit for bit, fixed in enumerate(bits) if fixed)
-            if mask:
-                found.setdefault(name, {})[signal] = mask
-    return found
+    """Follow the drivers: every bit begins without a value, and gets those of all its drivers."""
+    users, values = {}, {}
+    for key, sources in drivers.items():
+        for source in sources:
+            if isinstance(source, tuple):
+                users.setdefault(source, []).append(key)
+    everything = [
+        (name, signal, bit)
+        for name, module in modules.items()
+        for signal, width in module.widths.items()
+        for bit in range(width)
+    ]
+    work = list(everything)
+    while work:
+        key = work.pop()
+        # What nothing is known to drive comes from outside.
+        found = {
+            values.get(source) if isinstance(source, tuple) else source
+            for source in drivers.get(key, [FREE])
+        } - {None}
+        value = None if not found else found.pop() if len(found) == 1 else FREE
+        if value is not None and value != values.get(key):
+            values[key] = value
+            work += users.get(key, ())
+    masks = {}
+    for name, signal, bit in everything:
+        if values.get((name, signal, bit)) in (0, 1):
+            signals = masks.setdefault(name, {})
+            signals[signal] = signals.get(signal, 0) | 1 << bit
+    return masks

@@ -92,7 +92,7 @@ def model():
 
 
 def run_cases(chip, numbers, *, seed, folder, config=CONFIG, on_case=None):
-    """Run the cases of these numbers; return those of a clean run, and (case, seen) of each.
+    """Run the cases of these numbers; return what a clean run gives, and (case, seen) of each.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def run_cases(chip, numbers, *, seed, folder, config=CONFIG, on_case=None):
     DeviceError
         The simulation failed, or a run without fault does not give the golden model's tokens.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(folder).resolve()  # the simulator runs there
     compiled = compile_model(model(), config, page_count=1)
     (clean,) = _simulate(chip, compiled, [None], folder / "clean", limit=1_000_000)
     golden = run_golden(model(), PROMPT, COUNT).tokens

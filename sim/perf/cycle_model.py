@@ -35,7 +35,7 @@ _TABLE_DESCRIPTOR = 5  # ... of `RowTables`
 _KEY_WORDS = BLOCK_LEN + 1
 _WRITE_CYCLES = 7  # from a single write to the next: the writer waits for the burst to begin
 _KEY_CYCLES = _KEY_WORDS + 5 + _WRITE_CYCLES - 1  # `KvWriter`: a block of K
-_REQUEST = 48  # besides two fetches: page table and prompt before the first pass
+_REQUEST = 50  # besides two fetches: page table and prompt before the first pass
 _FIRST_STEP = 6  # `AttentionOrder`: from the start of an attention operator
 
 
@@ -166,7 +166,7 @@ class _Pass:
     def _word_cycles(self):
         """Cycles from asking for an operator word to its offer."""
         beats = max(1, WORD_BYTES // self.config.port_bytes)
-        return MemoryController.LATENCY + self.model.dram.latency + max(beats, WORD_BYTES // 4) + 6
+        return MemoryController.LATENCY + self.model.dram.latency + max(beats, WORD_BYTES // 4) + 7
 
     # Operators: each takes its step and the cycle it starts in, and returns that of its end.
 

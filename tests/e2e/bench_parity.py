@@ -13,9 +13,6 @@ from sim.faults.injector import DRAM
 from sim.run.inside import connect
 from tests.support.bench import params
 
-#: Of a run: all of these are read after this cycle of it.
-CYCLE = 600
-
 
 class Bench:
     def __init__(self, dut, device):
@@ -55,8 +52,8 @@ async def flipped_bit_stops_the_run_and_the_next_is_right(dut):
     await bench.runs()
     assert await bench.errors() == 0
     counted = 0
-    for path, row in params()["flips"]:
-        bench.flips(path, row, CYCLE)
+    for path, row, cycle in params()["flips"]:
+        bench.flips(path, row, cycle)
         with pytest.raises(ChipError) as caught:
             await bench.device.generate(bench.prompt, len(bench.expected))
         error = caught.value

@@ -17,13 +17,13 @@ from sim.run.golden_run import run_golden
 from sim.run.session import MemoryTiming, Request, Session, without_data
 from tests.e2e import chips
 
-#: Memory and row, of which a run reads a bit late enough.
+#: Memory, row and cycle: the run reads the bit after that.
 FLIPS = (
-    ("core.activations.words", 0),
-    ("core.residual.words", 0),
-    ("core.tile.exponents.words", 0),
-    ("core.pages.pages", 0),
-    ("core.scheduler.runs", 0),
+    ("core.activations.words", 0, 3000),
+    ("core.residual.words", 40, 7500),
+    ("core.tile.exponents.words", 0, 4000),
+    ("core.scheduler.runs", 0, 5000),
+    ("core.choice.choices", 1, 9600),
 )
 SEED, CASES = 1, 20
 

@@ -247,7 +247,7 @@ PROPERTIES = [
         cover=18,
         bugs=(
             Bug(what="ready without credit", file="hw/lib/credit_queue.py",
-                old="self.ready.eq(free != 0)", new="self.ready.eq(1)"),
+                old="self.ready.eq(some)", new="self.ready.eq(1)"),
             Bug(what="credit is not taken when some comes back", file="hw/lib/credit_queue.py",
                 old="free + leaves - self.enters", new="free + leaves - (self.enters & ~leaves)"),
         ),

@@ -9,6 +9,9 @@ from tests.formal.small import config
 #: Cycles in which the environment answers: takes an offer, gives a word, ends its work.
 _PATIENCE = 2
 
+#: Cycles that a unit works.
+_WORK = 4
+
 #: Cycles in which it has written what it was given; the sequencer may look a little later.
 _WRITES, _LATE = 6, 3
 
@@ -40,6 +43,7 @@ def progress(*, blind=False):
     starts = dut.start.any()
     started, in_pass = b.register(1, "started_pass"), b.register(1, "in_pass")
     supplied = b.register(1, "supplied")  # words come until `end`
+    taken = b.register(8, "taken")
 
     b.assume(~dut.error, "words_are_legal")
     b.assume(~dut.pass_start | ~in_pass, "one_pass_at_a_time")
@@ -53,9 +57,14 @@ def progress(*, blind=False):
     _answers(b, supplied & words.ready, words.valid, "word")
     _answers(b, descriptor.valid, descriptor.ready, "descriptor")
     _answers(b, job.valid, job.ready, "job")
-    # What a unit does it does at once, and writes end after it.
-    _answers(b, dut.busy, ~dut.busy, "work")
-    _answers(b, dut.units_issuing, ~dut.units_issuing, "issuing")
+    # Units work for some cycles after they were started, then rest; writes end after them.
+    since = b.register(4, "since_start")
+    with m.If(starts | (job.valid & job.ready)):
+        m.d.sync += since.eq(0)
+    with m.Elif(since < _WORK):
+        m.d.sync += since.eq(since + 1)
+    works = dut.busy | dut.units_issuing
+    b.assume(~works | ((since < _WORK) & (taken != 0)), "units_work_when_started")
     _answers(b, writes_pending, ~writes_pending, "writes", _WRITES)
 
     moves = (
@@ -74,7 +83,7 @@ def progress(*, blind=False):
     b.always(still < _BOUND, "goes_on")
 
     # In order, and once: a word is started for each that is taken and not left out.
-    taken, begun = b.register(8, "taken"), b.register(8, "begun")
+    begun = b.register(8, "begun")
     begins = starts | (job.valid & job.ready) | dut.pass_done
     m.d.sync += [taken.eq(taken + (words.valid & words.ready)), begun.eq(begun + begins)]
     b.always(~begins | (begun != taken), "begins_only_what_was_taken")

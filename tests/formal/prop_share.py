@@ -102,7 +102,8 @@ PROPERTIES = [
         name="memory_share.turns",
         says="a manager with an address waits for one burst of the other at most",
         bench=turns,
-        depth=3,
+        depth=12,
+        induction=False,
         cover=8,
         bugs=(
             Bug(what="the bridge always goes first", file=_FILE,

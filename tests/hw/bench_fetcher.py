@@ -135,4 +135,4 @@ async def timing_is_as_documented(dut):
     latency, cycles = await measures(dut, "i_data", "o_data", 64)
     assert await asks == (1, 1)
     assert cycles == 64
-    assert cycle() - 63 == at["beat"] + Slice.LATENCY
+    assert cycle() - 63 == at["beat"] + 2 * Slice.LATENCY

@@ -1,9 +1,16 @@
 """Tests of `hw.parity_guard` and of the names of memories."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from amaranth.hdl import Signal
+
+from hw.core import Core
+from hw.lib.parity_inserter import insert_parity
+from hw.memory_controller import MemoryController
 from hw.parity_guard import ParityGuard
 from hw.spec.memories import MEMORIES, memory_code, memory_name
+from hw.spec.presets import preset
 from tests.support.runner import run_bench
 
 
@@ -39,3 +46,14 @@ def test_memory_without_a_name_is_refused():
 
 def test_names_of_memories_are_different_and_fit():
     assert len(set(MEMORIES)) == len(MEMORIES) < 0xFF
+
+
+@pytest.mark.parametrize("name", ["ulx3s", "kv260"])
+def test_every_memory_of_a_chip_has_a_name_of_its_own(name):
+    config = replace(preset(name), parity=True)
+    controller = MemoryController(port_bytes=config.port_bytes, stream_depth=config.stream_depth)
+    codes = []
+    for unit, inside in (("core", Core(config)), ("memory_3", controller)):
+        _, found = insert_parity(inside, None, sweep=Signal(), sweep_row=Signal(24))
+        codes += [memory_code(f"{unit}.{one.path}") for one in found]
+    assert len(set(codes)) == len(codes) > 50

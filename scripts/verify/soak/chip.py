@@ -52,6 +52,7 @@ def draw_chip(seed):
         stream_depth=rng.choice((16, 32, 64, 128)),
         tiles=tiles,
         pe_registers=rng.random() < 0.4,
+        parity=rng.random() < 0.3,
     )
 
 
@@ -60,5 +61,5 @@ def describe_chip(config):
     return (
         f"{config.rows}x{config.cols}, lanes {config.lanes}, port {config.port_bytes}, "
         f"tiles {config.tiles}, max_rows {config.max_rows}, page_len {config.page_len}"
-        f"{', pe_registers' if config.pe_registers else ''}"
+        f"{', pe_registers' if config.pe_registers else ''}{', parity' if config.parity else ''}"
     )

@@ -14,7 +14,7 @@ __all__ = ["CHIPS", "CLUSTERS", "DEATHS", "case_seeds", "connect", "soak"]
 
 CHIPS = 100  #: of a session: its seed times this is that of its first chip
 CLUSTERS = ("slurm", "lsf")
-DEATHS = 2  #: of workers that a case survives; with one more it is a failure
+DEATHS = 1  #: of workers that a case survives at a time, its own or another's
 
 _PATIENCE = "20 minutes"
 _TURN = 25  # cases of a chip before it is another one's turn
@@ -96,6 +96,9 @@ def _queue(cluster, workers):
 def soak(client, run, seeds, *, seconds, width, note, clock=time.monotonic):
     """Run cases until the time is over, and those that have begun to their end.
 
+    When a worker dies, all cases that it had are suspects once it was more than `DEATHS` of them.
+    They run again in the end, one by one: what then brings workers down is a failure.
+
     Parameters
     ----------
     client : distributed.Client
@@ -115,9 +118,9 @@ def soak(client, run, seeds, *, seconds, width, note, clock=time.monotonic):
     sim.verilate.BuildError
         A worker has no simulator.
     """
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
-    seeds = iter(seeds)
+    seeds, suspects = iter(seeds), []
     end = clock() + seconds
     running = as_completed()
     waiting = {}
@@ -134,18 +137,23 @@ def soak(client, run, seeds, *, seconds, width, note, clock=time.monotonic):
         if future.status in ("cancelled", "lost"):
             begin(seed)  # the scheduler forgot it
             continue
-        note(_outcome(future, seed))
+        if isinstance(future.exception(), KilledWorker):
+            suspects.append(seed)
+        else:
+            note(_outcome(future, seed))
         if clock() < end:
             seed = next(seeds, None)
             if seed is not None:
                 begin(seed)
+    for seed in suspects:
+        note(_outcome(client.submit(run, seed, pure=False), seed))
 
 
 def _outcome(future, seed):
     """Return the `Outcome` of a case, also of one that brought its workers down."""
-    if future.status != "error":
-        return future.result()
     error = future.exception()
+    if error is None:
+        return future.result()
     if isinstance(error, BuildError):
         raise error
     return Outcome(seed=seed, ok=False, message=f"{type(error).__name__}: {error}")
