@@ -135,14 +135,15 @@ def soak(client, run, seeds, *, seconds, width, note, clock=time.monotonic, alon
         begin(seed)
     while waiting:
         try:
-            done = wait(list(waiting), timeout=_CHECK_SECONDS, return_when="FIRST_COMPLETED").done
+            wait(list(waiting), timeout=_CHECK_SECONDS, return_when="FIRST_COMPLETED")
         except TimeoutError:
             deserted = 0 if client.nthreads() else deserted + 1
             if deserted > 1:
                 suspects += waiting.values()
                 break
-            continue
-        for future in done:
+        except Exception:
+            deserted = 0  # that of a case, which says so itself
+        for future in [one for one in waiting if one.status != "pending"]:
             seed = waiting.pop(future)
             if future.status == "finished":
                 note(future.result())
