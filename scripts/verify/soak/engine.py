@@ -1,8 +1,10 @@
 """Runs cases on the workers of Dask until time is over: none is lost, whatever dies."""
 
 import logging
+import multiprocessing
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
 from scripts.synth.design import ROOT
@@ -10,12 +12,12 @@ from scripts.verify.soak.case import CASES
 from scripts.verify.soak.outcome import Outcome
 from sim.verilate import BuildError
 
-__all__ = ["CHIPS", "CLUSTERS", "DEATHS", "case_seeds", "connect", "soak"]
+__all__ = ["CHIPS", "CLUSTERS", "case_seeds", "connect", "run_alone", "soak"]
 
 CHIPS = 100  #: of a session: its seed times this is that of its first chip
 CLUSTERS = ("slurm", "lsf")
-DEATHS = 1  #: of workers that a case survives at a time, its own or another's
 
+_CHECK_SECONDS = 120  # between looks at whether workers are left
 _PATIENCE = "20 minutes"
 _TURN = 25  # cases of a chip before it is another one's turn
 
@@ -52,7 +54,7 @@ def connect(workers, cluster=None):
     from distributed import Client, LocalCluster
 
     dask.config.set({
-        "distributed.scheduler.allowed-failures": DEATHS,
+        "distributed.scheduler.allowed-failures": 0,  # `soak` looks after them
         # Workers that wait for a processor are not dead: simulators take all there are.
         "distributed.comm.timeouts.connect": _PATIENCE,
         "distributed.comm.timeouts.tcp": _PATIENCE,
@@ -93,11 +95,12 @@ def _queue(cluster, workers):
     return opened
 
 
-def soak(client, run, seeds, *, seconds, width, note, clock=time.monotonic):
+def soak(client, run, seeds, *, seconds, width, note, clock=time.monotonic, alone=None):
     """Run cases until the time is over, and those that have begun to their end.
 
-    When a worker dies, all cases that it had are suspects once it was more than `DEATHS` of them.
-    They run again in the end, one by one: what then brings workers down is a failure.
+    When a worker dies, the cases that it had are suspects. They run again in the end, one by one,
+    each in a process of its own here: what then brings it down is a failure. So they do if no
+    worker is left.
 
     Parameters
     ----------
@@ -112,48 +115,61 @@ def soak(client, run, seeds, *, seconds, width, note, clock=time.monotonic):
         Cases at a time.
     note : callable
         Called here with each `Outcome`.
+    alone : callable
+        Called with ``run`` and a suspect; by default `run_alone`.
 
     Raises
     ------
     sim.verilate.BuildError
         A worker has no simulator.
     """
-    from distributed import KilledWorker, as_completed
+    from distributed import KilledWorker, wait
 
     seeds, suspects = iter(seeds), []
-    end = clock() + seconds
-    running = as_completed()
-    waiting = {}
+    end, waiting, deserted = clock() + seconds, {}, 0
 
     def begin(seed):
-        future = client.submit(run, seed, pure=False)
-        waiting[future] = seed
-        running.add(future)
+        waiting[client.submit(run, seed, pure=False)] = seed
 
     for _, seed in zip(range(width), seeds, strict=False):
         begin(seed)
-    for future in running:
-        seed = waiting.pop(future)
-        if future.status in ("cancelled", "lost"):
-            begin(seed)  # the scheduler forgot it
-            continue
-        if isinstance(future.exception(), KilledWorker):
-            suspects.append(seed)
-        else:
-            note(_outcome(future, seed))
-        if clock() < end:
-            seed = next(seeds, None)
+    while waiting:
+        try:
+            wait(list(waiting), timeout=_CHECK_SECONDS, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            deserted = 0 if client.nthreads() else deserted + 1
+            if deserted > 1:
+                suspects += waiting.values()
+                break
+        except Exception:
+            deserted = 0  # that of a case, which says so itself
+        for future in [one for one in waiting if one.status != "pending"]:
+            seed = waiting.pop(future)
+            if future.status == "finished":
+                note(future.result())
+            elif future.status != "error" or isinstance(future.exception(), KilledWorker):
+                suspects.append(seed)
+            else:
+                note(_failed(seed, future.exception()))
+            seed = next(seeds, None) if clock() < end else None
             if seed is not None:
                 begin(seed)
     for seed in suspects:
-        note(_outcome(client.submit(run, seed, pure=False), seed))
+        note((alone or run_alone)(run, seed))
 
 
-def _outcome(future, seed):
-    """Return the `Outcome` of a case, also of one that brought its workers down."""
-    error = future.exception()
-    if error is None:
-        return future.result()
+def run_alone(run, seed):
+    """Run a case in a process of its own; return its `Outcome`, also if the process dies."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(run, seed).result()
+        except Exception as error:
+            return _failed(seed, error)
+
+
+def _failed(seed, error):
+    """Return the `Outcome` of a case that ended by an exception."""
     if isinstance(error, BuildError):
         raise error
     return Outcome(seed=seed, ok=False, message=f"{type(error).__name__}: {error}")
