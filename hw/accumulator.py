@@ -59,7 +59,7 @@ class Accumulator(wiring.Component):
     """
 
     #: Cycles from an update until a read, issued in that cycle, sees it.
-    LATENCY = 4
+    LATENCY = 5
 
     def __init__(self, *, cols, depth):
         if not isinstance(cols, int) or isinstance(cols, bool) or cols < 1:
@@ -87,7 +87,7 @@ class Accumulator(wiring.Component):
         row_width = 1 + ceil_log2(self.depth)
 
         # Stage 1 fetches the old sum and begins to shift, stage 2 registers it and ends the shift,
-        # stage 3 adds, stage 4 writes.
+        # stage 3 adds, stage 4 writes; a read comes after that.
         rows = [Signal(row_width, name=f"row_{n}", reset_less=True) for n in range(4)]
         valids = [Signal(name=f"valid_{n}") for n in range(4)]
         firsts = [Signal(name=f"first_{n}", reset_less=True) for n in range(2)]
@@ -118,7 +118,7 @@ class Accumulator(wiring.Component):
         )
         write = sums.write_port()
         update = sums.read_port(transparent_for=[write])
-        read = sums.read_port(transparent_for=[write])
+        read = sums.read_port()
         m.d.comb += [
             update.addr.eq(rows[0]),
             write.addr.eq(rows[3]),

@@ -21,6 +21,7 @@ from hw.spec.csr import (
     UNIT_STATES,
     VERSION_VALUE,
     counter_offset,
+    registers_of,
 )
 
 __all__ = ["ADDR_WIDTH", "ERROR_WIDTH", "OP_ID_WIDTH", "Csr", "count_ranges"]
@@ -30,7 +31,7 @@ ERROR_WIDTH = max(ERRORS.values()).bit_length()  #: width of an error's cause
 OP_ID_WIDTH = 16  #: width of an operator's number
 
 #: Registers whose value comes from a member of the same name.
-_FROM_MEMBERS = ("requests_taken", "events_written")
+_FROM_MEMBERS = ("requests_taken", "events_written", "parity_errors")
 _COUNTER_WIDTH = 64
 
 
@@ -77,7 +78,7 @@ class Csr(wiring.Component):
     irq : Out(1)
         Some bit of ``irq_status`` is set that ``irq_enable`` allows.
     requests_taken, events_written : In(32)
-        The registers of the same names.
+        The registers of the same names; with ``config.parity`` also ``parity_errors``.
     count_<name> : In
         What is counted in this cycle, of the ranges of `count_ranges`: for each of `COUNTERS` but
         ``cycles``, which counts by itself. They count while ``busy``.
@@ -101,6 +102,8 @@ class Csr(wiring.Component):
             name for name, reg in REGISTERS.items() if reg.access == "rw" and name != "irq_status"
         ]
         self._writable = writable
+        self._registers = registers_of(config)
+        self._from_members = [name for name in _FROM_MEMBERS if name in self._registers]
         super().__init__({
             "bus": In(Axi4Lite(addr_width=ADDR_WIDTH)),
             **{name: Out(32) for name in writable},
@@ -112,7 +115,7 @@ class Csr(wiring.Component):
             "error_op": In(OP_ID_WIDTH),
             **{f"{name}_event": In(1) for name in IRQ},
             "irq": Out(1),
-            **{name: In(32) for name in _FROM_MEMBERS},
+            **{name: In(32) for name in self._from_members},
             **{f"count_{name}": In(most) for name, most in count_ranges(config).items()},
             "cycles": Out(_COUNTER_WIDTH),
         })
@@ -214,7 +217,7 @@ class Csr(wiring.Component):
         # Strobes are registers of their own: they go far. `busy` cannot rise meanwhile.
         m.d.sync += [getattr(self, name).eq(0) for name in CONTROL]
         m.d.sync += self._refused_start.eq(0)
-        for name, register in REGISTERS.items():
+        for name, register in self._registers.items():
             if register.access == "ro":
                 continue
             chosen = Signal(name=f"writes_{name}")
@@ -248,13 +251,13 @@ class Csr(wiring.Component):
             "config2": config.max_context | config.page_len << 16,
             "config3": config.act_blocks | config.max_head_dim << 16,
             "config4": config.max_seqs | config.kv_pages << 16,
-            "config5": config.list_len | config.tiles << 16,
+            "config5": config.list_len | config.tiles << 16 | config.parity << 24,
         }
         values = {name: Const(word, 32) for name, word in words.items()}
         values |= self._read_only
-        values |= {name: getattr(self, name) for name in (*self._writable, *_FROM_MEMBERS)}
+        values |= {name: getattr(self, name) for name in (*self._writable, *self._from_members)}
         values |= {"irq_status": self._irq_status, "control": Const(0, 32)}
-        assert values.keys() == REGISTERS.keys()
+        assert values.keys() == self._registers.keys()
 
         bank = self._bank
         high = Signal(32)
@@ -264,7 +267,7 @@ class Csr(wiring.Component):
         first, end = (counter_offset("cycles") // 4 + n for n in (0, 2 * len(COUNTERS)))
         known = Signal()  # whose place it is
         of_counter, of_cycles = Signal(), Signal()
-        chosen = {name: Signal(name=f"reads_{name}") for name in REGISTERS}
+        chosen = {name: Signal(name=f"reads_{name}") for name in self._registers}
         m.d.comb += [bus.arready.eq(~asked & ~known & ~bus.rvalid & ~waits), bank.read.eq(asks)]
         m.d.sync += [
             asks.eq(0),
@@ -272,13 +275,16 @@ class Csr(wiring.Component):
             known.eq(asked),
             of_counter.eq((place > first) & (place < end)),
             of_cycles.eq(place == first),
-            *(chosen[name].eq(place == REGISTERS[name].offset // 4) for name in REGISTERS),
+            *(
+                chosen[name].eq(place == register.offset // 4)
+                for name, register in self._registers.items()
+            ),
         ]
         with m.If(bus.rready):
             m.d.sync += bus.rvalid.eq(0)
         with m.If(bus.arready):
             m.d.sync += place.eq(bus.araddr[2:])
-        value = or_tree(Mux(chosen[name], values[name], 0) for name in REGISTERS)
+        value = or_tree(Mux(chosen[name], values[name], 0) for name in self._registers)
         with m.If(known):
             m.d.sync += [
                 bus.rvalid.eq(1),

@@ -139,10 +139,13 @@ class Matmul(wiring.Component):
         filling, full, header_used = Signal(2), Signal(2), Signal(2)
         drops = Signal(2)
         read_bank = Signal()
+        # What is known of a strip reaches its bank by way of a register: there is time.
         strips = [Signal(strip_info(self.config), name=f"strip_{n}") for n in range(2)]
+        begun, begun_strip = Signal(2), Signal(strip_info(self.config))
+        m.d.sync += [begun.eq(feeder.begins), begun_strip.eq(feeder.strip)]
         for number, strip in enumerate(strips):
-            with m.If(feeder.begins[number]):
-                m.d.sync += strip.eq(feeder.strip)
+            with m.If(begun[number]):
+                m.d.sync += strip.eq(begun_strip)
         with m.If(~self.strip_valid):
             m.d.sync += [
                 self.strip_valid.eq(full.bit_select(read_bank, 1)),
@@ -208,10 +211,11 @@ class Matmul(wiring.Component):
                 delayed.shift + Mux(delayed.by_column, read.data[lane], 0)
             )
 
-        # A strip is complete when its last sum has gone through the accumulator.
+        # A strip is complete when its last sum has gone through the accumulator, where its bank is
+        # known to be full for a cycle and the strip is on offer in the next.
         done = Signal(2)
         m.d.comb += done.eq(Mux(delayed.valid & delayed.last, Mux(delayed.bank, 2, 1), 0))
-        for number in range(acc.LATENCY):
+        for number in range(acc.LATENCY - 2):
             stage = Signal(2, name=f"strip_done_{number}")
             m.d.sync += stage.eq(done)
             done = stage

@@ -136,25 +136,29 @@ class Requantiser(wiring.Component):
         # What the lanes share: lists of what it is after each stage.
         bypass = _staged(pipe, i.bypass, "bypass", self._SCALE_STAGES)
         shift1 = _staged(pipe, i.shift1, "shift1", 2)
+        fine1 = _copies(pipe, i.shift1[:_FINE_WIDTH], "fine1", self.lanes)
+        coarse1 = _copies(pipe, shift1[1][_FINE_WIDTH:-1], "coarse1", self.lanes)
         wraps = [shift1[2][:-1] >= _RING_WIDTH - place for place in range(ACC_WIDTH + 1)]
         left = shift1[2][-1]
         kept = pipe.hold(Cat(Mux(left, wrap, ~wrap) for wrap in wraps), "kept")
         # Without a multiplier nothing more is shifted or added.
         shifts = stages - self._FINISH_STAGES + 1
         shift2 = pipe.hold(i.shift2, "shift2")
-        shift2 = pipe.hold(Mux(bypass[1], 0, shift2), "last_shift", stages=shifts - 1)
-        coarse = pipe.hold(shift2[_FINE_WIDTH:], "coarse")
+        shift2 = pipe.hold(Mux(bypass[1], 0, shift2), "last_shift", stages=shifts - 2)
+        fine2 = _copies(pipe, shift2[:_FINE_WIDTH], "fine2", self.lanes)
+        coarse2 = pipe.hold(shift2[_FINE_WIDTH:], "last_coarse")
+        coarse2 = _copies(pipe, coarse2, "coarse2", self.lanes)
         width = pipe.hold(i.width, "width", OutWidth, stages=stages - 1)
         for lane in range(self.lanes):
-            scaled = self._scale(pipe, lane, shift1, left, kept)
+            scaled = self._scale(pipe, lane, (fine1[lane], coarse1[lane]), left, kept)
             product = self._multiply(m, pipe, lane, scaled, bypass)
             bias = pipe.hold(i.bias[lane], f"bias_in_{lane}")
             bias = pipe.hold(
                 Mux(bypass[1], 0, bias), f"bias_{lane}", signed(RESIDUAL_WIDTH), stages=shifts + 1
             )
             # Shift; the half bit that is left behind is added with the bias.
-            fine = pipe.hold(with_half(product) >> shift2[:_FINE_WIDTH], f"fine_{lane}")
-            shifted = pipe.hold(fine >> (coarse << _FINE_WIDTH), f"shifted_{lane}")
+            fine = pipe.hold(with_half(product) >> fine2[lane], f"fine_{lane}")
+            shifted = pipe.hold(fine >> (coarse2[lane] << _FINE_WIDTH), f"shifted_{lane}")
             biased = pipe.hold(
                 (shifted + Cat(1, bias).as_signed()) >> 1,
                 f"biased_{lane}",
@@ -164,16 +168,16 @@ class Requantiser(wiring.Component):
             m.d.comb += [result.data[lane].eq(data), result.clipped[lane].eq(clipped)]
         return m
 
-    def _scale(self, pipe, lane, shift1, left, kept):
+    def _scale(self, pipe, lane, amounts, left, kept):
         """Return RSH(acc, shift1): a rotation either way, then what went round is replaced."""
         acc = pipe.hold(self.i_acc.p.acc[lane], f"acc_{lane}")
         sign = acc[-1]
         ring = Cat(with_half(acc), sign.replicate(_RING_WIDTH - ACC_WIDTH - 1))
-        for stage, first in enumerate((0, _FINE_WIDTH), start=1):
-            for place in range(first, first + _FINE_WIDTH):
+        for stage, bits in enumerate(amounts):
+            for place, bit in enumerate(bits, start=stage * _FINE_WIDTH):
                 amount = 1 << place
-                ring = Mux(shift1[stage][place], Cat(ring[amount:], ring[:amount]), ring)
-            ring = pipe.hold(ring, f"ring_{lane}_{stage}")
+                ring = Mux(bit, Cat(ring[amount:], ring[:amount]), ring)
+            ring = pipe.hold(ring, f"ring_{lane}_{stage + 1}")
         sign = pipe.hold(sign, f"sign_{lane}")
         fill = pipe.hold(sign & ~left, f"fill_{lane}")
         shifted = (ring[: len(kept)] & kept) | (fill.replicate(len(kept)) & ~kept)
@@ -218,6 +222,25 @@ class Requantiser(wiring.Component):
         limits = Array(limit(sign, bits) for bits in WIDTHS.values())[width.as_value()]
         data = pipe.hold(Mux(clips, limits, value.as_signed()), f"result_{lane}")
         return data, pipe.hold(clips, f"clip_{lane}")
+
+
+def _copies(pipe, value, name, count):
+    """Return the value a stage later, so many times: of one bit, a barrel shifter drives hundreds.
+
+    Four registers hold it. They differ in what they hold, or begin with, as synthesis makes one of
+    those that are alike.
+    """
+    copies = []
+    for number in range(min(count, 4)):
+        inverts, ones = divmod(number, 2)
+        register = pipe.hold(
+            ~value if inverts else value,
+            f"{name}_{number}",
+            len(value),
+            init=((1 << len(value)) - 1) * ones,
+        )
+        copies.append(~register if inverts else register)
+    return [copies[number % 4] for number in range(count)]
 
 
 def _staged(pipe, value, name, stages):

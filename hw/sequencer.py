@@ -131,7 +131,9 @@ class Sequencer(wiring.Component):
             | (header.opcode == _CODE["linear"])
             | (header.opcode == _CODE["head_norm"])
         )
-        skipped = (header.emit_only != 0) & (self.emits == 0)
+        # A pass without its end would never be over.
+        ends = header.opcode == _CODE["end"]
+        skipped = (header.emit_only != 0) & (self.emits == 0) & ~ends
         m.d.comb += [
             self.i_operator.ready.eq(~ahead_full & in_pass),
             self.o_descriptor.p.addr.eq(header.addr),

@@ -36,7 +36,7 @@ class TableReader(wiring.Component):
     Timing
     ------
     The first word is taken in the cycle after ``start``. Then as `Gearbox`: the wider of word and
-    entry at its full rate, the first entry two cycles after its last word. ``i_words.ready`` and
+    entry at its full rate, the first entry three cycles after its last word. ``i_words.ready`` and
     ``i_header.ready`` come from registers.
     """
 
@@ -60,8 +60,10 @@ class TableReader(wiring.Component):
         )
         # Between the readiness of those who take entries and that of the stream.
         m.submodules.arriving = arriving = Slice(self.i_words.payload.shape())
+        m.submodules.leaving = leaving = Slice(self.o_entry.payload.shape())
         connect(m, arriving.o, gearbox.i)
-        connect(m, gearbox.o, flipped(self.o_entry))
+        connect(m, gearbox.o, leaving.i)
+        connect(m, leaving.o, flipped(self.o_entry))
         taking = Signal()
         word, row = Signal.like(self.words), Signal.like(self.rows)
         last_word, last_row = Signal.like(self.words), Signal.like(self.rows)

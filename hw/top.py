@@ -8,13 +8,18 @@ from .core import Core
 from .csr import Csr
 from .ecp5.global_buffer import GlobalBuffer
 from .lib.axi import Axi4, Axi4Lite
+from .lib.parity_inserter import insert_parity
 from .memory_controller import MemoryController
+from .parity_guard import ParityGuard
 from .probe import PROBES, TILE_UNITS, probe_signature, units_layout
 from .run_control import RunControl
+from .spec.csr import ERRORS
+from .spec.memories import memory_code
 
 __all__ = ["Top"]
 
 _CSR_ADDR_WIDTH = 12
+_SWEEP_ROW_WIDTH = 24  # more than any memory has
 
 
 def _flat(prefix, signature):
@@ -79,7 +84,11 @@ class Top(wiring.Component):
             for _ in range(cfg.tiles)
         ]
         core = Core(cfg)
-        m.submodules.core = DomainRenamer("core")(core)
+        inside = {"core": core} | {f"memory_{n}": memory for n, memory in enumerate(memories)}
+        guard = None
+        if cfg.parity:
+            inside, guard = self._protect(m, inside, platform)
+        m.submodules.core = DomainRenamer("core")(inside["core"])
         self._core_domain(m, control.core_reset)
 
         self._join(m, "s_axil", self._axil, csr.bus)
@@ -97,7 +106,7 @@ class Top(wiring.Component):
         connect(m, core.o_fetch, memories[0].i_fetch)
         connect(m, memories[0].o_fetch, core.i_fetched)
         for tile, memory in enumerate(memories):
-            m.submodules[f"memory_{tile}"] = memory
+            m.submodules[f"memory_{tile}"] = inside[f"memory_{tile}"]
             self._join(m, f"m{tile}_axi", self._axi, memory.axi)
             connect(m, core.o_stream[tile], memory.i_stream)
             connect(m, memory.o_stream, core.i_beat[tile])
@@ -136,11 +145,11 @@ class Top(wiring.Component):
         ]
         m.d.comb += [
             core.writes_pending.eq(Cat(memory.writes_pending for memory in memories).any()),
-            control.start.eq(csr.start),
+            control.start.eq(csr.start if guard is None else guard.o_start),
             control.stop.eq(csr.stop),
             control.idle.eq(Cat(memory.idle for memory in memories).all()),
             control.watchdog.eq(csr.watchdog),
-            csr.busy.eq(control.busy),
+            csr.busy.eq(control.busy if guard is None else control.busy | guard.waiting),
             csr.done.eq(control.done & ~control.busy),
             csr.error.eq(failed),
             csr.error_valid.eq(control.error_event),
@@ -165,8 +174,49 @@ class Top(wiring.Component):
         with m.If(control.core_start):
             m.d.sync += [failed.eq(0), taken.eq(0), written.eq(0)]
 
+        if cfg.parity:
+            self._guard(m, guard, csr, control)
         self._count(m, csr, memories, core)
         return m
+
+    def _protect(self, m, inside, platform):
+        """Give all memories parity; return the units with it, and what looks after them.
+
+        What stays without: the counters of the registers, which no result depends on.
+        """
+        sweep, sweep_bus = Signal(), Signal()
+        row = Signal(_SWEEP_ROW_WIDTH)
+        units, found = {}, []
+        for name, unit in inside.items():
+            ours = sweep if name == "core" else sweep_bus
+            units[name], of_unit = insert_parity(unit, platform, sweep=ours, sweep_row=row)
+            found += [(f"{name}.{one.path}", one.memory) for one in of_unit]
+        m.submodules.guard = guard = ParityGuard(
+            [memory_code(path) for path, _ in found],
+            rows=max(memory.depth for _, memory in found if memory.swept),
+        )
+        m.d.comb += [
+            guard.errors.eq(Cat(memory.error for _, memory in found)),
+            sweep.eq(guard.sweep),
+            sweep_bus.eq(guard.sweep_bus),
+            row.eq(guard.sweep_row),
+        ]
+        return units, guard
+
+    def _guard(self, m, guard, csr, control):
+        """Stop a run that has met an error, and let a start wait while memories are swept."""
+        m.d.comb += [
+            guard.start.eq(csr.start),
+            guard.busy.eq(control.busy),
+            guard.quiet.eq(control.idle),
+            csr.parity_errors.eq(guard.count),
+        ]
+        with m.If(guard.failed):
+            m.d.sync += [
+                control.core_error.eq(1),
+                control.core_cause.eq(ERRORS["memory_parity"]),
+                control.core_addr.eq(guard.code),
+            ]
 
     def _core_domain(self, m, reset):
         """Give the core a domain of the same clock, with nothing but a register in its reset."""

@@ -130,15 +130,21 @@ class ValueExponents(wiring.Component):
             *(write.data[index].eq(taken[index % cfg.cols]) for index in range(BLOCK_LEN)),
         ]
 
-        # Each step of the machine below shows some exponents to the maximum, which is written where
-        # a row ends. Steps go through a pipeline.
+        # Each step of the machine below shows exponents to the maximum, some of which count, and it
+        # is written where a row ends. Steps go through a pipeline.
         step, ends, fresh = Signal(), Signal(), Signal()
-        shown = Signal(part)
+        shown, counts = Signal(part), Signal(cfg.cols)
         bank_row = Signal(range(2 * cfg.max_rows))
         m.d.comb += bank_row.eq(bank * (cfg.max_rows // 2) + row)
         pipe = Pipeline(m)
+        kept = pipe.hold(counts, "counts")
         largest, levels = pipe.tree(
-            pipe.holds(list(shown), "shown"), lambda a, b: Mux(a > b, a, b), "largest"
+            [
+                exp & kept[n].replicate(EXP_WIDTH)
+                for n, exp in enumerate(pipe.holds(shown, "shown"))
+            ],
+            lambda a, b: Mux(a > b, a, b),
+            "largest",
         )
         in_pipe = [pipe.valid(step, "step_0")]
         for level in range(levels):
@@ -180,7 +186,7 @@ class ValueExponents(wiring.Component):
                 with m.If(block == blocks - 1):
                     m.next = "FINISH"
 
-        m.d.comb += self.busy.eq(1)
+        m.d.comb += [self.busy.eq(1), shown.eq(taken)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(self.start)
@@ -202,7 +208,7 @@ class ValueExponents(wiring.Component):
                 m.d.comb += [
                     self.i_words.ready.eq(1),
                     fresh.eq(pos == 0),
-                    *(shown[n].eq(Mux(n < ahead, exp, 0)) for n, exp in enumerate(taken)),
+                    *(counts[n].eq(n < ahead) for n in range(cfg.cols)),
                 ]
                 m.d.sync += [held.eq(taken), lane.eq(Mux(ahead > 0, ahead, 0))]
                 with m.If(self.i_words.valid):
@@ -214,7 +220,7 @@ class ValueExponents(wiring.Component):
                         m.next = "WALK"
             with m.State("WALK"):
                 # One position at a time: a row ends at each.
-                m.d.comb += [step.eq(1), ends.eq(1), shown[0].eq(held[lane])]
+                m.d.comb += [step.eq(1), ends.eq(1), counts.eq(1), shown[0].eq(held[lane])]
                 m.d.sync += [lane.eq(lane + 1), row.eq(row + 1)]
                 with m.If((lane == cfg.cols - 1) | (row == rows - 1)):
                     next_word()

@@ -149,12 +149,16 @@ class WeightLoader(wiring.Component):
             self.exponents.eq(exponents),
         ]
 
-        # Known a cycle late: what they come from changes with a tile, of four words at least.
-        last_block, last_sub, last_strip = Signal(), Signal(), Signal()
+        # Whether a tile is the last one. Known a cycle late: it takes four words at least.
+        ends_block, ends_sub, ends_strip, ends_job = Signal(), Signal(), Signal(), Signal()
+        last_tile = tile == cfg.tiles_per_block - 1
+        last_block = last_tile & (block == job.blocks - 1)
+        last_sub = last_block & (sub == job_subs(cfg, job.dest) - 1)
         m.d.sync += [
-            last_block.eq(block == job.blocks - 1),
-            last_sub.eq(sub == job_subs(cfg, job.dest) - 1),
-            last_strip.eq(strip == job.strips - 1),
+            ends_block.eq(last_tile),
+            ends_sub.eq(last_block),
+            ends_strip.eq(last_sub),
+            ends_job.eq(last_sub & (strip == job.strips - 1)),
         ]
         is_scores = job.dest == Dest.SCORES
 
@@ -211,17 +215,17 @@ class WeightLoader(wiring.Component):
                     m.d.sync += word.eq(word + 1)
                     with m.If(word == cfg.rows - 1):
                         m.d.sync += [word.eq(0), tile.eq(tile + 1)]
-                        with m.If(tile == cfg.tiles_per_block - 1):
+                        with m.If(ends_block):
                             m.d.sync += [tile.eq(0), block.eq(block + 1)]
                             with m.If(is_scores):
                                 m.next = "EXPONENTS"
-                            with m.If(last_block):
-                                m.d.sync += [block.eq(0), sub.eq(sub + 1)]
-                                with m.If(last_sub):
-                                    m.d.sync += [sub.eq(0), strip.eq(strip + 1), bank.eq(~bank)]
-                                    with m.If(last_strip):
-                                        m.d.sync += loading.eq(0)
-                                        m.next = "IDLE"
-                                    with m.Elif((job.dest != Dest.VALUES) & ~is_scores):
-                                        m.next = "HEADER"
+                        with m.If(ends_sub):
+                            m.d.sync += [block.eq(0), sub.eq(sub + 1)]
+                        with m.If(ends_strip):
+                            m.d.sync += [sub.eq(0), strip.eq(strip + 1), bank.eq(~bank)]
+                            with m.If((job.dest != Dest.VALUES) & ~is_scores):
+                                m.next = "HEADER"
+                        with m.If(ends_job):
+                            m.d.sync += loading.eq(0)
+                            m.next = "IDLE"
         return m

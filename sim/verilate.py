@@ -13,11 +13,19 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["BuildError", "Result", "Simulator", "build", "find_verilator", "run"]
+from sim.coverage import collect
+
+__all__ = ["BuildError", "Result", "Simulator", "build", "find_verilator", "run", "writes_fst"]
 
 MIN_VERSION = (5, 36)
 
 CCACHE = Path(__file__).resolve().parents[1] / "build" / "ccache"
+
+#: Headers that stand in for those of LZ4 and zlib.
+FST = Path(__file__).resolve().parent / "harness" / "fst"
+
+#: Signals wider than Verilator's default, 256 bits, count too; memories hardly ever do.
+COVERAGE = ("--coverage-line", "--coverage-toggle", "--coverage-max-width", "1024")
 
 WARNINGS = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-MULTIDRIVEN", "-Wno-TIMESCALEMOD"]
 
@@ -75,6 +83,20 @@ def find_verilator():
     )
 
 
+def writes_fst(simulator=None):
+    """Tell whether `build` can make simulators that write FST, with no library but its own.
+
+    Verilator's writer calls LZ4 and zlib, whose headers a machine may lack; `sim/harness/fst` has
+    the four functions that it needs. Older writers, in a system's Verilator, need more.
+    """
+    simulator = simulator or find_verilator()
+    root = simulator.root
+    if root is None:
+        command = [simulator.executable, "--getenv", "VERILATOR_ROOT"]
+        root = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return (Path(root) / "include" / "fstcpp" / "fstcpp_writer.cpp").exists()
+
+
 def find_ccache():
     """Return the compiler cache of the virtual environment or the system, or None."""
     beside = Path(sys.executable).parent / "ccache"
@@ -111,7 +133,9 @@ def build(
 ):
     """Build a simulator that cocotb can drive, and return the path of its executable.
 
-    Nothing is done when the same sources were already built there with the same options.
+    Nothing is done when the same sources were already built there with the same options. When
+    coverage is collected (`sim.coverage.collect.folder`), the simulator counts lines and toggles,
+    and lies in a folder beside ``build_dir``.
 
     Parameters
     ----------
@@ -123,8 +147,9 @@ def build(
         Folder for everything that is made. May not contain spaces.
     fast : bool
         Whether to optimise for the speed of the simulation or for that of the build.
-    trace : bool
-        Whether the simulator can write a waveform (VCD: FST needs libraries a user may lack).
+    trace : bool or str
+        Whether the simulator can write a waveform: a VCD, or with ``"fst"`` an FST where
+        `writes_fst` says so.
     public, readable : iterable of str
         Names in the top module that cocotb may write and read, or only read; ``*`` for all.
     parameters, defines : dict
@@ -142,8 +167,14 @@ def build(
         With the first error lines and the path of the log.
     """
     simulator = find_verilator()
+    fst = trace == "fst"
+    if fst and not writes_fst(simulator):
+        raise BuildError("this Verilator needs libraries to write FST: use VCD")
     sources = [Path(source).resolve() for source in sources]
     build_dir = Path(build_dir).resolve()
+    covered = collect.folder() is not None
+    if covered:
+        build_dir = build_dir.with_name(f"{build_dir.name}-coverage")
     executable = build_dir / "simulator"
     build_dir.mkdir(parents=True, exist_ok=True)
 
@@ -174,9 +205,11 @@ def build(
         *(("-LDFLAGS", f"-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator") if cocotb else ()),
         *("--x-assign", "fast", "--x-initial", "fast", "--no-assert"),
         *(("-O3", "--output-split", "20000") if fast else ("--output-split", "0")),
-        *(("--trace-vcd", "--trace-structs") if trace else ()),
+        *((f"--trace-{'fst' if fst else 'vcd'}", "--trace-structs") if trace else ()),
+        *(("-CFLAGS", f"-I{FST}") if fst else ()),
         *(f"-G{name}={value}" for name, value in (parameters or {}).items()),
         *(f"-D{name}={value}" for name, value in (defines or {}).items()),
+        *(COVERAGE if covered else ()),
         *verilator_args,
         str(control),
         *([str(main)] if cocotb else ["--main"]),
@@ -188,12 +221,15 @@ def build(
         *simulator.make_flags,
         *(optimise if fast else ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")),
     ]
+    if fst:
+        make.append("LDLIBS=$(filter-out -llz4 -lz,$(VM_USER_LDLIBS)) $(CFG_LDLIBS_THREADS)")
     ccache = find_ccache()
     if ccache:
         make.append(f"OBJCACHE={ccache}")
 
     digest = hashlib.sha256(repr((command, make)).encode())
     folders = sorted({source.parent for source in sources if source.suffix == ".cpp"})
+    folders += [FST] if fst else []
     headers = [header for folder in folders for header in sorted(folder.glob("*.h"))]
     for source in (main, *sources, *headers):
         digest.update(source.read_bytes())
@@ -278,6 +314,8 @@ def run(
 ):
     """Run the cocotb tests of a module, or some of them, in a simulator from `build`.
 
+    When coverage is collected, what the run met is kept, if it passed.
+
     Parameters
     ----------
     executable : Path
@@ -301,7 +339,7 @@ def run(
     echo : bool
         Whether the bench prints to this terminal instead of the log.
     timeout : float
-        Seconds after which the simulator is stopped.
+        Seconds after which the simulator is stopped; ten times as many where it counts coverage.
     """
     import cocotb_tools.config  # heavy, and golden-only users have no need of it
     import find_libpython
@@ -337,6 +375,11 @@ def run(
     command = [str(executable), *plusargs]
     if waveform:
         command += ["--trace", "--trace-file", str(Path(waveform).resolve())]
+    counted = run_dir / collect.FILE
+    if collect.folder() is not None:
+        timeout = timeout and 10 * timeout
+        counted.unlink(missing_ok=True)
+        command.append(f"+verilator+coverage+file+{counted}")
     start = time.monotonic()
     with log.open("w") as out:
         target = None if echo else out
@@ -355,7 +398,10 @@ def run(
             process.wait()
             raise
     passed, failed, messages = _read_results(results)
-    return Result(passed, failed, messages, returncode, log, time.monotonic() - start)
+    result = Result(passed, failed, messages, returncode, log, time.monotonic() - start)
+    if collect.folder() is not None and result.ok and counted.exists():
+        collect.keep(counted, bench, collect.folder() / "runs")
+    return result
 
 
 def _read_results(path):

@@ -36,13 +36,16 @@ class Pipeline:
         self.put(register, value)
         return register
 
-    def hold(self, value, name, shape=None, stages=1):
-        """Return what a value was ``stages`` moves ago, in a register that reset leaves alone."""
+    def hold(self, value, name, shape=None, stages=1, init=None):
+        """Return what a value was ``stages`` moves ago, in a register that reset leaves alone.
+
+        ``init`` is what it begins with, by default 0.
+        """
         for stage in range(stages):
             if shape is None:
                 shape = value.shape() if hasattr(value, "shape") else Value.cast(value).shape()
             suffix = f"_{stage + 1}" if stages > 1 else ""
-            register = Signal(shape, name=f"{name}{suffix}", reset_less=True)
+            register = Signal(shape, name=f"{name}{suffix}", init=init, reset_less=True)
             self.put(register, value)
             value = register
         return value

@@ -58,6 +58,8 @@ class ArchConfig:
         Systolic arrays, each with its own streamer, attention and memory channel: 1, 2 or 4.
     pe_registers : bool
         Whether the arrays have more pipeline registers, for a high clock: `hw.systolic_array`.
+    parity : bool
+        Whether the memories on the chip carry parity: `hw.parity_guard`.
     """
 
     rows: int = 16
@@ -76,6 +78,7 @@ class ArchConfig:
     stream_depth: int = 512
     tiles: int = 1
     pe_registers: bool = False
+    parity: bool = False
 
     def __post_init__(self):
         def check(name, allowed, what):
@@ -112,8 +115,9 @@ class ArchConfig:
         )
         check("stream_depth", lambda n: _is_power_of_two(n) and n >= 16, "a power of two from 16")
         check("tiles", lambda n: n in (1, 2, 4), "1, 2 or 4")
-        if not isinstance(self.pe_registers, bool):
-            raise ValueError(f"pe_registers must be True or False, not {self.pe_registers!r}")
+        for name in ("pe_registers", "parity"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
         for name in ("max_dim", "max_head_dim"):
             check(name, lambda n: n > 0 and n % BLOCK_LEN == 0, "a positive multiple of 32")
         check("act_blocks", lambda n: n > 0, "positive")

@@ -18,10 +18,11 @@ __all__ = [
     "VERSION_VALUE",
     "Register",
     "counter_offset",
+    "registers_of",
 ]
 
 ID_VALUE = 0x4F525253  # "SRRO"
-VERSION_VALUE = 0x00_03_00_00  # major.minor.patch.0
+VERSION_VALUE = 0x00_04_00_00  # major.minor.patch.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ REGISTERS = {
     "config2": Register(0x010, "ro", "max_context | page_len << 16"),
     "config3": Register(0x014, "ro", "act_blocks | max_head_dim << 16"),
     "config4": Register(0x018, "ro", "max_seqs | kv_pages << 16"),
-    "config5": Register(0x01C, "ro", "list_len | tiles << 16"),
+    "config5": Register(0x01C, "ro", "list_len | tiles << 16 | parity << 24"),
     "control": Register(0x040, "wo", "CONTROL bits, each acts when written as 1"),
     "status": Register(0x044, "ro", "STATUS bits"),
     "error_cause": Register(0x048, "ro", "why the chip stopped: ERRORS; kept until the next start"),
@@ -66,6 +67,8 @@ REGISTERS = {
     "channel_stride": Register(
         0x0B8, "rw", "t times this is added to addresses on channel t: a multiple of 4096"
     ),
+    # On a chip with parity alone.
+    "parity_errors": Register(0x0BC, "ro", "wrong words read from the chip's memories since reset"),
     "image_base": Register(0x080, "rw", "region of weights and program (read only): first byte"),
     "image_limit": Register(0x084, "rw", "... and the byte after its last"),
     "kv_base": Register(0x088, "rw", "region of the KV cache (read, write)"),
@@ -75,6 +78,9 @@ REGISTERS = {
     "watchdog": Register(0x0A4, "rw", "cycles without progress before a trap; 0: never"),
     "max_prefill": Register(0x0A8, "rw", "prompt rows of a pass at most; 0: max_rows"),
 }
+
+#: Those of `REGISTERS` that only chips with parity have.
+_OF_PARITY = ("parity_errors",)
 
 #: Bits of ``control``.
 CONTROL = {"start": 0, "stop": 1, "cancel": 2}
@@ -101,6 +107,8 @@ ERRORS = {
     "bad_request": 10,
     "bad_page": 11,  # of a request: outside the KV region, or another's; detail: its number
     "bad_token": 12,  # prompt token that the vocabulary does not have; error_addr: the token
+    # A memory on the chip has lost a bit: only with parity. error_addr: `hw.spec.memories`.
+    "memory_parity": 13,
 }
 
 #: Units whose cycles are counted, and what of them: ``<unit>_busy``, ``_starved``, ``_stalled``.
@@ -163,6 +171,11 @@ COUNTERS = (
     *(f"op_{kind}_words" for kind in OPERATOR_KINDS),
     *(f"op_{kind}_rows" for kind in ARRAY_KINDS),
 )
+
+
+def registers_of(config):
+    """Return those of `REGISTERS` that a chip of an `ArchConfig` has."""
+    return {name: reg for name, reg in REGISTERS.items() if config.parity or name not in _OF_PARITY}
 
 
 def counter_offset(name):

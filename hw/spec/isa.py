@@ -23,10 +23,10 @@ WORD_BYTES = 64
 #: Fields that every operator word begins with.
 #:
 #: ``emit_only``: the operator is left out of passes that emit no token (a chunk of a prompt that is
-#: not its last). ``op_id``: a number of the compiler's choice, shown in traces and error reports.
-#: ``addr``, ``words``: where the operator's stream lies, and its length in words of ``cols`` bytes
-#: (0: none). For ``embed`` and ``rope``: start of the table, words of one row of it. Streams lie on
-#: channel 0, those of ``linear`` at the same address on each channel of a tile.
+#: not its last); ``end`` never is. ``op_id``: a number of the compiler's choice, for traces and
+#: error reports. ``addr``, ``words``: where the operator's stream lies, and its length in words of
+#: ``cols`` bytes (0: none). For ``embed`` and ``rope``: start of the table, words of one row of it.
+#: Streams lie on channel 0, those of ``linear`` at the same address on each channel of a tile.
 HEADER = (
     ("opcode", 8),
     ("emit_only", 8),

@@ -41,12 +41,13 @@ class Waivers:
 
     def __init__(self, path=DEFAULT):
         self.path = Path(path)
-        self._waivers = []
+        self._waivers, self._reasons = [], {}
         for entry in tomllib.loads(self.path.read_text()).get("waiver", []):
             if set(entry) != {"match", "reason"} or not entry["reason"].strip():
                 raise ValueError(f"{path}: a waiver must have match and reason, not {entry!r}")
             try:
                 self._waivers.append((entry["match"], re.compile(entry["match"])))
+                self._reasons[entry["match"]] = entry["reason"].strip()
             except re.error as error:
                 raise ValueError(f"{path}: {entry['match']!r}: {error}") from error
         self._used = set()
@@ -60,6 +61,14 @@ class Waivers:
             if not allowed:
                 rest.append(finding)
         return sorted(set(rest))
+
+    def reason(self, finding):
+        """Return why a finding is allowed, or None if nothing allows it."""
+        for match, regex in self._waivers:
+            if regex.fullmatch(str(finding)):
+                self._used.add(match)
+                return self._reasons[match]
+        return None
 
     def unused(self):
         """Return the expressions that no finding so far needed."""

@@ -1,5 +1,6 @@
 """Whether reset is enough: runs that begin with random registers and memories."""
 
+import dataclasses
 import hashlib
 import re
 import tempfile
@@ -46,8 +47,7 @@ def without_initial_values(text):
     return _MODULE.sub(stripped, text)
 
 
-def _build(folder):
-    config = preset(PRESET)
+def _build(folder, config):
     plain = folder / "plain.v"
     emit_verilog(config, plain, trace=True)
     source = folder / f"{TOP}.v"
@@ -57,7 +57,7 @@ def _build(folder):
         tiles=config.tiles,
         data_bytes=config.port_bytes,
         probes=probe_widths(config),
-        units_width=units_width(),
+        units_width=units_width(config),
     )
     executable = verilate.build(
         [*sources, source],
@@ -89,21 +89,23 @@ def _outcome(chip, compiled, plusargs):
     }
 
 
-def check_reset(seeds=SEEDS):
+def check_reset(seeds=SEEDS, *, parity=False):
     """Return a finding for each seed with which a run of the chip differs from one from zero.
+
+    With ``parity`` it is the chip whose memories carry parity.
 
     Raises
     ------
     sim.verilate.BuildError
         If there is no simulator.
     """
-    folder = BUILD / "random_state"
+    folder = BUILD / ("random_state_parity" if parity else "random_state")
     passed = folder / "passed"
     code = Path(__file__).read_text() + Path(verilate.__file__).read_text()
     key = hashlib.sha256(repr((sources_digest(), code, seeds)).encode()).hexdigest()
     if passed.exists() and passed.read_text() == key:
         return []
-    chip = _build(folder)
+    chip = _build(folder, dataclasses.replace(preset(PRESET), parity=parity))
     compiled = compile_model(random_model(SHAPES["little"]), chip.config)
     zero = _outcome(chip, compiled, ["+verilator+rand+reset+0"])
     findings = []

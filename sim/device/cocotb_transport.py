@@ -22,10 +22,16 @@ class CocotbTransport:
         The harness.
     image : Path
         The file that the simulated memory is mapped from.
+
+    Attributes
+    ----------
+    path : Path
+        That file.
     """
 
     def __init__(self, dut, image):
         self._dut = dut
+        self.path = image
         self.memory = np.memmap(image, dtype=np.uint8, mode="r+")
 
     async def reset(self, cycles=4):

@@ -1,6 +1,7 @@
 """What a driver raises."""
 
 from hw.spec.csr import ERRORS
+from hw.spec.memories import memory_name
 
 __all__ = [
     "CAUSES",
@@ -29,6 +30,7 @@ CAUSES = {
     "bad_request": "a number that is not allowed: {addr}",
     "bad_page": "page {addr} is outside the KV region, or another request's",
     "bad_token": "the prompt has token {addr}, which the vocabulary does not have",
+    "memory_parity": "a word of the chip's memory {memory} had lost a bit",
 }
 _NAMES = {code: name for name, code in ERRORS.items()}
 
@@ -71,7 +73,7 @@ def _describe(cause, addr):
     """Return the name of a cause (a number), and the text of an error."""
     name = _NAMES.get(cause, f"cause {cause}")
     text = CAUSES.get(name, "an error this driver does not know, at {addr:#010x}")
-    return name, f"{name}: {text.format(addr=addr)}"
+    return name, f"{name}: {text.format(addr=addr, memory=memory_name(addr))}"
 
 
 class ChipError(DeviceError):

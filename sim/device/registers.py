@@ -16,7 +16,7 @@ def config_words(config):
         "config2": config.max_context | config.page_len << 16,
         "config3": config.act_blocks | config.max_head_dim << 16,
         "config4": config.max_seqs | config.kv_pages << 16,
-        "config5": config.list_len | config.tiles << 16,
+        "config5": config.list_len | config.tiles << 16 | config.parity << 24,
     }
 
 

@@ -23,6 +23,15 @@
 //   +slverr_addr=          beats that touch this byte get SLVERR and do nothing else;
 //   +slverr_count=         only so many of them, by default all
 //
+//   +ecc=1                 the channel's controller has SECDED over words of 8 bytes (default: 0)
+//   +flip_addr=, +flip_bits=  bits of this byte of the channel that are flipped from the start
+//
+// ECC. With it a flipped bit is corrected when its word is read or written in part, and counted; two
+// of a word are found: SLVERR, counted, and nothing is written. Without it the flipped byte is read.
+//
+// FAULTS. `axi_dram_fault` makes one while the simulation runs: see `Fault`. A reset ends all but
+// flipped bits.
+//
 // There is one data bus. A beat, read or written, takes one cycle of it, so the port moves one beat
 // a cycle at most, and does so across bursts when the next is queued ahead. A read that its manager
 // does not take (rready low) stalls the bus. Reads go first, in order; a write goes when all of its
@@ -44,8 +53,10 @@
 #include <cstdio>
 #include <cstring>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "plusargs.h"
@@ -57,6 +68,16 @@ constexpr int OKAY = 0, SLVERR = 2, DECERR = 3;
 constexpr int INCR = 1;
 constexpr size_t WRITE_BUFFER_BEATS = 512;
 constexpr uint64_t NO_ROW = ~uint64_t{0};
+constexpr uint64_t ECC_BYTES = 8;
+
+// What `axi_dram_fault` does with its arguments a and b.
+enum Fault {
+    FAULT_FLIP = 0,    // flip the bits b of the byte at a
+    FAULT_ANSWER = 1,  // answer the next beat with a: SLVERR or DECERR
+    FAULT_STALL = 2,   // never again: a bit for each of STALL_*
+    FAULT_ECC = 3,     // ECC from now on if a is not 0; bits that were flipped are forgotten
+};
+constexpr unsigned STALL_READ = 1, STALL_WRITE = 2, STALL_ADDRESS = 4;
 
 struct Burst {
     uint64_t addr;
@@ -71,6 +92,12 @@ struct Dram {
     uint64_t latency, outstanding, row_bytes, banks, row_miss, turn;
     uint64_t refresh_interval, refresh_cycles, write_wait;
     uint64_t slverr_addr, slverr_count;
+    bool ecc = false;
+    // Faults
+    std::map<uint64_t, uint64_t> flips;  // with ECC: word to its bits that are not as written
+    int next_answer = OKAY;
+    unsigned stalled = 0;
+    uint64_t corrected = 0, uncorrected = 0;  // since the last tick
     // Contents
     uint64_t data_bytes, size = 0;
     uint8_t* image = nullptr;
@@ -147,6 +174,8 @@ struct Dram {
             return false;
         }
         image = static_cast<uint8_t*>(at) + begin;
+        ecc = plusarg("ecc", channel, 0) != 0;
+        flip(plusarg("flip_addr", channel, 0), plusarg("flip_bits", channel, 0));
         return true;
     }
 
@@ -159,6 +188,50 @@ struct Dram {
         active = last = NONE;
         open_row.assign(banks, NO_ROW);
         bank_used.assign(banks, 0);
+        next_answer = OKAY;
+        stalled = 0;
+    }
+
+    void flip(uint64_t addr, uint8_t bits) {
+        if (addr >= size) return;
+        if (ecc) {
+            flips[addr / ECC_BYTES] ^= uint64_t{bits} << 8 * (addr % ECC_BYTES);
+        } else {
+            image[addr] ^= bits;
+        }
+    }
+
+    void fault(int kind, uint64_t a, uint64_t b) {
+        if (kind == FAULT_FLIP) flip(a, b);
+        if (kind == FAULT_ANSWER) next_answer = a;
+        if (kind == FAULT_STALL) stalled = a;
+        if (kind == FAULT_ECC) {
+            ecc = a != 0;
+            flips.clear();
+        }
+    }
+
+    // Correct the words that a beat touches, but for one that it writes as a whole. False: cannot.
+    bool correct(uint64_t at, const std::vector<uint8_t>* strobe) {
+        bool good = true;
+        for (uint64_t word = at / ECC_BYTES; word <= (at + data_bytes - 1) / ECC_BYTES; ++word) {
+            const auto found = flips.find(word);
+            if (found == flips.end() || found->second == 0) continue;
+            uint64_t written = 0;
+            for (uint64_t i = 0; strobe && i < data_bytes; ++i) {
+                written += (*strobe)[i] && (at + i) / ECC_BYTES == word;
+            }
+            if (written < ECC_BYTES) {
+                if (__builtin_popcountll(found->second) > 1) {
+                    ++uncorrected;
+                    good = false;
+                    continue;
+                }
+                ++corrected;
+            }
+            flips.erase(found);
+        }
+        return good;
     }
 
     bool busy() const {
@@ -184,14 +257,16 @@ struct Dram {
     }
 
     // Where a beat lies in the image, and how it is answered.
-    int look_up(const Burst& burst, uint64_t& at) {
+    int look_up(const Burst& burst, uint64_t& at, const std::vector<uint8_t>* strobe = nullptr) {
         at = beat_addr / data_bytes * data_bytes;
         if (!burst.incr) return SLVERR;
+        if (next_answer != OKAY) return std::exchange(next_answer, OKAY);
         if (at + data_bytes > size) return DECERR;
         if (slverr_addr - at < data_bytes && slverr_count) {
             --slverr_count;
             return SLVERR;
         }
+        if (!flips.empty() && !correct(at, strobe)) return SLVERR;
         return OKAY;
     }
 
@@ -219,17 +294,18 @@ struct Dram {
         if (active == NONE) {
             const bool whole = !writes.empty() && write_in - write_out >= writes.front().beats;
             const bool overdue = whole && edge >= writes.front().taken + write_wait;
-            if (!reads.empty() && !overdue &&
+            if (!reads.empty() && !overdue && !(stalled & STALL_READ) &&
                 edge >= std::max({reads.front().taken + latency, row_ready(reads.front()),
                                   bus_ready(READ)})) {
                 start(READ, reads.front());
-            } else if (whole &&
+            } else if (whole && !(stalled & STALL_WRITE) &&
                        edge >= std::max(row_ready(writes.front()), bus_ready(WRITE))) {
                 start(WRITE, writes.front());
             }
         } else if (edge < resume) {
             return;
         }
+        if (active != NONE && stalled & (active == READ ? STALL_READ : STALL_WRITE)) return;
         uint64_t at;
         if (active == READ && !rvalid) {
             const Burst& burst = reads.front();
@@ -245,8 +321,8 @@ struct Dram {
             if (rlast) reads.pop_front();
         } else if (active == WRITE) {
             Burst& burst = writes.front();
-            int resp = look_up(burst, at);
             const uint64_t slot = write_out++ % WRITE_BUFFER_BEATS;
+            int resp = look_up(burst, at, &write_strobe[slot]);
             if (resp == OKAY) {
                 const uint8_t* from = &write_data[slot * data_bytes];
                 const std::vector<uint8_t>& strobe = write_strobe[slot];
@@ -304,20 +380,27 @@ extern "C" int64_t axi_dram_tick(int channel, int64_t edge, svBit rst, svBit awv
     if (bready) d.bvalid = false;
 
     // What is shown until the next
-    if (!d.responses.empty() && !d.bvalid) {
+    if (!d.responses.empty() && !d.bvalid && !(d.stalled & STALL_WRITE)) {
         d.bvalid = true;
         d.bid = d.responses.front().id;
         d.bresp = d.responses.front().resp;
         d.responses.pop_front();
     }
     d.move_data(edge + 1);
-    d.arready = d.reads.size() < d.outstanding;
-    d.awready = d.writes.size() < d.outstanding;
+    const bool takes = !(d.stalled & STALL_ADDRESS);
+    d.arready = takes && d.reads.size() < d.outstanding;
+    d.awready = takes && d.writes.size() < d.outstanding;
     d.wready = d.write_in - d.write_out < WRITE_BUFFER_BEATS;
     std::memcpy(rdata, d.rdata.data(), d.rdata.size() * 4);
+    const uint64_t corrected = std::min<uint64_t>(std::exchange(d.corrected, 0), 15);
+    const uint64_t uncorrected = std::min<uint64_t>(std::exchange(d.uncorrected, 0), 15);
     return static_cast<int64_t>(
         uint64_t{d.busy()} | uint64_t{d.awready} << 1 | uint64_t{d.wready} << 2 |
         uint64_t{d.arready} << 3 | uint64_t{d.bvalid} << 4 | uint64_t{d.rvalid} << 5 |
         uint64_t{d.rlast} << 6 | uint64_t(d.bresp) << 8 | uint64_t(d.rresp) << 10 |
-        uint64_t{d.bid} << 16 | uint64_t{d.rid} << 32);
+        uint64_t{d.bid} << 16 | uint64_t{d.rid} << 32 | corrected << 48 | uncorrected << 52);
+}
+
+extern "C" void axi_dram_fault(int channel, int kind, int64_t a, int64_t b) {
+    channels[channel]->fault(kind, a, b);
 }

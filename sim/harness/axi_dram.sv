@@ -48,7 +48,9 @@ module axi_dram #(
     // Since the start of the simulation.
     output logic [63:0]             bytes_read,
     output logic [63:0]             bytes_written,
-    output logic [63:0]             busy_cycles  // cycles with a request outstanding
+    output logic [63:0]             busy_cycles,  // cycles with a request outstanding
+    output logic [63:0]             ecc_corrected,  // words, with ECC
+    output logic [63:0]             ecc_uncorrected
 );
 
     import "DPI-C" function int axi_dram_open(input int channel, input int data_bytes);
@@ -83,7 +85,7 @@ module axi_dram #(
     initial begin
         {s_axi_awready, s_axi_wready, s_axi_bvalid, s_axi_arready, s_axi_rvalid} = '0;
         {s_axi_bid, s_axi_bresp, s_axi_rid, s_axi_rdata, s_axi_rresp, s_axi_rlast} = '0;
-        {bytes_read, bytes_written, busy_cycles} = '0;
+        {bytes_read, bytes_written, busy_cycles, ecc_corrected, ecc_uncorrected} = '0;
     end
 
     wire request = s_axi_awvalid | s_axi_wvalid | s_axi_arvalid;
@@ -112,6 +114,8 @@ module axi_dram #(
             s_axi_bid <= answer[16 +: ID_WIDTH];
             s_axi_rid <= answer[32 +: ID_WIDTH];
             s_axi_rdata <= rdata;
+            ecc_corrected <= ecc_corrected + 64'(answer[51:48]);
+            ecc_uncorrected <= ecc_uncorrected + 64'(answer[55:52]);
             if (busy | request) busy_cycles <= busy_cycles + 1;
         end
         cycle <= cycle + 1;

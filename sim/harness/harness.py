@@ -71,7 +71,7 @@ READABLE = (
 
 
 #: Of each memory channel, as ``dram<t>_<name>``.
-COUNTERS = ("bytes_read", "bytes_written", "busy_cycles")
+COUNTERS = ("bytes_read", "bytes_written", "busy_cycles", "ecc_corrected", "ecc_uncorrected")
 
 
 def image_plusargs(path, memory_map):
@@ -84,13 +84,13 @@ def _range(width):
     return f"[{width - 1}:0] " if width > 1 else ""
 
 
-def generate(*, tiles, data_bytes, probes=(), units_width=0):
+def generate(*, tiles, data_bytes, probes=(), units_width=0, more=""):
     """Return the text of the module ``harness``.
 
     Its ports are ``rst``, ``irq`` and the AXI4-Lite port ``s_axil_*``; ``clk`` (10 ns) and the
     64-bit ``cycle``, the number of the last clock edge, are signals that cocotb may read. Each
-    tile t has a memory channel, an `axi_dram`, with counters ``dram<t>_{bytes_read,bytes_written,
-    busy_cycles}``, which cocotb may read too.
+    tile t has a memory channel, an `axi_dram`, with its counters ``dram<t>_<name>`` of `COUNTERS`,
+    which cocotb may read too.
 
     Built with ``trace=True``, it writes a waveform to the file of ``+wave=``, of the cycles from
     ``+wave_from=`` (0) to ``+wave_to=``, where the simulation then ends.
@@ -106,6 +106,8 @@ def generate(*, tiles, data_bytes, probes=(), units_width=0):
         marked with (u16), and the width of ``data`` in bits.
     units_width : int
         Width of its port ``trace_units``, whose changes `units.sv` writes; 0 if it has none.
+    more : str
+        More lines of the module, for those who make faults.
     """
     ports = [f"input {_range(w)}s_axil_{n}" for n, w, driven in AXIL if not driven]
     ports += [f"output {_range(w)}s_axil_{n}" for n, w, driven in AXIL if driven]
@@ -179,17 +181,19 @@ module {TOP} (
     end
 
     {lines}
-
+{more}
 endmodule
 """
 
 
-def write(folder, *, tiles, data_bytes, probes=(), units_width=0):
+def write(folder, *, tiles, data_bytes, probes=(), units_width=0, more=""):
     """Write ``harness.sv`` to a folder; return all sources that `verilate.build` needs for it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "harness.sv"
-    text = generate(tiles=tiles, data_bytes=data_bytes, probes=probes, units_width=units_width)
+    text = generate(
+        tiles=tiles, data_bytes=data_bytes, probes=probes, units_width=units_width, more=more
+    )
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
     names = ["axi_dram.sv", "probe.sv", "axi_dram.cpp", "probe.cpp"]

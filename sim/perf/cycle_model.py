@@ -73,7 +73,7 @@ class CycleModel:
         self._quantised = quantised = cfg.beats + BlockQuantiser.STAGES + 1
         # From a row's entry into the feeder to its first beat out of the requantiser ...
         array = SystolicArray.latency_of(cfg.rows, cfg.cols, cfg.pe_registers)
-        self._to_drain = FEED_LATENCY + array + Accumulator.LATENCY + 1 + Drain.LATENCY
+        self._to_drain = FEED_LATENCY + array + Accumulator.LATENCY + Drain.LATENCY
         # ... and from its last beat to rest.
         self._to_rest = {
             "residual": ResultPath.ENTRY + Residual.LATENCY + 1,

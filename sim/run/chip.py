@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim import verilate
+from sim.coverage import collect
 from sim.harness import harness
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "emit_component",
     "emit_verilog",
     "probe_widths",
+    "sources_of",
     "units_width",
 ]
 
@@ -53,7 +55,8 @@ class Chip:
 def _folder(config):
     words = json.dumps(dataclasses.asdict(config), sort_keys=True)
     digest = hashlib.sha256(words.encode()).hexdigest()[:8]
-    return BUILD / f"{config.rows}x{config.cols}-{digest}"
+    kind = "-coverage" if collect.folder() else ""
+    return BUILD / f"{config.rows}x{config.cols}-{digest}{kind}"
 
 
 def _key(settings):
@@ -105,14 +108,22 @@ def emit_component(make, path, *, name, settings):
         What the component depends on besides the sources; its ``repr`` tells them apart.
     """
     path = Path(path)
-    key, key_path = _key(settings), path.with_name(path.name + ".key")
+    key, key_path = (
+        _key((settings, collect.folder() is not None)),
+        path.with_name(path.name + ".key"),
+    )
     if path.exists() and key_path.exists() and key_path.read_text() == key:
         return
     from amaranth.back import verilog  # a second that a run from the cache need not spend
 
     path.parent.mkdir(parents=True, exist_ok=True)
     key_path.unlink(missing_ok=True)
-    path.write_text(verilog.convert(make(), name=name, strip_internal_attrs=True))
+    if collect.folder() is not None:
+        from sim.coverage.emit import convert
+
+        path.write_text(convert(make(), name))
+    else:
+        path.write_text(verilog.convert(make(), name=name, strip_internal_attrs=True))
     key_path.write_text(key)
 
 
@@ -153,7 +164,7 @@ def build_chip(config, *, waveform=False, fast=True, on_step=None):
         From `sim.verilate.build`.
     """
     on_step = on_step or (lambda step, folder: None)
-    folder, sources = _sources(config, on_step)
+    folder, sources = sources_of(config, on_step)
     build_dir = folder / ("waveform" if waveform else "fast" if fast else "quick")
     on_step("building the simulator", build_dir)
     executable = verilate.build(
@@ -174,7 +185,7 @@ def build_bare(config, *, on_step=None):
     Parameters and errors as for `build_chip`.
     """
     on_step = on_step or (lambda step, folder: None)
-    folder, sources = _sources(config, on_step)
+    folder, sources = sources_of(config, on_step)
     build_dir = folder / "bare"
     on_step("building the simulator without cocotb", build_dir)
     top = harness.HERE / "bare.sv"
@@ -182,7 +193,11 @@ def build_bare(config, *, on_step=None):
     return Chip(config, folder, executable)
 
 
-def _sources(config, on_step):
+def sources_of(config, on_step=lambda step, folder: None):
+    """Return the folder of a configuration, and all sources of its simulator, which it writes.
+
+    Parameters as for `build_chip`.
+    """
     folder = _folder(config)
     on_step("writing Verilog", folder)
     source = folder / f"{TOP}.v"

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import cocotb
-from cocotb.triggers import Timer
+from cocotb.triggers import ClockCycles, First, Lock, Timer
 
+from hw.spec.csr import STATUS
 from sim.device.cocotb_transport import CocotbTransport
 from sim.device.device import Device
 from sim.device.error import ChipError, RequestFailed
@@ -20,14 +21,35 @@ CLOCK_NS = 10
 HEARTBEAT_CYCLES = 20_000
 
 
-async def connect(dut, compiled, image):
+async def connect(dut, compiled, image, *, reset_cycles=4):
     """Reset the chip; return a checked `Device` whose memory holds the image already."""
-    transport = CocotbTransport(dut, image)
-    await transport.reset()
+    transport = _Transport(dut, image)
+    await transport.reset(reset_cycles)
+    return await _begin(transport, compiled)
+
+
+async def _begin(transport, compiled):
+    """Return a host that knows nothing of what was before."""
     device = Device(transport, compiled)
     await device.check()
     await device.attach()
     return device
+
+
+class _Transport(CocotbTransport):
+    """Accesses from several tasks, one at a time; ``alone`` is held during each."""
+
+    def __init__(self, dut, image):
+        super().__init__(dut, image)
+        self.alone = Lock()
+
+    async def read(self, offset):
+        async with self.alone:
+            return await super().read(offset)
+
+    async def write(self, offset, value):
+        async with self.alone:
+            await super().write(offset, value)
 
 
 class _Events:
@@ -113,6 +135,34 @@ class _Client:
                 await self._device.cancel(number)
 
 
+async def _break_off(dut, device, client, prefixes, how):
+    """Let a client run for a while, and leave it; return the device of a host that begins anew.
+
+    ``how``: fields of an `Interruption`.
+    """
+
+    async def whole():
+        await client.keep(prefixes)
+        await client.run()
+
+    task = cocotb.start_soon(whole())
+    await First(task, ClockCycles(dut.clk, how["after_cycles"]))
+    transport = device.transport
+    if how["kind"] == "reset":
+        if not task.done():
+            task.cancel()
+        transport = _Transport(dut, transport.path)
+        await transport.reset(how["reset_cycles"])
+    else:
+        async with transport.alone:
+            if not task.done():
+                task.cancel()
+        await device.stop()
+        while await device.register("status") & 1 << STATUS["busy"]:
+            pass
+    return await _begin(transport, device.compiled)
+
+
 @cocotb.test()
 async def serves(dut):
     """Run what ``SERRANO_RUN`` says, telling the parent about each event."""
@@ -130,6 +180,10 @@ async def serves(dut):
     device = await connect(dut, compiled, run["image"])
     cocotb.start_soon(heart())
     tell("start")
+    for one in run["interruptions"]:
+        client = _Client(device, tell, run["requests"], run["max_prefill"])
+        device = await _break_off(dut, device, client, run["prefixes"], one)
+        tell("interrupted")
     client = _Client(device, tell, run["requests"], run["max_prefill"])
     error = None
     try:

@@ -12,6 +12,7 @@ from sim import verilate
 from sim.device.request import check_request, sampling_fields
 from sim.golden.sampling import Sampling
 from sim.harness import harness
+from sim.run.interruption import Attempt, cut_trace
 
 __all__ = ["MemoryTiming", "Request", "Result", "RunFailed", "Session", "without_data"]
 
@@ -138,6 +139,8 @@ class Session:
         More options of the simulation.
     max_cycles : int
         Clock cycles after which the run is given up.
+    interruptions : sequence of sim.run.interruption.Interruption
+        Runs of all requests that the host breaks off before this one.
 
     Attributes
     ----------
@@ -145,6 +148,8 @@ class Session:
         Of each request, in the order in which they were given, as far as the run is.
     prefixes, kept : list
         Tokens (tuples) that are kept before the start, and the `Result` of each.
+    attempts : list of sim.run.interruption.Attempt
+        What was seen of each run that was broken off.
 
     Raises
     ------
@@ -165,6 +170,7 @@ class Session:
         flip=(),
         plusargs=(),
         max_cycles=1 << 40,
+        interruptions=(),
     ):
         self.requests = (requests,) if isinstance(requests, Request) else tuple(requests)
         for request in self.requests:
@@ -180,6 +186,7 @@ class Session:
             "timing": timing,
             "flip": tuple(flip),
             "max_cycles": max_cycles,
+            "interruptions": tuple(interruptions),
         }
         self.chip = chip
         self.compiled = compiled
@@ -187,7 +194,7 @@ class Session:
         whole = [request.prefix // page_len * page_len for request in self.requests]
         begins = [tuple(r.prompt[:n]) for r, n in zip(self.requests, whole, strict=True) if n]
         self.prefixes = list(dict.fromkeys(begins))
-        self.kept, self.results = [], [None] * len(self.requests)
+        self.kept, self.results, self.attempts = [], [None] * len(self.requests), []
         self._prefix_lens = whole
         self.folder = Path(folder).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -234,6 +241,7 @@ class Session:
             "image": str(self.folder / IMAGE),
             "events": str(path),
             "max_cycles": self._max_cycles,
+            "interruptions": [dataclasses.asdict(one) for one in self._options["interruptions"]],
         }
         outcome = {}
 
@@ -276,10 +284,18 @@ class Session:
             raise RunFailed(f"the simulation failed, see {self.log}: " + " ".join(reasons))
         seconds = ended["time"] - started["time"]
         self.cycles_per_second = (ended["cycle"] - started["cycle"]) / max(seconds, 1e-6)
+        if self.attempts and self.trace_path.exists():
+            cycles = [attempt.cycle for attempt in self.attempts]
+            paths = cut_trace(self.trace_path, self.compiled.config, cycles)
+            for attempt, path in zip(self.attempts, paths, strict=True):
+                attempt.trace_path = path
 
     def _note(self, event):
         kind = event["kind"]
-        if kind == "kept":
+        if kind == "interrupted":
+            self.attempts.append(Attempt(event["cycle"], self.results, self.kept))
+            self.kept, self.results = [], [None] * len(self.requests)
+        elif kind == "kept":
             self.kept.append(Result(event["request"], event["pages"], kind="end"))
         elif kind == "submitted":
             self.results[event["index"]] = Result(

@@ -21,6 +21,7 @@ CONFIGS = {
     "8x8": ArchConfig(rows=8, cols=8, lanes=8, port_bytes=8, pe_registers=True, **SIZES),
     "8x16": ArchConfig(rows=8, cols=16, lanes=8, port_bytes=16, **SIZES),
     "16x16": preset("small"),
+    "4x4, parity": replace(preset("tiny"), parity=True),
     # Two tiles with half of each strip; two groups of two, with fewer KV heads than tiles.
     "4x4, 2 tiles": replace(preset("tiny"), tiles=2),
     "4x16, 4 tiles": ArchConfig(

@@ -5,6 +5,7 @@ import numpy as np
 from amaranth.hdl import unsigned
 
 from hw.activation import Activation
+from hw.lib.credit_queue import CreditQueue
 from hw.spec.formats import HEAD_WIDTH, SIG_LUT_LEN
 from hw.spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT
 from sim.golden.activation import activate
@@ -86,6 +87,12 @@ async def every_entry_of_the_table_equals_golden(dut, name):
         beat(gates[at : at + LANES], None, name, shift, 0) for at in range(0, len(gates), LANES)
     ]
     await UNIT.compares(dut, *[list(both) for both in zip(*pairs, strict=True)])
+
+
+@cocotb.test()
+async def as_many_get_in_as_find_room(dut):
+    depth = CreditQueue(1, latency=Activation.LATENCY - CreditQueue.LATENCY).depth
+    await UNIT.fills(dut, *beats(4 * depth), depth=depth)
 
 
 @cocotb.test()

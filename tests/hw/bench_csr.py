@@ -1,6 +1,7 @@
 """Benches for `test_csr`."""
 
 import random
+from dataclasses import replace
 
 import cocotb
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
@@ -13,16 +14,17 @@ from hw.spec.csr import (
     ERRORS,
     ID_VALUE,
     IRQ,
-    REGISTERS,
     STATUS,
     VERSION_VALUE,
     counter_offset,
+    registers_of,
 )
 from hw.spec.presets import preset
 from tests.support.bench import STALLS, cycle, params, start, watchdog
 
 SEED = 1
-CONFIG = preset(params()["preset"])
+CONFIG = replace(preset(params()["preset"]), parity=params()["parity"])
+REGISTERS = registers_of(CONFIG)
 RANGES = count_ranges(CONFIG)
 RW = [name for name, reg in REGISTERS.items() if reg.access == "rw" and name != "irq_status"]
 KNOWN = {reg.offset for reg in REGISTERS.values()}
@@ -230,9 +232,10 @@ async def read_only_registers_show_their_inputs(dut):
         for name, bit in STATUS.items():
             getattr(dut, name).value = bits >> bit & 1
         assert await host.read("status") == bits
-    for index, name in enumerate(("requests_taken", "events_written")):
+    names = ["requests_taken", "events_written", *(["parity_errors"] if CONFIG.parity else [])]
+    for index, name in enumerate(names):
         getattr(dut, name).value = 0x89ABCDEF + index
-    for index, name in enumerate(("requests_taken", "events_written")):
+    for index, name in enumerate(names):
         assert await host.read(name) == 0x89ABCDEF + index
 
 

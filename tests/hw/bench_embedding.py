@@ -5,6 +5,7 @@ import numpy as np
 from amaranth.hdl import unsigned
 
 from hw.embedding import Embedding
+from hw.lib.credit_queue import CreditQueue
 from sim.golden.embedding import embed
 from tests.hw.vector_stream import Unit, numbers, seeded
 from tests.support.bench import STALLS, params
@@ -31,6 +32,12 @@ def beats(count):
 @cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
 async def output_equals_golden(dut, i_stall, o_stall):
     await UNIT.compares(dut, *beats(200), i_stall=i_stall, o_stall=o_stall)
+
+
+@cocotb.test()
+async def as_many_get_in_as_find_room(dut):
+    depth = CreditQueue(1, latency=Embedding.LATENCY - CreditQueue.LATENCY).depth
+    await UNIT.fills(dut, *beats(4 * depth), depth=depth)
 
 
 @cocotb.test()

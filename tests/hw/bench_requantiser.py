@@ -110,6 +110,29 @@ async def output_equals_golden(dut, i_stall, o_stall):
 
 
 @cocotb.test()
+async def every_bit_of_a_sum_counts(dut):
+    """Sums that differ in one bit from 0 or -1, not scaled: each bit by itself decides."""
+    sums = [sign ^ (1 << place) for place in range(ACC_WIDTH - 1) for sign in (0, -1)]
+    inputs, outputs = [], []
+    for number, acc in enumerate(sums):
+        width = list(OutWidth)[number // 2 % len(OutWidth)]
+        shift1 = number % 3
+        clips = []
+        result = int(saturate(round_shift(acc, shift1), WIDTHS[width], clips.append))
+        inputs.append({
+            "acc": [acc] * LANES, "multiplier": [1] * LANES, "bias": [1] * LANES, "bypass": True,
+            "shift1": shift1, "shift2": 5, "width": width, "meta": number & ((1 << META) - 1),
+        })  # fmt: skip
+        clipped = (1 << LANES) - 1 if any(clips) else 0
+        meta = inputs[-1]["meta"]
+        outputs.append({"data": [result] * LANES, "clipped": clipped, "meta": meta})
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 1000))
+    cocotb.start_soon(sends(dut, "i_acc", I_ACC, inputs))
+    await expects(dut, "o_act", O_ACT, outputs)
+
+
+@cocotb.test()
 async def stimuli_clip_some_lanes_and_leave_most(dut):
     await start(dut)
     _, outputs = transfers("never never", 1200 // LANES)

@@ -482,3 +482,15 @@ async def any_bit_of_emit_only_leaves_a_word_out(dut, emit_only):
     await RisingEdge(dut.clk)
     kinds = [e[0] for e in units.events if e[0] != "descriptor"]
     assert kinds == ["norm", *([] if emit_only else ["linear"]), "rope", "end"]
+
+
+@cocotb.test()
+async def end_is_never_left_out(dut):
+    units = await begin(dut)
+    program = Program(GOOD["norm"])
+    program.words[-1] = encode("end", op_id=2, emit_only=1)
+    cocotb.start_soon(sends(dut, "i_operator", WORD, program.payloads()))
+    await begin_pass(dut, emits=0, rows=1)
+    await until(dut, "pass_done")
+    await RisingEdge(dut.clk)
+    assert [e[0] for e in units.events if e[0] != "descriptor"] == ["norm", "end"]

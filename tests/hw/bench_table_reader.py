@@ -112,7 +112,7 @@ async def timing_is_as_documented(dut):
     await ReadOnly()
     assert dut.i_words__ready.value
     latency, cycles = await watching
-    assert latency == LEAST + Slice.LATENCY
+    assert latency == LEAST + 2 * Slice.LATENCY
     assert cycles == max(words, count) - max(words // count, 1) + 1
 
 

@@ -31,6 +31,7 @@ REFUSED = {
     "tiles must be 1, 2 or 4, not 3": {"tiles": 3},
     "tiles must be 1, 2 or 4, not 8": {"tiles": 8},
     "pe_registers must be True or False, not 1": {"pe_registers": 1},
+    "parity must be True or False, not 'odd'": {"parity": "odd"},
 }
 
 

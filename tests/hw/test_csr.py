@@ -1,5 +1,7 @@
 """Tests of `hw.csr`."""
 
+from dataclasses import replace
+
 import pytest
 
 from hw.csr import Csr
@@ -7,9 +9,10 @@ from hw.spec.presets import PRESETS, preset
 from tests.support.runner import run_bench
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
-def test_csr(name):
-    run_bench(Csr(preset(name)), "tests.hw.bench_csr", params={"preset": name})
+@pytest.mark.parametrize(("name", "parity"), [*((name, False) for name in PRESETS), ("tiny", True)])
+def test_csr(name, parity):
+    params = {"preset": name, "parity": parity}
+    run_bench(Csr(replace(preset(name), parity=parity)), "tests.hw.bench_csr", params=params)
 
 
 @pytest.mark.parametrize("cleared", [(1 << 32) - 50, (5 << 32) - 1])

@@ -3,12 +3,14 @@
 import random
 
 import cocotb
+from cocotb.triggers import ReadOnly, RisingEdge
 
 from tests.support.bench import (
     STALLS,
     expects,
     measures,
     obeys_rules,
+    pack,
     sends,
     start,
     watchdog,
@@ -32,6 +34,33 @@ class Unit:
         )
         await expects(dut, self.o_name, self.o_shape, results, stall=STALLS[o_stall])
         await sender
+
+    async def fills(self, dut, payloads, results, *, depth, times=3):
+        """Check that exactly ``depth`` payloads get in while none gets out, several times."""
+        await start(dut)
+        i, o = (
+            {part: getattr(dut, f"{name}__{part}") for part in ("valid", "ready", "payload")}
+            for name in (self.i_name, self.o_name)
+        )
+        cocotb.start_soon(watchdog(dut, times * (60 * depth + 200)))
+        payloads, results = iter(payloads), iter(results)
+        for _ in range(times):
+            taken = 0
+            o["ready"].value = 0
+            i["valid"].value = 1
+            i["payload"].value = pack(self.i_shape, next(payloads))
+            for _ in range(2 * depth + 30):
+                await ReadOnly()
+                ready = int(i["ready"].value)
+                await RisingEdge(dut.clk)
+                if ready:
+                    taken += 1
+                    i["payload"].value = pack(self.i_shape, next(payloads))
+            assert taken == depth
+            # The one that waits may not get in: what leaves makes room for it.
+            i["valid"].value = 0
+            await expects(dut, self.o_name, self.o_shape, [next(results) for _ in range(depth)])
+            next(results)
 
     async def timing(self, dut, payloads, *, count=None):
         """Return the latency, and the cycles that ``count`` results take without stalls."""

@@ -244,3 +244,52 @@ async def other_bursts(dut):
     for kind in (AxiBurstType.FIXED, AxiBurstType.WRAP):
         assert (await axi.read(0, 64, burst=kind)).resp == AxiResp.SLVERR
     assert (await axi.read(0, 64)).resp == AxiResp.OKAY
+
+
+async def ecc_counts(dut):
+    for _ in range(3):
+        await RisingEdge(dut.clk)
+    await ReadOnly()
+    found = int(dut.ecc_corrected.value), int(dut.ecc_uncorrected.value)
+    await RisingEdge(dut.clk)
+    return found
+
+
+@cocotb.test()
+async def flipped_bit_without_ecc(dut):
+    await begins(dut)
+    axi = master(dut)
+    addr, bits = params()["flip_addr"], params()["flip_bits"]
+    read = await axi.read(addr - 1, 3)
+    assert (read.resp, bytes(read.data)) == (AxiResp.OKAY, bytes((0, bits, 0)))
+    assert await ecc_counts(dut) == (0, 0)
+
+
+@cocotb.test()
+async def one_flipped_bit_with_ecc(dut):
+    await begins(dut)
+    axi = master(dut)
+    addr = params()["flip_addr"]
+    assert bytes((await axi.read(addr - 32, 16)).data) == bytes(16)
+    assert await ecc_counts(dut) == (0, 0)
+    for _ in range(2):  # corrected where it lies: found once
+        read = await axi.read(addr, 1)
+        assert (read.resp, bytes(read.data)) == (AxiResp.OKAY, b"\0")
+        assert await ecc_counts(dut) == (1, 0)
+    assert Path(params()["image"]).read_bytes()[addr] == 0
+
+
+@cocotb.test()
+async def two_flipped_bits_with_ecc(dut):
+    await begins(dut)
+    axi = master(dut)
+    word = params()["flip_addr"] // 8 * 8
+    assert (await axi.read(word, 8)).resp == AxiResp.SLVERR
+    assert await ecc_counts(dut) == (0, 1)
+    # A part of the word cannot be written, the whole of it can.
+    assert (await axi.write(word + 1, b"\x11")).resp == AxiResp.SLVERR
+    assert await ecc_counts(dut) == (0, 2)
+    assert (await axi.write(word, b"\x22" * 8)).resp == AxiResp.OKAY
+    read = await axi.read(word, 8)
+    assert (read.resp, bytes(read.data)) == (AxiResp.OKAY, b"\x22" * 8)
+    assert await ecc_counts(dut) == (0, 2)

@@ -2,9 +2,8 @@
 
 from math import sqrt
 
-import numpy as np
-
 from sim.compiler.decoder import DecoderConfig
+from sim.compiler.random_tensors import random_tensors, random_tokens
 from sim.compiler.rope_frequencies import llama3_frequencies, plain_frequencies
 
 __all__ = ["FAMILIES", "random_tensors", "random_tokens"]
@@ -59,33 +58,3 @@ FAMILIES = {
     # Nothing is a multiple of 32, two blocks in a head, three heads share one of K and V.
     "ragged": _config(head_dim=36, dim=40, heads=3, kv_heads=1, ffn=50, vocab=101),
 }
-
-
-def random_tensors(config, seed, gain=1.0):
-    """Tensors whose activations are of order 1, with a few channels that stand out.
-
-    ``gain`` multiplies the matrices of the layers.
-    """
-    rng = np.random.default_rng(seed)
-    tensors = {}
-    for name, shape in config.tensor_shapes().items():
-        x = rng.standard_normal(shape)
-        if name.endswith("norm.gain"):
-            x = np.exp(0.4 * x)
-            # Behind a norm of a head more would leave each softmax with one position.
-            x[rng.integers(shape[0])] *= 2 if name.endswith(("q_norm.gain", "k_norm.gain")) else 6
-        elif name.endswith(".bias"):
-            x *= 0.3
-        elif name == "embedding":
-            x *= 4 / sqrt(config.dim) / config.embedding_scale
-        elif name == "positions":
-            x *= 2 / sqrt(config.dim)
-        else:
-            x *= gain / sqrt(shape[1])
-        tensors[name] = x
-    return tensors
-
-
-def random_tokens(config, seed, count=48):
-    """Return ``count`` tokens below the vocabulary's end."""
-    return np.random.default_rng(seed).integers(0, config.vocab, count)

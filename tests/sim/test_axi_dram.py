@@ -102,3 +102,15 @@ def test_slverr_happens_as_often_as_asked(simulator, tmp_path):
 
 def test_fixed_and_wrapping_bursts_are_slverr(simulator, tmp_path):
     run(simulator, tmp_path, "other_bursts", latency=1)
+
+
+def test_flipped_bit_is_read_without_ecc(simulator, tmp_path):
+    run(simulator, tmp_path, "flipped_bit_without_ecc", flip_addr=0x123, flip_bits=0x40)
+
+
+def test_one_flipped_bit_is_corrected_with_ecc(simulator, tmp_path):
+    run(simulator, tmp_path, "one_flipped_bit_with_ecc", ecc=1, flip_addr=0x123, flip_bits=0x40)
+
+
+def test_two_flipped_bits_are_found_with_ecc(simulator, tmp_path):
+    run(simulator, tmp_path, "two_flipped_bits_with_ecc", ecc=1, flip_addr=0x123, flip_bits=0x41)

@@ -10,6 +10,8 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 from cocotb.utils import get_sim_time
 
+from tests.support import coverage
+
 __all__ = [
     "STALLS",
     "at_random",
@@ -158,13 +160,17 @@ async def start(dut, *, reset_cycles=3):
 async def sends(dut, name, shape, payloads, *, stall=never):
     """Offer the payloads in order, idling before each as ``stall`` says."""
     stream = _Stream(dut, name)
+    note = coverage.stream("sends", shape, stall)
     idle = stall()
     for payload in payloads:
         for _ in range(next(idle)):
             stream.valid.value = 0
             await RisingEdge(dut.clk)
         if stream.payload is not None:
-            stream.payload.value = pack(shape, payload)
+            bits = pack(shape, payload)
+            stream.payload.value = bits
+            if coverage.ENABLED:
+                note(unpack(shape, bits))
         stream.valid.value = 1
         # A transfer is an edge before which both were high.
         while True:
@@ -183,6 +189,7 @@ async def collects(dut, name, shape, count, *, stall=never):
 
 async def _takes(dut, name, shape, count, stall):
     stream = _Stream(dut, name)
+    note = coverage.stream("takes", shape, stall)
     idle = stall()
     for _ in range(count):
         for _ in range(next(idle)):
@@ -197,7 +204,9 @@ async def _takes(dut, name, shape, count, stall):
             await RisingEdge(dut.clk)
             if valid:
                 break
-        yield unpack(shape, bits), at
+        payload = unpack(shape, bits)
+        note(payload)
+        yield payload, at
     stream.ready.value = 0
 
 
@@ -217,14 +226,19 @@ async def obeys_rules(dut, name):
     """Watch for ever that what is offered stays the same until it is taken."""
     stream = _Stream(dut, name)
     offered = None
+    moved = False
     while True:
         await ReadOnly()
         valid = int(stream.valid.value)
         bits = stream.bits() if valid else None
+        ready = int(stream.ready.value)
+        if valid:
+            coverage.handshake(held=not ready, again=moved)
+        moved = valid and ready
         if offered is not None:
             assert valid, f"{name}, cycle {cycle()}: valid fell before the transfer"
             assert bits == offered, f"{name}, cycle {cycle()}: payload changed before the transfer"
-        offered = bits if valid and not int(stream.ready.value) else None
+        offered = bits if valid and not ready else None
         await RisingEdge(dut.clk)
 
 

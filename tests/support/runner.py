@@ -4,14 +4,16 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
 from amaranth.back import verilog
 
 from sim import verilate
+from sim.coverage import collect, emit
 
-__all__ = ["BenchFailed", "run_bench"]
+__all__ = ["BenchFailed", "ports", "run_bench"]
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "tests"
@@ -31,6 +33,9 @@ def run_bench(
     """Convert a component to Verilog, verilate it, and run every test of a bench.
 
     After a failure the bench runs again with a waveform, whose path the exception names.
+
+    When coverage is collected (`sim.coverage.collect.folder`), a bench that passed before, on the
+    same Verilog and with the same parameters, does not run again.
 
     Parameters
     ----------
@@ -58,14 +63,22 @@ def run_bench(
     """
     __tracebackhide__ = True
     name = name or type(dut).__name__.lower()
-    text = verilog.convert(dut, name="dut", strip_internal_attrs=True)
+    kept = collect.folder()
+    if kept is None:
+        text = verilog.convert(dut, name="dut", strip_internal_attrs=True)
+    else:
+        text = emit.convert(dut, "dut")
+        stamp = kept / "passed" / f"{name}-{_bench_digest(text, bench, params, tests)}"
+        if stamp.exists():
+            print(f"{bench} on {name}: coverage is there already")
+            return
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     folder = BUILD / f"{name}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "dut.v"
     if not source.exists() or source.read_text() != text:
         source.write_text(text)
-    inputs, outputs = (_ports(text, direction) for direction in ("input", "output"))
+    inputs, outputs = (ports(text, direction) for direction in ("input", "output"))
 
     def once(*, trace):
         build_dir = folder / ("trace" if trace else "plain")
@@ -101,6 +114,10 @@ def run_bench(
     result, _ = once(trace=False)
     print(f"{bench} on {name}: {len(result.passed)} tests, seed {SEED}, {result.seconds:.1f} s")
     if result.ok:
+        if kept is not None:
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            stamp.write_text("")
+            shutil.rmtree(folder)  # it is large, and will not be asked for again
         return
     lines = [f"{bench} on {name}, seed {SEED}, log {result.log}:"]
     lines += [f"  {test}: {result.messages[test]}" for test in result.failed]
@@ -114,7 +131,22 @@ def run_bench(
     raise BenchFailed("\n".join(lines))
 
 
-def _ports(text, direction):
+def _bench_digest(text, bench, params, tests):
+    """Return a digest of all that the coverage of a bench depends on, but the golden model."""
+    digest = hashlib.sha256(repr((text, bench, params, tests)).encode())
+    folder = ROOT.joinpath(*bench.split(".")[:-1])
+    helpers = [
+        path
+        for path in sorted([*folder.glob("*.py"), *Path(__file__).parent.glob("*.py")])
+        if not path.name.startswith(("test_", "bench_"))
+    ]
+    for path in (ROOT.joinpath(*bench.split(".")).with_suffix(".py"), *helpers):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def ports(text, direction):
+    """Return the names of the ports of module ``dut`` of a direction: input or output."""
     start = re.search(r"^module dut\b", text, re.M).start()
     end = text.index("endmodule", start)
     # Verilog's keywords are escaped; Verilator knows their signals by the plain name.

@@ -1,0 +1,138 @@
+"""Run the tests with coverage of lines, toggles and cases, and write one page of what they met."""
+
+import argparse
+import importlib.metadata
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from scripts.synth.design import ROOT
+from scripts.verify import coverage_page, coverage_plugin
+from scripts.verify.coverage_merge import merge
+from scripts.verify.record import save
+from sim.coverage.collect import VARIABLE
+from sim.verilate import BuildError, find_verilator
+
+FOLDER = ROOT / "build" / "coverage"
+PAGE = "index.html"
+
+CHIPS = (
+    "tests/e2e/test_chip.py::test_every_array_computes_what_golden_does",
+    "tests/e2e/test_batch.py",
+    "tests/e2e/test_sampling.py",
+    "tests/e2e/test_families.py",
+    "tests/e2e/test_traps.py",
+)
+
+#: What a full run is, as arguments of pytest. Chips are the small ones: `small` takes hours.
+TESTS = (
+    ("tests/hw",),
+    ("tests/board/test_sdram_controller.py", "tests/board/test_sdram_bandwidth.py"),
+    (*CHIPS, "-k", "not 16x16 and not 256_wide"),
+)
+
+#: What a short run is: only the first case of every test of a unit, and one chip.
+SHORT = (
+    (*TESTS[0], coverage_plugin.FIRST),
+    TESTS[1],
+    (*CHIPS[:-1], "-k", "not 16x16 and not 8x and not tiles and not 256_wide"),
+)
+BAD_INPUT, FAILED = 2, 1
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
+
+
+def _parser():
+    parser = _Parser(prog="coverage", description=__doc__)
+    parser.add_argument(
+        "--folder", type=Path, default=FOLDER, help="of what is collected, and of the page"
+    )
+    parser.add_argument(
+        "--report", action="store_true", help="run nothing: the page of what is there already"
+    )
+    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run collected")
+    parser.add_argument(
+        "--short", action="store_true", help="the first case of every test of a unit, and one chip"
+    )
+    parser.add_argument("tests", nargs="*", help="of pytest, instead of all; leaves no record")
+    return parser
+
+
+def _say(text):
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+def run(arguments, data):
+    """Run tests with coverage into a folder; return whether they passed."""
+    command = [
+        *(sys.executable, "-m", "pytest", "-n0", "-v", "-p", "scripts.verify.coverage_plugin"),
+        *arguments,
+    ]
+    env = os.environ | {VARIABLE: str(data)}
+    status = subprocess.run(command, cwd=ROOT, env=env).returncode
+    return status in (0, 5)  # 5: all were left out, since they passed before
+
+
+def tools():
+    """Return names and versions of what counts."""
+    version = subprocess.run(
+        [find_verilator().executable, "--version"],
+        capture_output=True, text=True, env=os.environ | _root(),
+    ).stdout.split()  # fmt: skip
+    return [
+        " ".join(version[:2]),
+        f"cocotb-coverage {importlib.metadata.version('cocotb-coverage')}",
+    ]
+
+
+def _root():
+    root = find_verilator().root
+    return {"VERILATOR_ROOT": root} if root else {}
+
+
+def main(arguments=None):
+    """Run the command; return its exit status."""
+    options = _parser().parse_args(arguments)
+    data, page = options.folder.resolve() / "data", options.folder.resolve() / PAGE
+    try:
+        find_verilator()
+        sets = [options.tests] if options.tests else SHORT if options.short else TESTS
+        passed = True
+        if options.fresh:
+            _forget(data)
+        if not options.report:
+            for one in sets:
+                passed = run(one, data) and passed
+        report = merge(data)
+        coverage_page.write(report, page)
+        if passed and not options.tests and not options.report:
+            command = "python -m scripts.coverage --short" if options.short else "make coverage"
+            save(coverage_page.record(report, command, tools()))
+    except (ValueError, OSError, BuildError) as error:
+        print(f"coverage: {error}", file=sys.stderr)
+        return BAD_INPUT
+    for kind, count in report.totals.items():
+        _say(f"{kind}: {count.percent:.1f} % ({count.raw:.1f} % with what is excluded)")
+    _say(f"functional bins: {report.functional().percent:.1f} %")
+    _say(f"{len(report.units)} units, written: {page}")
+    below = report.below()
+    if not passed:
+        below.insert(0, "tests failed: what they met is not in the figures")
+    for line in below:
+        print(f"coverage: {line}", file=sys.stderr)
+    return FAILED if below else 0
+
+
+def _forget(data):
+    for path in sorted(data.rglob("*")):
+        if path.is_file():
+            path.unlink()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

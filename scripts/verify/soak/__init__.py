@@ -1,0 +1,1 @@
+"""Constrained-random runs of whole chips."""

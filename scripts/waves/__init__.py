@@ -1,0 +1,1 @@
+"""Waveforms of short scenarios: recorded, compared, drawn, shown."""

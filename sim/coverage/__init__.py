@@ -1,0 +1,1 @@
+"""Line and toggle coverage of the emitted Verilog, told in lines and signals of `hw/`."""

@@ -1,0 +1,1 @@
+"""Faults in a simulated chip: what becomes of a run that meets one."""
