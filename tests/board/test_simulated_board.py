@@ -160,6 +160,7 @@ def test_board_tells_its_version():
     async def bench(ctx):
         for index in range(PING_BYTES):
             ctx.set(dut.index, index)
+            await ctx.tick()
             told.append(ctx.get(dut.byte))
 
     simulation = Simulator(dut)
