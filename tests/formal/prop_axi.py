@@ -259,7 +259,7 @@ PROPERTIES = [
         "every beat of a read finds room, none is lost, and they come out in order",
         reader_room,
         16,
-        16,
+        20,
         Bug(what="room is given back for every beat that is offered", file="hw/memory_reader.py",
             old="leaving = beats.o.valid & beats.o.ready", new="leaving = beats.o.valid"),
         Bug(what="bursts are asked for whether they fit or not", file="hw/memory_reader.py",

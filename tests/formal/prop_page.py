@@ -18,23 +18,20 @@ def owners():
     dut = b.drive(PageOwners(_CONFIG))
     page = b.constant(dut.page.shape(), "watched")
     writers, readers = b.register(4, "writers"), b.register(4, "readers")
-    was_busy = b.past(dut.busy, "busy")
-    begins = ~was_busy & (dut.claim | dut.release) & ~dut.clear
-    clears, ends = b.register(1, "clears"), was_busy & ~dut.busy
+    begins = ~dut.busy & (dut.claim | dut.release) & ~dut.clear
     releasing = b.register(1, "releasing")
-    with m.If(~was_busy):
-        m.d.sync += [clears.eq(dut.clear), releasing.eq(dut.release)]
+    with m.If(~dut.busy):
+        m.d.sync += releasing.eq(dut.release)
     here = dut.page == page
 
     # What the docstring asks of the unit's user.
     strobe = dut.claim | dut.release | dut.clear
-    b.assume(~was_busy | ~dut.busy | ~strobe, "strobes_only_while_not_busy")
+    b.assume(~dut.busy | ~strobe, "strobes_only_while_not_busy")
     b.assume(~(dut.claim & dut.release), "one_strobe")
     held = (dut.page == b.past(dut.page, "page")) & (dut.shared == b.past(dut.shared, "shared"))
-    b.assume(~was_busy | held, "fields_hold_while_busy")
+    b.assume(~dut.busy | held, "fields_hold_while_busy")
     b.assume(
-        ~(dut.release & ~was_busy & here)
-        | ((dut.shared & (readers != 0)) | (~dut.shared & (writers != 0))),
+        ~(dut.release & here) | ((dut.shared & (readers != 0)) | (~dut.shared & (writers != 0))),
         "released_only_what_was_claimed",
     )
     b.assume(~(dut.claim & here) | (readers < _MOST), "nobody_claims_more_often")
@@ -49,7 +46,7 @@ def owners():
         m.d.sync += [writers.eq(writers + ~dut.shared), readers.eq(readers + dut.shared)]
     with m.Elif(third & here & releasing):
         m.d.sync += [writers.eq(writers - ~dut.shared), readers.eq(readers - dut.shared)]
-    with m.If(clears & ends):
+    with m.If(dut.clear & ~dut.busy):
         m.d.sync += [writers.eq(0), readers.eq(0)]
     b.cover(third & here & dut.refused & dut.shared, "a_reader_is_refused")
     b.cover(third & here & dut.refused & ~dut.shared & (readers == 2), "a_writer_is_refused")
