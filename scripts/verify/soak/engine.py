@@ -146,8 +146,8 @@ def soak(client, run, seeds, *, seconds, width, note, clock=time.monotonic, alon
         for future in [one for one in waiting if one.status != "pending"]:
             seed = waiting.pop(future)
             try:
-                outcome = future.result()
-            except (KilledWorker, CancelledError):
+                outcome = future.result(timeout=_CHECK_SECONDS)
+            except (KilledWorker, CancelledError, TimeoutError):
                 suspects.append(seed)  # also if its result died with the worker
             except Exception as error:
                 note(_failed(seed, error))
