@@ -51,12 +51,12 @@ class Admission(wiring.Component):
     refused, cause, detail : Out
         It is not admitted, and why; no page is claimed.
     busy : Out(1)
-        High with the strobes already.
+        From the cycle after a strobe.
 
     Timing
     ------
-    A page is claimed in two cycles more than `PageOwners.CYCLES`. Giving back takes three more for
-    each page, and two at the end.
+    A page is claimed in three cycles more than `PageOwners.CYCLES`. Giving back takes three more
+    for each page, and two at the end.
     """
 
     #: Registers that this unit looks at.
@@ -171,6 +171,7 @@ class Admission(wiring.Component):
         bad_top_k = found("bad_top_k", (request.top_k == 0) | (request.top_k > cfg.list_len))
         bad_report = found("bad_report", request.report_count > cfg.list_len)
         bad_shift = found("bad_shift", request.shift >> TEMPERATURE_SHIFT_WIDTH != 0)
+        no_page = found("no_page", (number >= self.kv_pages) | (number >= cfg.kv_pages))
         reports = found("reports", request.report_count != 0)
 
         def refuse(cause, detail, then="IDLE"):
@@ -183,10 +184,7 @@ class Admission(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += [
-                    self.busy.eq(self.admit | self.release | self.clear),
-                    owners.clear.eq(self.clear),
-                ]
+                m.d.comb += [self.busy.eq(0), owners.clear.eq(self.clear)]
                 m.d.sync += [count.eq(0), word.eq(0)]
                 with m.If(self.clear):
                     m.next = "CLEAR"
@@ -274,9 +272,11 @@ class Admission(wiring.Component):
                 m.next = "NUMBER"
             with m.State("NUMBER"):
                 m.d.sync += number.eq(read.data)
+                m.next = "COMPARE"
+            with m.State("COMPARE"):
                 m.next = "CLAIM"
             with m.State("CLAIM"):
-                with m.If((number >= self.kv_pages) | (number >= cfg.kv_pages)):
+                with m.If(no_page):
                     refuse("bad_page", number, then="RELEASE")
                 with m.Else():
                     m.d.comb += owners.claim.eq(1)

@@ -15,6 +15,7 @@ from .event_writer import EventWriter
 from .fetcher import Fetcher
 from .kv_writer import KvWriter
 from .lib.fork import Fork
+from .lib.slice import Slice
 from .memory_controller import FETCH_BEATS_WIDTH, STREAM_BEATS_WIDTH
 from .memory_writer import write_data_layout
 from .norm_operator import NormOperator
@@ -217,7 +218,10 @@ class Core(wiring.Component):
             m.d.comb += descriptors.o[0].ready.eq(0)
 
         # Tables.
-        entry = first.o_entry
+        # Between the readiness of those who take entries and that of the tile.
+        units.entries = entries = Slice(first.o_entry.payload.shape())
+        connect(m, first.o_entry, entries.i)
+        entry = entries.o
         m.d.comb += [
             first.table_start.eq(
                 starts["embed"] | starts["rope"] | starts["norm"] | starts["head_norm"]
@@ -265,7 +269,8 @@ class Core(wiring.Component):
             norm.orm.eq(residual.orm),
         ]
 
-        # Results.
+        # Results. None is there in the cycle after the word changed.
+        m.d.sync += results.gated.eq(views["linear"].strips1 != 0)
         connect(m, merge.o, results.i_act)
         logits = results.o_logits
         label = logits.p.meta
@@ -277,7 +282,6 @@ class Core(wiring.Component):
             activations.write_row.eq(results.block_row),
             activations.write.eq(results.block),
             results.norm_dst.eq(views["norm"].dst),
-            results.gated.eq(views["linear"].strips1 != 0),
             results.activation.eq(views["linear"].activation),
             results.table_shift.eq(views["linear"].table_shift),
             results.glu_shift.eq(views["linear"].glu_shift),
@@ -340,10 +344,11 @@ class Core(wiring.Component):
             for source in (of_events, of_choice):
                 m.d.comb += source.ready.eq(first_channel.ready)
                 with m.If(source.valid):
-                    m.d.comb += [
-                        first_channel.valid.eq(1),
-                        first_channel.payload.eq(source.payload),
-                    ]
+                    m.d.comb += first_channel.valid.eq(1)
+            with m.If(~kv_writer.busy):
+                m.d.comb += first_channel.payload.eq(
+                    Mux(of_choice.valid, of_choice.payload, of_events.payload)
+                )
         cycles = Signal(64)
         with m.If(scheduler.busy):
             m.d.sync += cycles.eq(cycles + 1)

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, flipped
 
 from hw.counter_bank import CounterBank
+from hw.lib.arithmetic import or_tree
 from hw.lib.axi import RESP_OKAY, RESP_SLVERR, Axi4Lite
 from hw.spec.csr import (
     ARRAY_KINDS,
@@ -86,11 +87,10 @@ class Csr(wiring.Component):
 
     Timing
     ------
-    An access takes four cycles at least, and reads and writes go on side by side. Strobes come
-    three cycles after the later of write address and data, ``irq`` two after its cause. The low
-    word of a counter waits for the answer of `CounterBank`, about as many cycles as there are
-    counters, but that of ``cycles``. Reading a low word keeps the high word, until the next low
-    word is read.
+    A read takes five cycles at least, a write four, and both go on side by side. Strobes come three
+    cycles after the later of write address and data, ``irq`` two after its cause. The low word of
+    a counter waits for the answer of `CounterBank`, about as many cycles as there are counters, but
+    that of ``cycles``. Reading a low word keeps the high word, until the next low word is read.
     """
 
     #: What start sets the counters to; a test sets them close to a carry.
@@ -265,32 +265,41 @@ class Csr(wiring.Component):
         place = Signal(ADDR_WIDTH - 2)
         asked = Signal()  # for the value at `place`
         first, end = (counter_offset("cycles") // 4 + n for n in (0, 2 * len(COUNTERS)))
-        m.d.comb += [bus.arready.eq(~asked & ~bus.rvalid & ~waits), bank.read.eq(asks)]
-        m.d.sync += [asks.eq(0), asked.eq(bus.arvalid & bus.arready)]
+        known = Signal()  # whose place it is
+        of_counter, of_cycles = Signal(), Signal()
+        chosen = {name: Signal(name=f"reads_{name}") for name in self._registers}
+        m.d.comb += [bus.arready.eq(~asked & ~known & ~bus.rvalid & ~waits), bank.read.eq(asks)]
+        m.d.sync += [
+            asks.eq(0),
+            asked.eq(bus.arvalid & bus.arready),
+            known.eq(asked),
+            of_counter.eq((place > first) & (place < end)),
+            of_cycles.eq(place == first),
+            *(
+                chosen[name].eq(place == register.offset // 4)
+                for name, register in self._registers.items()
+            ),
+        ]
         with m.If(bus.rready):
             m.d.sync += bus.rvalid.eq(0)
         with m.If(bus.arready):
             m.d.sync += place.eq(bus.araddr[2:])
-        with m.If(asked):
+        value = or_tree(Mux(chosen[name], values[name], 0) for name in self._registers)
+        with m.If(known):
             m.d.sync += [
                 bus.rvalid.eq(1),
-                bus.rdata.eq(0),
-                bus.rresp.eq(RESP_SLVERR),
+                bus.rdata.eq(value),
+                bus.rresp.eq(Mux(Cat(chosen.values()).any(), RESP_OKAY, RESP_SLVERR)),
                 bank.read_index.eq((place - (first + 2)) >> 1),
             ]
-            with m.Switch(place):
-                for name, register in self._registers.items():
-                    with m.Case(register.offset // 4):
-                        m.d.sync += [bus.rdata.eq(values[name]), bus.rresp.eq(RESP_OKAY)]
-                with m.Case(first):
-                    m.d.sync += [bus.rdata.eq(self.cycles[:32]), high.eq(self.cycles[32:])]
-                    m.d.sync += bus.rresp.eq(RESP_OKAY)
-                with m.Default():
-                    with m.If((place > first) & (place < end)):
-                        m.d.sync += [bus.rdata.eq(high), bus.rresp.eq(RESP_OKAY)]
-                        # Low words are at even places.
-                        with m.If(~place[0]):
-                            m.d.sync += [bus.rvalid.eq(0), asks.eq(1), waits.eq(1)]
+            with m.If(of_cycles):
+                m.d.sync += [bus.rdata.eq(self.cycles[:32]), high.eq(self.cycles[32:])]
+                m.d.sync += bus.rresp.eq(RESP_OKAY)
+            with m.If(of_counter):
+                m.d.sync += [bus.rdata.eq(high), bus.rresp.eq(RESP_OKAY)]
+                # Low words are at even places.
+                with m.If(~place[0]):
+                    m.d.sync += [bus.rvalid.eq(0), asks.eq(1), waits.eq(1)]
         with m.If(bank.read_valid):
             m.d.sync += [
                 bus.rvalid.eq(1),

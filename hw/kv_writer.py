@@ -87,6 +87,7 @@ class KvWriter(wiring.Component):
         cfg = self.config
         port_bits = exact_log2(cfg.port_bytes)
         col_bits = exact_log2(cfg.cols)
+        idle = Signal(init=1)  # the state of this name, for those who wait
         item = Signal(kv_block_layout(cfg))
         place = Signal(row_place(cfg))
         pos = place.position
@@ -105,7 +106,8 @@ class KvWriter(wiring.Component):
 
         tile_bits = exact_log2(cfg.tiles)
         m.d.comb += [
-            self.busy.eq(1),
+            self.busy.eq(~idle),
+            self.i_block.ready.eq(idle),
             self.channel.eq(item.head[:tile_bits]),
             self.row.eq(item.row),
             self.page_slot.eq(place.slot),
@@ -130,10 +132,10 @@ class KvWriter(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += [self.busy.eq(0), self.i_block.ready.eq(1)]
                 m.d.comb += self.row.eq(self.i_block.p.row)
                 m.d.sync += item.eq(self.i_block.payload)
                 with m.If(self.i_block.valid):
+                    m.d.sync += idle.eq(0)
                     m.next = "ROW"
             with m.State("ROW"):
                 m.d.sync += place.eq(self.place)
@@ -150,7 +152,7 @@ class KvWriter(wiring.Component):
                     exponent_place = item.index * cfg.page_len + offset
                     m.d.sync += place_in_page.eq(head_offset + exponents + exponent_place)
                 with m.Else():
-                    key_place = group_blocks * (_WORDS * cfg.cols)
+                    key_place = ((group_blocks << exact_log2(BLOCK_LEN)) + group_blocks) << col_bits
                     m.d.sync += place_in_page.eq(head_offset + key_place)
                 m.next = "AIM"
             with m.State("AIM"):
@@ -201,6 +203,7 @@ class KvWriter(wiring.Component):
                         word.eq(word + 1),
                     ]
                     with m.If(word == _WORDS - 1):
+                        m.d.sync += idle.eq(1)
                         m.next = "IDLE"
             with m.State("EXPONENT"):
                 m.d.comb += [self.o_write.valid.eq(1), self.o_write.p.beats.eq(1)]
@@ -238,5 +241,6 @@ class KvWriter(wiring.Component):
                     ]
                     m.next = "VALUE"
                     with m.If(sub == cfg.subs - 1):
+                        m.d.sync += idle.eq(1)
                         m.next = "IDLE"
         return m

@@ -27,7 +27,7 @@ class PageOwners(wiring.Component):
         With the last cycle of a claim's ``busy``: the page has users that do not allow one more,
         and the claim changed nothing.
     busy : Out(1)
-        High with the strobes already.
+        From the cycle after a strobe.
 
     Timing
     ------
@@ -63,7 +63,7 @@ class PageOwners(wiring.Component):
         m.d.comb += [read.addr.eq(self.page), write.addr.eq(self.page), self.busy.eq(1)]
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.busy.eq(self.clear | self.claim | self.release)
+                m.d.comb += self.busy.eq(0)
                 m.d.sync += [index.eq(0), releasing.eq(self.release)]
                 with m.If(self.clear):
                     m.next = "CLEAR"

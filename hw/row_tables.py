@@ -153,6 +153,12 @@ class RowTables(wiring.Component):
         m.submodules.embedding = embedding = Embedding(lanes=cfg.lanes, meta_shape=meta)
         row = Signal(range(cfg.max_rows + 1))
         count = Signal(16)  # entries of this table row taken
+        following = Signal(16, init=1)  # one more
+        # What the number of the entry that comes next says: found when the one before is taken.
+        is_first, in_table, behind, is_last = (
+            Signal(name=name) for name in ("is_first", "in_table", "behind", "is_last")
+        )
+        row_ends = Signal()
         # Of the word, a cycle after `start`: the last entry, those with elements and half of them.
         last_entry = Signal(16)
         last_row = Signal(range(cfg.max_rows))
@@ -191,20 +197,23 @@ class RowTables(wiring.Component):
         inside = Signal(range(32))
         with m.FSM(name="entries"):
             with m.State("IDLE"):
-                m.d.sync += [row.eq(0), count.eq(0), high.eq(0)]
+                m.d.sync += [row.eq(0), high.eq(0)]
                 with m.If(self.start):
-                    m.next = "TAKE"
+                    m.next = "BEGIN"
+            with m.State("BEGIN"):
+                m.d.comb += row_ends.eq(1)
+                m.next = "TAKE"
             with m.State("TAKE"):
                 m.d.comb += [taking.eq(1), self.starved.eq(~self.i_entry.valid)]
                 with m.If(self.is_rope):
                     m.d.comb += [
                         done.eq(self.i_entry.valid),
-                        self.table_en.eq(self.i_entry.valid & (count < used)),
+                        self.table_en.eq(self.i_entry.valid & in_table),
                     ]
-                with m.Elif(count == 0):
+                with m.Elif(is_first):
                     m.d.comb += done.eq(self.i_entry.valid)
                     m.d.sync += multiplier.eq(Cat(entry[0], entry[1]))
-                with m.Elif(count > used_half):
+                with m.Elif(behind):
                     m.d.comb += done.eq(self.i_entry.valid)
                 with m.Else():
                     m.d.comb += [
@@ -215,15 +224,33 @@ class RowTables(wiring.Component):
                         m.d.sync += high.eq(~high)
                 m.d.comb += self.i_entry.ready.eq(done)
                 with m.If(done):
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(count == last_entry):
-                        m.d.sync += [count.eq(0), row.eq(row + 1)]
+                    m.d.sync += [
+                        count.eq(following),
+                        following.eq(following + 1),
+                        is_first.eq(0),
+                        in_table.eq(following < used),
+                        behind.eq(following > used_half),
+                        is_last.eq(following == last_entry),
+                    ]
+                    with m.If(is_last):
+                        m.d.comb += row_ends.eq(1)
+                        m.d.sync += row.eq(row + 1)
                         with m.If(row == last_row):
                             m.next = "FINISH"
             with m.State("FINISH"):
                 m.d.comb += taking.eq(1)
                 with m.If(inside == 0):
                     m.next = "IDLE"
+
+        with m.If(row_ends):
+            m.d.sync += [
+                count.eq(0),
+                following.eq(1),
+                is_first.eq(1),
+                in_table.eq(1),
+                behind.eq(0),
+                is_last.eq(last_entry == 0),
+            ]
 
         result = embedding.o_row
         write = self.o_residual

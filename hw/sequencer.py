@@ -272,23 +272,29 @@ class Sequencer(wiring.Component):
         )
         word = views["linear"]
         is_qkv = word.dest == DESTINATIONS["qkv"]
-        m.d.sync += wrong["linear"].eq(
+        # The two that take longest have registers of their own.
+        too_long, too_far = Signal(), Signal()
+        m.d.sync += [
+            too_long.eq(word.strip_words > word.words),
+            too_far.eq(word.dst + word.strips0 > cfg.act_blocks),
+        ]
+        of_dest = is_qkv | (word.dest == DESTINATIONS["glu"])
+        wrong_linear = Signal()
+        m.d.comb += wrong["linear"].eq(wrong_linear | too_long | (too_far & of_dest))
+        m.d.sync += wrong_linear.eq(
             (word.blocks == 0)
             | (word.src + word.blocks > cfg.act_blocks)
             | (word.strips0 == 0)
             | (word.words == 0)
-            | (word.strip_words > word.words)
             | no_rows(word)
             | (word.dest > max(DESTINATIONS.values()))
             | (is_qkv & outside(word.head_blocks, 1, head_blocks))
             | (is_qkv & ((word.strips1 == 0) | (word.strips2 == 0)))
             | (is_qkv & word.head_norm & (word.head_blocks != normed_blocks))
-            | (is_qkv & (word.dst + word.strips0 > cfg.act_blocks))
             | (
                 (word.dest == DESTINATIONS["glu"])
                 & (
-                    (word.dst + word.strips0 > cfg.act_blocks)
-                    | ((word.strips1 != word.strips0) & (word.strips1 != 0))
+                    ((word.strips1 != word.strips0) & (word.strips1 != 0))
                     | (word.table_shift > MAX_TABLE_SHIFT)
                 )
             )

@@ -99,7 +99,7 @@ class TopCandidates(wiring.Component):
     """
 
     #: Cycles for which a beat that changes a list holds up the next, beside two for each logit.
-    HIT_CYCLES = 2
+    HIT_CYCLES = 3
 
     #: Cycles from a transfer on ``i_read`` to the offer of the first entry.
     READ_LATENCY = 2
@@ -151,7 +151,12 @@ class TopCandidates(wiring.Component):
         # A beat waits here until no list is being changed, so what it is compared with is exact.
         changes = Signal()
         advance = Signal()
-        m.d.comb += [advance.eq(~changes), self.i_logits.ready.eq(advance)]
+        hits = Signal(self.lanes)  # of the beat that was compared
+        compared_valid = Signal()
+        is_first = Signal()  # its list starts anew, whatever is in the beat
+        hit = compared_valid & (is_first | hits.any())
+        # One that was found to change its list holds up those after it before it does.
+        m.d.comb += [advance.eq(~changes & ~hit), self.i_logits.ready.eq(advance)]
         pipe = Pipeline(m, advance)
 
         # Count the lanes that are valid, all or fewer.
@@ -182,17 +187,26 @@ class TopCandidates(wiring.Component):
         # Compare them with it.
         # Both that it may be are compared: choosing first would be slower.
         here = marked.row == list_row
-        hits = [
+        found = [
             mark
             & (marked.first | Mux(here, _beats(value, entries[-1]), _beats(value, load_last.data)))
             for mark, value in zip(marks, marked.data, strict=True)
         ]
-        change = pipe.hold(marked, "change", side_shape)
+        compared = pipe.hold(marked, "compared", side_shape)
+        change = Signal(side_shape)
         change_hits = Signal(self.lanes)
         with m.If(advance):
             m.d.sync += [
-                change_hits.eq(Cat(hits)),
-                changes.eq(marked_valid & (marked.first | Cat(hits).any())),
+                hits.eq(Cat(found)),
+                is_first.eq(marked.first),
+                compared_valid.eq(marked_valid),
+            ]
+        with m.Elif(hit):
+            m.d.sync += [
+                changes.eq(1),
+                compared_valid.eq(0),
+                change.eq(compared),
+                change_hits.eq(hits),
             ]
 
         # Put the larger ones into the list, one after the other: compare in a cycle, move in the
@@ -232,7 +246,7 @@ class TopCandidates(wiring.Component):
             load.addr.eq(change.row * words + word),
             store_last.addr.eq(list_row),
             store_last.data.eq(entries[-1]),
-            self.busy.eq(counted_valid | marked_valid | changes),
+            self.busy.eq(counted_valid | marked_valid | compared_valid | changes),
         ]
         for place in range(_GROUP):
             m.d.comb += store.data[place].eq(entries[place])

@@ -12,7 +12,7 @@ import numpy as np
 from hw.board.boards import BOARDS, board
 from hw.board.sdram_pins import DQ_WIDTH
 from hw.spec.presets import preset
-from sim.board.board_simulator import build_board
+from sim.board.board_simulator import build_board, fastest_link
 from sim.board.simulated_board import BoardError
 from sim.compiler.compile import compile_model
 from sim.device.device import Device
@@ -23,7 +23,6 @@ from sim.run.golden_run import run_golden
 from sim.run.model import load_model
 from sim.verilate import BuildError
 
-LINK_SPEEDUP = 20  # nothing of it is measured
 ANSWER_SECONDS = 60.0  # that a slow machine may take
 PROMPT = "She was"
 
@@ -92,7 +91,7 @@ def measure(target, model, prompt, counts, folder):
     compiled.fill(memory)
     image = folder / "image.bin"
     memory.tofile(image)
-    simulator = build_board(target, link_speedup=LINK_SPEEDUP)
+    simulator = build_board(target, link_speedup=fastest_link(target))
     with simulator.start(folder, image=image) as running:
         transport = SerialTransport(
             SerialChannel(running.port), memory_bytes=len(memory), timeout=ANSWER_SECONDS

@@ -12,7 +12,7 @@ from pathlib import Path
 from hw.board.boards import BOARDS, board
 from hw.spec.presets import PRESETS, preset
 from scripts import bringup
-from sim.board.board_simulator import build_board
+from sim.board.board_simulator import build_board, fastest_link
 from sim.board.fault import fault
 from sim.board.simulated_board import BoardError
 from sim.verilate import BuildError
@@ -20,7 +20,6 @@ from sim.verilate import BuildError
 __all__ = ["FAULTS", "Rehearsal", "main", "updated"]
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "bringup.md"
-LINK_SPEEDUP = 20
 FAILED, BAD_INPUT = 1, 2
 
 #: Faults as `simulated_board --fault` takes them, to what the ladder must call them. Exchanged
@@ -136,7 +135,7 @@ def _run(options):
         return build_board(
             found_board,
             config=preset(config),
-            link_speedup=LINK_SPEEDUP,
+            link_speedup=fastest_link(found_board),
             **({"version": wrong.version} if wrong else {}),
             on_step=lambda step, where: print(f"{step} ({where}) ...", file=sys.stderr, flush=True),
         )

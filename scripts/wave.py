@@ -148,7 +148,7 @@ def _accept(outcomes, gone):
 def _run(options, start):
     scenarios = chosen(options.scenario, options.fast)
     whole = not (options.scenario or options.fast)
-    outcomes = run_all(scenarios, on_outcome=_line)
+    outcomes = run_all(scenarios, explain=not options.accept, on_outcome=_line)
     gone = stale(SCENARIOS) if whole else []
     if options.accept:
         return _accept(outcomes, gone)

@@ -14,8 +14,7 @@ from scripts.synth.design import ROOT
 from scripts.verify import coverage_merge, coverage_page, coverage_plugin
 from scripts.verify.coverage_merge import merge
 from sim.coverage import collect
-from sim.coverage.collect import DamagedData, Unit
-from sim.coverage.constants import constants
+from sim.coverage.collect import Unit
 from sim.coverage.emit import COMMENT, convert
 from sim.run.session import Request
 from sim.verilate import BuildError
@@ -24,48 +23,6 @@ from tests.support.runner import run_bench
 
 SLICE = "hw/lib/slice.py"
 FLUSH = "m.d.sync += [front_full.eq(0), spare_full.eq(0)]"
-
-
-VERILOG = """
-module dut(i, out);
-  input [1:0] i;
-  wire [1:0] i;
-  output [5:0] out;
-  wire [5:0] out;
-  wire [3:0] zero;
-  wire [5:0] joined;
-  wire [5:0] \\sum$1 ;
-  reg [3:0] held = 4'h2;
-  reg [3:0] next;
-  reg [1:0] moved = 2'h1;
-  assign zero = 4'h0;
-  always @(posedge i[0])
-    held <= next;
-  always @(posedge i[0])
-    moved <= 2'h2;
-  always @* begin
-    next = held;
-    if (i[1]) begin
-      next = { i[0], 3'h2 };
-      next[1] = 1'h0;
-    end
-  end
-  assign joined = { 2'h3, i, zero[3:2] };
-  assign \\sum$1  = joined + 6'h01;
-  \\dut.inner  inner (
-    .a(joined),
-    .b(out)
-  );
-endmodule
-
-module \\dut.inner (a, b);
-  input [5:0] a;
-  wire [5:0] a;
-  output [5:0] b;
-  wire [5:0] b;
-  assign b = a;
-endmodule
-"""
 
 
 def _place(text):
@@ -182,28 +139,6 @@ def test_constant_bits_are_excluded_unless_they_are_free_in_some_build(tmp_path)
     assert ("x[7] never falls", coverage_merge.CONSTANT) in [(h.what, h.reason) for h in unit.holes]
 
 
-def test_constants_are_followed_through_wires_and_ports():
-    found = constants(VERILOG)
-    assert found["dut"] == {
-        "zero": 0xF,
-        "joined": 0b110011,
-        "out": 0b110011,
-        # Registers: bit 0 is only ever 0, and bit 2 as well; `moved` has moved.
-        "held": 0b0101,
-        "next": 0b0101,
-    }
-    assert found["dut.inner"] == {"a": 0b110011, "b": 0b110011}
-
-
-def test_bits_with_two_names_count_once():
-    signals = {
-        "x": (0xFF, 0, 0), "x.a": (0xF, 0, 0), "x.b": (0xF, 0, 0),
-        "y": (0xFF, 0, 0), "y.a": (0xF, 0, 0),
-        "z": (0xF, 0, 0), "z[0]": (0x3, 0, 0), "z[1]": (0x3, 0, 0), "z[1].c": (0x3, 0, 0),
-    }  # fmt: skip
-    assert set(collect._not_twice(signals)) == {"x.a", "x.b", "y", "y.a", "z[0]", "z[1].c"}
-
-
 def test_hole_of_a_line_is_matched_by_its_text(tmp_path):
     _keep(tmp_path, "a", {_place(FLUSH): 0}, {})
     report = merge(tmp_path, _waivers(tmp_path, (r"line: hw/lib/slice\.py: .*spare_full.*", "so")))
@@ -260,21 +195,6 @@ def test_record_has_a_row_for_each_unit(tmp_path):
     found = coverage_page.record(merge(tmp_path, _waivers(tmp_path)), "make coverage", ["tool 1"])
     assert found.rows == [[SLICE, "0.0", "0 / 1", "0", "100.0", "4 / 4", "0"]]
     assert ["units below a goal", SLICE] in found.summary
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "must begin with '# SystemC::Coverage-3'"),
-        ("# SystemC::Coverage-3\nnonsense\n", "line 2: must be a point, not 'nonsense'"),
-        ("# SystemC::Coverage-3\nC '\1f\2x.v\1l\2one\1t\2line' 1\n", "none of ours"),
-    ],
-)
-def test_damaged_counts_are_refused(text, message, tmp_path):
-    path = tmp_path / collect.FILE
-    path.write_text(text)
-    with pytest.raises(DamagedData, match=message):
-        collect.collect(path)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ COUNT = 40
 
 
 class Adder(wiring.Component):
-    """A sum that the bench checks, one that it does not, and a gate that does nothing."""
+    """A sum that the bench checks, one that it does not, and a gate of which half would do."""
 
     def __init__(self):
         super().__init__({
@@ -34,7 +34,7 @@ class Adder(wiring.Component):
         m = Module()
         both = Signal(3)
         idle = Signal(3)
-        m.d.comb += [both.eq(self.a & self.b), idle.eq(both & self.a)]
+        m.d.comb += [both.eq(self.a & self.b), idle.eq((both & self.a) | (both & self.b))]
         m.d.sync += self.total.eq((self.a ^ self.b) + (idle << 1))
         m.d.sync += self.unwatched.eq(self.a - self.b)
         return m

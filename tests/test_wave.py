@@ -379,7 +379,8 @@ def test_without_a_viewer_is_one_line(monkeypatch, capfd):
 
 
 def test_every_trap_has_a_scenario_in_the_order_of_the_bench():
-    assert set(TRAPS) == set(ERRORS) - {"none"}
+    # A host cannot cause the one of parity: `make faults` flips bits for it.
+    assert set(TRAPS) == set(ERRORS) - {"none", "memory_parity"}
     bench = ast.parse(Path("tests/waves/bench_chip.py").read_text())
     names = [node.name for node in bench.body if isinstance(node, ast.AsyncFunctionDef)]
     assert [name for name in names if name.startswith("trap_")] == [f"trap_{one}" for one in TRAPS]

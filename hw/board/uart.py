@@ -9,7 +9,7 @@ from hw.lib.parameter import check_positive
 from .uart_receiver import MIN_BIT_CYCLES, UartReceiver
 from .uart_transmitter import UartTransmitter
 
-__all__ = ["MAX_BAUD_ERROR", "Uart", "bit_cycles"]
+__all__ = ["MAX_BAUD_ERROR", "MIN_BIT_CYCLES", "Uart", "bit_cycles"]
 
 #: How far the baud rate may be from the one asked for. Both ends and the receiver's sampling
 #: together have about half a bit in ten.

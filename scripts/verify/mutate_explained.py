@@ -23,7 +23,7 @@ class Explanation:
     place : str
         Regular expression that `Mutation.place` matches as a whole.
     at : str
-        Text that `Mutation.describe` contains.
+        Regular expression that is found in `Mutation.describe`.
     reason : str
         What makes them equivalent.
     """
@@ -38,7 +38,7 @@ class Explanation:
         return (
             (not self.units or unit in self.units)
             and re.fullmatch(self.place, mutation.place) is not None
-            and self.at in mutation.describe()
+            and re.search(self.at, mutation.describe()) is not None
         )
 
 
@@ -58,9 +58,10 @@ def load(path=PATH):
     for entry in entries:
         if set(entry) - {"units"} != {"place", "at", "reason"} or not all(entry.values()):
             raise ValueError(f"{path.name}: an entry must have {', '.join(_KEYS)}, not {entry!r}")
-        try:
-            re.compile(entry["place"])
-        except re.error as error:
-            raise ValueError(f"{path.name}: place {entry['place']!r}: {error}") from None
+        for key in ("place", "at"):
+            try:
+                re.compile(entry[key])
+            except re.error as error:
+                raise ValueError(f"{path.name}: {key} {entry[key]!r}: {error}") from None
         found.append(Explanation(**{"units": (), **entry}))
     return found

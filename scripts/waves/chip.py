@@ -104,7 +104,7 @@ CHIP = (
     ),
     _chip(
         "chip_qkv_pass", TOKEN,
-        _from("layer 0 qkv", until=(RUNNING, OPERATORS["layer 0 attention"]), cycles=4000),
+        _from("layer 0 qkv", until=(RUNNING, OPERATORS["layer 0 attention"]), cycles=8000),
         stream(f"{TILE}.i_job", name="job"), stream(f"{TILE}.o_act", name="act"),
         _probe("block", "row", "index", "data"), _probe("key_value", "row", "index", "data"),
         stream(f"{CORE}.kv_writer.o_write", name="write"),
@@ -112,7 +112,7 @@ CHIP = (
     ),
     _chip(
         "chip_attention", TOKEN,
-        _from("layer 0 attention", until=(RUNNING, OPERATORS["layer 0 o"]), cycles=4000),
+        _from("layer 0 attention", until=(RUNNING, OPERATORS["layer 0 o"]), cycles=8000),
         stream(f"{TILE}.kv_reader.o_descriptor", name="descriptor"),
         stream(f"{TILE}.scores.i_score", name="score"), stream(f"{TILE}.o_act", name="act"),
         _probe("block", "row", "index", "data"), fast=True,

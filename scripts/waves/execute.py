@@ -96,7 +96,7 @@ def _outcome(scenario, folder, ran, seconds, reference):
     )  # fmt: skip
 
 
-def _group(group, known, full):
+def _group(group, known, full, explain):
     start = time.monotonic()
     folder = BUILD / group.scenarios[0].name
     ran = _run(group.run, folder, full=full)
@@ -107,7 +107,7 @@ def _group(group, known, full):
         own.mkdir(parents=True, exist_ok=True)
         outcomes.append(_outcome(scenario, own, ran, seconds, known[scenario.name]))
     differs = any(one.verdict and one.verdict.differences for one in outcomes)
-    if differs and not full and isinstance(group.run, ChipRun):
+    if differs and explain and not full and isinstance(group.run, ChipRun):
         # What a reader looks for may be anywhere: once more, with every signal.
         waveform, _, _ = _run(group.run, folder / "full", full=True)
         outcomes = [_with_full(one, waveform) for one in outcomes]
@@ -119,7 +119,7 @@ def _with_full(outcome, waveform):
     return Outcome(**{**vars(outcome), "waveform": waveform, "views": views})
 
 
-def run_all(scenarios, *, full=False, on_outcome=None):
+def run_all(scenarios, *, full=False, explain=True, on_outcome=None):
     """Run scenarios; return their `Outcome`, in the order given.
 
     Parameters
@@ -127,6 +127,8 @@ def run_all(scenarios, *, full=False, on_outcome=None):
     scenarios : sequence of Scenario
     full : bool
         Whether waveforms must have every signal of the chip, also where nothing differs.
+    explain : bool
+        Whether a run of the chip that differs runs again, with every signal in its waveform.
     on_outcome : callable
         Called with each `Outcome` as it comes.
 
@@ -142,7 +144,7 @@ def run_all(scenarios, *, full=False, on_outcome=None):
     found = {}
     workers = min(2, os.cpu_count() or 1)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(_group, group, known, full) for group in groups.values()]
+        futures = [pool.submit(_group, group, known, full, explain) for group in groups.values()]
         try:
             for future in concurrent.futures.as_completed(futures):
                 for outcome in future.result():

@@ -7,7 +7,7 @@ from pathlib import Path
 from hw.board.board_top import BoardTop
 from hw.board.boards import BAUD, Board
 from hw.board.sdram_timing import chip
-from hw.board.uart import bit_cycles
+from hw.board.uart import MIN_BIT_CYCLES, bit_cycles
 from hw.spec.bridge import VERSION
 from hw.spec.presets import preset
 from sim import verilate
@@ -16,7 +16,7 @@ from sim.board.simulated_board import SOURCES, SimulatedBoard
 from sim.harness import sdram
 from sim.run.chip import BUILD, emit_component
 
-__all__ = ["BoardSimulator", "build_board"]
+__all__ = ["BoardSimulator", "build_board", "fastest_link"]
 
 _TOP = Path(__file__).with_name("simulated_board.sv")
 
@@ -64,6 +64,11 @@ class BoardSimulator:
         )
         arguments += fault.line(self.bit_cycles)
         return SimulatedBoard(self.executable, run_dir, arguments)
+
+
+def fastest_link(board):
+    """Return by how much the serial line of a board can be faster in a simulation."""
+    return board.clock_hz // (MIN_BIT_CYCLES * BAUD)
 
 
 def build_board(board, *, config=None, link_speedup=1, version=VERSION, fast=True, on_step=None):

@@ -6,19 +6,20 @@ import random
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from hw.board.boards import Board, board
+from hw.board.boards import BAUD, board
 from hw.board.bridge_ping import BridgePing
 from hw.spec.bridge import PING_BYTES, VERSION, config_digest, decode_ping
 from hw.spec.csr import ID_VALUE, REGISTERS
 from hw.spec.presets import preset
 from scripts import board_speed, simulated_board
-from sim.board.board_simulator import build_board
+from sim.board.board_simulator import build_board, fastest_link
 from sim.board.fault import FAULTS, fault
 from sim.board.simulated_board import BoardError
 from sim.compiler.compile import compile_model
@@ -31,7 +32,7 @@ from sim.run.golden_run import run_golden
 
 CONFIG = preset("tiny")
 SEED = 61
-SPEEDUP = 20  # the shortest bits that the clock allows
+SPEEDUP = fastest_link(board("ulx3s"))
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +160,7 @@ def test_board_tells_its_version():
     async def bench(ctx):
         for index in range(PING_BYTES):
             ctx.set(dut.index, index)
+            await ctx.tick()
             told.append(ctx.get(dut.byte))
 
     simulation = Simulator(dut)
@@ -183,15 +185,17 @@ def test_unknown_fault_is_refused(text, message):
 
 
 def test_line_too_fast_for_the_clock_is_refused():
-    with pytest.raises(ValueError, match="baud must be at most 20000000 at a clock of 100000000"):
-        build_board(board("ulx3s"), link_speedup=21)
+    found = board("ulx3s")
+    limit = f"baud must be at most {SPEEDUP * BAUD} at a clock of {found.clock_hz}"
+    with pytest.raises(ValueError, match=limit):
+        build_board(found, link_speedup=SPEEDUP + 1)
 
 
 # The command with a simulator that is built already.
 COMMAND = """
 import sys
 from pathlib import Path
-from hw.board.boards import Board, board
+from hw.board.boards import board
 from hw.board.bridge_ping import BridgePing
 from scripts import board_speed, simulated_board
 from sim.board.board_simulator import BoardSimulator
@@ -236,7 +240,7 @@ def test_command_says_why_a_board_ended(simulator, tmp_path):
         (["--preset", "huge"], "preset must be one of .*, not 'huge'"),
         (["--fault", "fire"], "fault must be one of .*, not 'fire'"),
         (["--image", "nowhere"], "--image must be a file, not 'nowhere'"),
-        (["--link-speedup", "21"], "baud must be at most 20000000 .*"),
+        (["--link-speedup", str(SPEEDUP + 1)], f"baud must be at most {SPEEDUP * BAUD} .*"),
         (["--link-speedup", "0"], "baud must be .*, not 0"),
     ],
 )
@@ -247,7 +251,7 @@ def test_command_refuses_bad_input_in_one_line(capsys, words, message):
     assert re.fullmatch(f"simulated_board: {message}\n", errors)
 
 
-TINY = Board(name="ulx3s", preset="tiny", clock_hz=100_000_000, sdram="is42s16160g-7")
+TINY = replace(board("ulx3s"), preset="tiny")
 
 
 def test_speed_is_measured_on_golden_tokens(simulator, tmp_path, monkeypatch):

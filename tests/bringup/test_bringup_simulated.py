@@ -7,15 +7,16 @@ import pytest
 
 from hw.board.boards import board
 from hw.spec.presets import preset
-from scripts.rehearsal import FAULTS, LINK_SPEEDUP, OPTIONS, rehearse
-from sim.board.board_simulator import build_board
+from scripts.rehearsal import FAULTS, OPTIONS, rehearse
+from sim.board.board_simulator import build_board, fastest_link
 from sim.bringup.ladder import RUNGS
 
 
 @pytest.fixture(scope="module")
 def simulator():
     # Fast: the ladder runs for millions of cycles.
-    return build_board(board("ulx3s"), config=preset("tiny"), link_speedup=LINK_SPEEDUP)
+    found = board("ulx3s")
+    return build_board(found, config=preset("tiny"), link_speedup=fastest_link(found))
 
 
 def test_every_rung_passes(simulator):

@@ -84,7 +84,9 @@ def sums():
         recent = recent | b.past(here, f"here_{cycle}", cycle)
     asked = b.past(reads & known & ~recent, "asked")
     b.always(~asked | (dut.read_data[0] == b.past(total, "total")), "is_the_sum_of_its_updates")
-    twice = b.past(here, "updated", 5) & b.past(here & ~dut.i_first, "updated_again", 6)
+    oldest = Accumulator.LATENCY + 1
+    twice = b.past(here, "updated", oldest)
+    twice = twice & b.past(here & ~dut.i_first, "updated_before", oldest + 1)
     b.cover(asked & twice & (dut.read_data[0] < 0), "a_negative_sum_of_several")
     return b
 
@@ -118,7 +120,7 @@ PROPERTIES = [
         bench=sums,
         depth=9,
         induction=False,
-        cover=9,
+        cover=Accumulator.LATENCY + 7,
         solver="boolector",
         bugs=(
             Bug(what="an update right after another of its row is lost", file="hw/accumulator.py",

@@ -225,7 +225,7 @@ PROPERTIES = [
         "regions",
         "every burst lies in a region; after a refused command nothing is asked for until a flush",
         regions,
-        12,
+        9,
         12,
         Bug(what="the end of a command is not looked at", file=_CUTTER,
             old="& (end <= region.limit)", new="& (end >= region.base)"),

@@ -74,6 +74,7 @@ def bench(part):
     done = b.register(1, "done")
     m.d.sync += done.eq(done | dut.o_act.valid)
     b.assume(first.shift1 != -64, "the_shift_is_in_range")
+    b.assume(place < MULTIPLIER_WIDTH, "the_place_is_in_the_multiplier")
     inner = scaled(b, first.acc[0], first.shift1)
     if part == "bypass":
         b.assume(fits(inner, ACC_WIDTH), "fits_the_accumulator")

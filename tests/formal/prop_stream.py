@@ -15,7 +15,7 @@ def bench(unit, tamper=None):
     if unit.environment:
         unit.environment(b, dut)
     for path, (flow, port) in streams(dut).items():
-        if flow != Out:
+        if flow != Out or (unit.only and path not in unit.only):
             continue
         name = path.replace(".", "_")
         valid, payload = port.valid, port.payload

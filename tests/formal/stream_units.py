@@ -77,6 +77,8 @@ class Unit:
         Called with the bench and the unit, to assume more of it.
     depth, induction, cover, quick
         Of the `Property`.
+    only : tuple of str
+        The outputs that are looked at, if not all: others offer nothing for too many cycles.
     payload : bool
         Whether a payload that changes is planted too, beside an offer that is withdrawn.
     """
@@ -91,6 +93,7 @@ class Unit:
     cover: int = 12
     quick: bool = False
     payload: bool = False
+    only: tuple = ()
 
 
 def scores_stay(b, dut):
@@ -285,6 +288,7 @@ UNITS = [
     ),
     Unit(
         name="scheduler",
+        only=("o_fetch",),
         make=lambda: Scheduler(config()),
         hold=Scheduler.REGISTERS,
         depth=12,
@@ -314,7 +318,14 @@ UNITS = [
         depth=16,
         induction=False,
     ),
-    Unit(name="sequencer", make=lambda: Sequencer(config()), cover=14, depth=14, induction=False),
+    Unit(
+        name="sequencer",
+        make=lambda: Sequencer(config()),
+        hold=("emits", "rows"),
+        cover=14,
+        depth=14,
+        induction=False,
+    ),
     Unit(name="softmax", make=lambda: Softmax(lanes=4, max_rows=4, max_context=32), cover=40),
     Unit(name="table_reader", make=lambda: TableReader(config())),
     Unit(name="token_choice", make=lambda: TokenChoice(config())),

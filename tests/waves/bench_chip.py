@@ -18,13 +18,17 @@ from tests.e2e.bench_traps import begin
 from tests.support.bench import params
 
 
-async def request_fails(bench, cause, detail, *, prompt=None, pages=(0,), token=None, **fields):
-    """Run one request that must end by an error of its own, which stops nothing else."""
+async def request_fails(bench, cause, detail, *, prompt=None, pages=(0,), poke=None, **fields):
+    """Run one request that must end by an error of its own, which stops nothing else.
+
+    ``poke``: of its prompt or page table, and a word to be written over the first.
+    """
     device = bench.device
     number = await device.submit_unchecked(prompt or bench.prompt, list(pages), **fields)
-    if token is not None:
-        at = bench.map.offset(device.fields_of(number)["prompt_addr"])
-        device.transport.memory[at : at + 4].view("<u4")[:] = token
+    if poke:
+        name, word = poke
+        at = bench.map.offset(device.fields_of(number)[name])
+        device.transport.memory[at : at + 4].view("<u4")[:] = word
     await device.start()
     events = [event async for event in device.events()]
     error = RequestFailed(events[-1])
@@ -143,11 +147,11 @@ async def trap_bad_request(dut):
 async def trap_bad_page(dut):
     bench = await begin(dut)
     page = bench.map.page_count
-    await request_fails(bench, "bad_page", page, pages=[page])
+    await request_fails(bench, "bad_page", page, poke=("page_table_addr", page))
 
 
 @cocotb.test()
 async def trap_bad_token(dut):
     bench = await begin(dut)
     token = bench.compiled.shape.vocab
-    await request_fails(bench, "bad_token", token, token=token)
+    await request_fails(bench, "bad_token", token, poke=("prompt_addr", token))
