@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import CancelledError
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +18,7 @@ from scripts.verify.record import load
 from scripts.verify.soak import run
 from scripts.verify.soak.case import CASES, draw_case
 from scripts.verify.soak.chip import MOST_ELEMENTS
-from scripts.verify.soak.engine import CHIPS, case_seeds, connect
+from scripts.verify.soak.engine import CHIPS, case_seeds, run_alone
 from scripts.verify.soak.engine import soak as run_all
 from scripts.verify.soak.journal import Journal
 from scripts.verify.soak.outcome import Outcome
@@ -176,16 +178,44 @@ def test_journal_goes_on_after_a_crash(tmp_path):
     assert [one.seed for one in journal.outcomes()] == [4]
 
 
-def test_no_case_is_lost_when_workers_die(tmp_path):
-    seeds = range(6)
-    often = {1: 1, 3: 1000}
+@pytest.mark.parametrize("error", ["killed", "cancelled", "lost"])
+def test_no_case_is_lost_when_workers_die(error, monkeypatch):
+    from distributed import KilledWorker
+
+    raised = {
+        "killed": KilledWorker("x", None, 0),
+        "cancelled": CancelledError(),
+        "lost": TimeoutError(),
+    }[error]
+
+    class Future:
+        status = "error"
+
+        def __init__(self, seed):
+            self.seed = seed
+
+        def result(self, timeout):
+            if self.seed in (1, 3):
+                raise raised
+            return outcome(self.seed)
+
+    client = SimpleNamespace(submit=lambda case, seed, pure: Future(seed))
+    monkeypatch.setattr("distributed.wait", lambda futures, **options: None)
     found = []
-    case = functools.partial(kills_its_worker, folder=tmp_path, often=often)
-    with connect(2) as client:
-        run_all(client, case, seeds, seconds=100, width=2, note=found.append)
-    assert sorted(one.seed for one in found) == [*seeds]
-    assert [one.seed for one in found if not one.ok] == [3]
-    assert next(one.message for one in found if not one.ok).startswith("BrokenProcessPool: ")
+    run_all(
+        client, outcome, range(6), seconds=100, width=2, note=found.append,
+        alone=lambda case, seed: replace(case(seed), tokens=9),
+    )  # fmt: skip
+    assert sorted(one.seed for one in found) == [*range(6)]
+    assert [one.seed for one in found if one.tokens == 9] == [1, 3]
+
+
+def test_case_that_ends_its_process_is_a_failure(tmp_path):
+    case = functools.partial(kills_its_worker, folder=tmp_path, often={3: 1})
+    found = run_alone(case, 3)
+    assert not found.ok
+    assert found.message.startswith("BrokenProcessPool: ")
+    assert run_alone(case, 3).ok
 
 
 class FakeClient:
@@ -207,7 +237,7 @@ def test_no_case_begins_when_time_is_over(monkeypatch):
         def __init__(self, value):
             self.value = value
 
-        def result(self):
+        def result(self, timeout):
             return self.value
 
     def submit(case, seed, pure):

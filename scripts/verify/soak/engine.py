@@ -4,7 +4,7 @@ import logging
 import multiprocessing
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
 from contextlib import contextmanager
 
 from scripts.synth.design import ROOT
@@ -145,12 +145,14 @@ def soak(client, run, seeds, *, seconds, width, note, clock=time.monotonic, alon
             deserted = 0  # that of a case, which says so itself
         for future in [one for one in waiting if one.status != "pending"]:
             seed = waiting.pop(future)
-            if future.status == "finished":
-                note(future.result())
-            elif future.status != "error" or isinstance(future.exception(), KilledWorker):
-                suspects.append(seed)
+            try:
+                outcome = future.result(timeout=_CHECK_SECONDS)
+            except (KilledWorker, CancelledError, TimeoutError):
+                suspects.append(seed)  # also if its result died with the worker
+            except Exception as error:
+                note(_failed(seed, error))
             else:
-                note(_failed(seed, future.exception()))
+                note(outcome)
             seed = next(seeds, None) if clock() < end else None
             if seed is not None:
                 begin(seed)
