@@ -17,7 +17,8 @@ class FpgaTop(wiring.Component):
     """What becomes the bitstream of a `Board`.
 
     The SDRAM's clock is the inverse of the chip's: its edges lie in the middle of what the pins'
-    registers send. The board's `capture_delay` of 2 is these registers, one out and one in.
+    registers send. The board's `capture_delay` is these registers, one out and one in, less the
+    cycle that a word saves which comes back within the half cycle.
 
     Parameters
     ----------
