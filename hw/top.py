@@ -1,6 +1,6 @@
 """The whole chip: what becomes Verilog."""
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, DomainRenamer, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out, connect
 
@@ -9,6 +9,7 @@ from .csr import Csr
 from .ecp5.global_buffer import GlobalBuffer
 from .lib.axi import Axi4, Axi4Lite
 from .lib.parity_inserter import insert_parity
+from .lib.reset_domain import add_reset_domain
 from .memory_controller import MemoryController
 from .parity_guard import ParityGuard
 from .probe import PROBES, TILE_UNITS, probe_signature, units_layout
@@ -89,7 +90,9 @@ class Top(wiring.Component):
         if cfg.parity:
             inside, guard = self._protect(m, inside, platform)
         m.submodules.core = DomainRenamer("core")(inside["core"])
-        self._core_domain(m, control.core_reset)
+        m.submodules.core_reset = core_reset = GlobalBuffer()
+        m.d.comb += core_reset.i.eq(control.core_reset)
+        add_reset_domain(m, "core", core_reset.o)
 
         self._join(m, "s_axil", self._axil, csr.bus)
         m.d.comb += [
@@ -217,16 +220,6 @@ class Top(wiring.Component):
                 control.core_cause.eq(ERRORS["memory_parity"]),
                 control.core_addr.eq(guard.code),
             ]
-
-    def _core_domain(self, m, reset):
-        """Give the core a domain of the same clock, with nothing but a register in its reset."""
-        m.domains.core = ClockDomain(local=True)
-        m.submodules.core_reset = buffer = GlobalBuffer()
-        m.d.comb += [
-            ClockSignal("core").eq(ClockSignal()),
-            buffer.i.eq(reset),
-            ResetSignal("core").eq(buffer.o),
-        ]
 
     def _bus_errors(self, m, control, memories):
         """Report the error of a channel: of several in one cycle, that of the first."""

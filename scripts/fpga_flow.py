@@ -146,7 +146,7 @@ def bitstream(target: Board, folder, *, seed):
             *device,
             *("--json", f"{TOP}.json", "--lpf", f"{TOP}.lpf", "--textcfg", f"{TOP}.config"),
             *("--report", "report.json", "--seed", str(seed), "--timing-allow-fail"),
-            # nextpnr's other placer leaves a fifth more wire in the whole board.
+            # nextpnr's other placer leaves over a quarter more wire in the whole board.
             *("--placer", "static"),
             *("--freq", f"{target.clock_hz / 1e6 * AMBITION:.1f}", "--router", "router1"),
         ],

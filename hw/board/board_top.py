@@ -1,14 +1,6 @@
 """The chip with all that a board gives it: memory, a serial line, lamps."""
 
-from amaranth.hdl import (
-    Cat,
-    ClockDomain,
-    ClockSignal,
-    DomainRenamer,
-    Module,
-    ResetSignal,
-    Signal,
-)
+from amaranth.hdl import Cat, DomainRenamer, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -19,6 +11,7 @@ from hw.board.sdram_pins import SdramPins
 from hw.board.sdram_timing import timing
 from hw.board.uart import Uart
 from hw.lib.axi import Axi4, Axi4Lite
+from hw.lib.reset_domain import add_reset_domain
 from hw.spec.bridge import VERSION, config_digest
 from hw.top import Top
 
@@ -105,12 +98,10 @@ class BoardTop(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # A domain of the same clock with nothing but a register in its reset: the request is
-        # decided late in a cycle, and half the device hears of it.
+        # A register: the request is decided late in a cycle, and half the device hears of it.
         reset = Signal(init=1)
         resets = DomainRenamer("chip")
-        m.domains.chip = ClockDomain(local=True)
-        m.d.comb += [ClockSignal("chip").eq(ClockSignal()), ResetSignal("chip").eq(reset)]
+        add_reset_domain(m, "chip", reset)
         m.submodules.uart = uart = self._uart
         m.submodules.bridge = bridge = self._bridge
         m.submodules.chip = chip = resets(self._chip)
