@@ -1,4 +1,7 @@
-"""Continuous batching: which rows each pass has, and what becomes of every request."""
+"""Continuous batching: which rows each pass has, and what becomes of every request.
+
+Longer than 400 lines: the states of one machine, which share what they work on.
+"""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import enum, memory, stream, wiring

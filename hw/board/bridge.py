@@ -1,4 +1,7 @@
-"""The debug bridge: carries out what a host asks for in frames on a serial line."""
+"""The debug bridge: carries out what a host asks for in frames on a serial line.
+
+Longer than 400 lines: the states of one machine, which share the frame that they work on.
+"""
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring

@@ -1,4 +1,7 @@
-"""Bench for `hw.board.bridge`."""
+"""Bench for `hw.board.bridge`.
+
+Longer than 400 lines: hosts that behave badly, one by one, on the one line that is set up here.
+"""
 
 import random
 

@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from sim import verilate
-from sim.verilate import FST
+from sim.verilator import FST
 
 PROGRAM = r"""
 #include <cstdio>
