@@ -5,6 +5,7 @@ import sys
 import time
 
 from hw.spec.presets import PRESETS, preset
+from scripts.command import BAD_INPUT, FAILED, Parser
 from scripts.pnr_flow import find_unit
 from scripts.synth import cell_report, design
 from scripts.synth.cell_netlist import joined
@@ -14,12 +15,6 @@ from scripts.synth.sta import sta_version, timing
 from scripts.synth.yosys import ToolError, command, notice, version
 
 BUILD = design.ROOT / "build" / "asic"
-BAD_INPUT, FAILED = 2, 1
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
 
 
 def _period(text):
@@ -37,7 +32,7 @@ def _files(text):
 
 
 def _parser():
-    parser = _Parser(prog="asic", description=__doc__)
+    parser = Parser(prog="asic", description=__doc__)
     parser.add_argument("--liberty", default="", help="Liberty files (.lib, .lib.gz), by commas")
     parser.add_argument("--preset", default="tiny", help=f"{', '.join(PRESETS)} (default: tiny)")
     parser.add_argument(

@@ -1,6 +1,5 @@
 """Measure how fast the whole chip simulates, under cocotb and in bare Verilator."""
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from hw.spec.csr import CONTROL, IRQ, REGISTERS
 from hw.spec.presets import preset
+from scripts.command import Parser
 from sim.compiler.compile import compile_model
 from sim.compiler.host_image import HostImage
 from sim.device.request import DEFAULTS
@@ -73,7 +73,7 @@ def cocotb(chip, compiled, folder):
 
 def main(arguments=None):
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="bench-sim", description=__doc__)
+    parser = Parser(prog="bench-sim", description=__doc__)
     parser.add_argument("--preset", default="small", help="configuration (default: small)")
     parser.add_argument("--model", default="default", help="name, or folder (default: default)")
     options = parser.parse_args(arguments)

@@ -1,6 +1,5 @@
 """Measure a simulated board with a model in its memory: tokens a second, use of the SDRAM."""
 
-import argparse
 import asyncio
 import sys
 import tempfile
@@ -12,6 +11,7 @@ import numpy as np
 from hw.board.boards import BOARDS, board
 from hw.board.sdram_pins import DQ_WIDTH
 from hw.spec.presets import preset
+from scripts.command import Parser
 from sim.board.board_simulator import build_board, fastest_link
 from sim.board.simulated_board import BoardError
 from sim.compiler.compile import compile_model
@@ -106,7 +106,7 @@ def measure(target, model, prompt, counts, folder):
 
 def main(arguments=None):
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="board_speed", description=__doc__)
+    parser = Parser(prog="board_speed", description=__doc__)
     parser.add_argument("--board", default="ulx3s", help=f"{', '.join(BOARDS)} (default: ulx3s)")
     parser.add_argument("--model", default="default", help="name, folder or GGUF file")
     parser.add_argument("--prompt", default=PROMPT, help=f"default: {PROMPT!r}")

@@ -1,6 +1,5 @@
 """Bring up a board: nine rungs from the serial line to tokens, each PASS or FAIL with its fault."""
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from hw.board.boards import BAUD, BOARDS, board
 from hw.spec.presets import PRESETS, preset
+from scripts.command import BAD_INPUT, FAILED, Parser
 from sim.bringup.ladder import RUNGS, climb, lines
 from sim.bringup.programs import token_model
 from sim.bringup.target import Settings, Target
@@ -23,17 +23,11 @@ __all__ = ["main"]
 RANDOM = "random"
 PROMPT = "She was"
 _RANDOM_PROMPT = (5, 17, 3)
-FAILED, BAD_INPUT = 1, 2
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
 
 
 def _parser():
     numbers = [rung.number for rung in RUNGS]
-    parser = _Parser(prog="bringup", description=__doc__)
+    parser = Parser(prog="bringup", description=__doc__)
     parser.add_argument("--port", required=True, help="such as /dev/ttyUSB0")
     parser.add_argument("--baud", type=int, default=BAUD, help=f"default: {BAUD}")
     parser.add_argument("--board", default="ulx3s", help=f"{', '.join(BOARDS)} (default: ulx3s)")

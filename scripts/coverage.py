@@ -1,13 +1,12 @@
 """Run the tests with coverage of lines, toggles and cases, and write one page of what they met."""
 
-import argparse
 import importlib.metadata
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+from scripts.command import BAD_INPUT, FAILED, Parser, say
 from scripts.synth.design import ROOT
 from scripts.verify import coverage_page, coverage_plugin
 from scripts.verify.coverage_merge import merge
@@ -39,16 +38,10 @@ SHORT = (
     TESTS[1],
     (*CHIPS[:-1], "-k", "not 16x16 and not 8x and not tiles and not 256_wide"),
 )
-BAD_INPUT, FAILED = 2, 1
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
 
 
 def _parser():
-    parser = _Parser(prog="coverage", description=__doc__)
+    parser = Parser(prog="coverage", description=__doc__)
     parser.add_argument(
         "--folder", type=Path, default=FOLDER, help="of what is collected, and of the page"
     )
@@ -61,10 +54,6 @@ def _parser():
     )
     parser.add_argument("tests", nargs="*", help="of pytest, instead of all; leaves no record")
     return parser
-
-
-def _say(text):
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 def run(arguments, data):
@@ -117,9 +106,9 @@ def main(arguments=None):
         print(f"coverage: {error}", file=sys.stderr)
         return BAD_INPUT
     for kind, count in report.totals.items():
-        _say(f"{kind}: {count.percent:.1f} % ({count.raw:.1f} % with what is excluded)")
-    _say(f"functional bins: {report.functional().percent:.1f} %")
-    _say(f"{len(report.units)} units, written: {page}")
+        say(f"{kind}: {count.percent:.1f} % ({count.raw:.1f} % with what is excluded)")
+    say(f"functional bins: {report.functional().percent:.1f} %")
+    say(f"{len(report.units)} units, written: {page}")
     below = report.below()
     if not passed:
         below.insert(0, "tests failed: what they met is not in the figures")

@@ -1,12 +1,12 @@
 """Print the program of a memory image, or of a model compiled for a preset."""
 
-import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from hw.spec.presets import PRESETS, preset
+from scripts.command import Parser
 from sim.compiler.checkpoint import read_checkpoint
 from sim.compiler.compile import compile_model
 from sim.compiler.disassemble import disassemble
@@ -18,7 +18,7 @@ CALIBRATION_TOKENS = 64  # only the shifts depend on them
 
 def main(arguments=None):
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="disassemble", description=__doc__)
+    parser = Parser(prog="disassemble", description=__doc__)
     parser.add_argument(
         "source", nargs="?", type=Path, default=MODELS / "default",
         help="an image file, or a model's folder or .gguf (default: the default model)",

@@ -3,10 +3,10 @@
 Prints a table, and draws plots into build/eval/<model>/.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
+from scripts.command import BAD_INPUT, Parser
 from scripts.eval_plot import save_plots
 from sim.compiler.checkpoint import read_checkpoint
 from sim.run.evaluation import evaluate, windows_of
@@ -15,16 +15,10 @@ from sim.run.model import MODELS, load_model, model_path
 TEXT = MODELS / "texts" / "heldout.txt"
 OUTPUT = Path(__file__).resolve().parents[1] / "build" / "eval"
 WINDOW, TOKENS = 512, 2048
-BAD_INPUT = 2
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
 
 
 def _parser():
-    parser = _Parser(prog="eval", description=__doc__.splitlines()[0])
+    parser = Parser(prog="eval", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--model", default="default", help="name, folder or GGUF file (default: default)"
     )

@@ -1,11 +1,11 @@
 """Bit flips in memories and streams, bus errors, stalls, resets: what becomes of a run."""
 
-import argparse
 import sys
 from collections import Counter
 from pathlib import Path
 
 from hw.spec.memories import plain_path
+from scripts.command import BAD_INPUT, FAILED, Parser
 from scripts.synth.random_state import SEEDS, check_reset
 from scripts.synth.yosys import ToolError
 from scripts.verify.fault_area import area_lines
@@ -17,7 +17,6 @@ from sim.verilate import BuildError
 
 COUNT, SEED = 1600, 1
 FOLDER = Path("build") / "faults"
-BAD_INPUT, FAILED = 2, 1
 SLOW_BUILD_COUNT = 200  # cases from which an optimised simulator is worth its build
 
 _WHAT = {
@@ -40,13 +39,8 @@ _NOTE = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
-
-
 def _parser():
-    parser = _Parser(prog="faults", description=__doc__)
+    parser = Parser(prog="faults", description=__doc__)
     parser.add_argument("--count", default=COUNT, help=f"faults to make (default: {COUNT})")
     parser.add_argument("--seed", default=SEED, help=f"of the campaign (default: {SEED})")
     parser.add_argument("--case", help="make only the fault of this number")

@@ -1,10 +1,10 @@
 """Prove properties of the RTL; show that none is vacuous, and that each finds a planted bug."""
 
-import argparse
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from scripts.command import BAD_INPUT, FAILED, Parser
 from scripts.synth.design import ROOT
 from scripts.synth.yosys import ToolError
 from scripts.verify import formal_tools
@@ -12,19 +12,12 @@ from scripts.verify.formal_proof import Outcome, prove
 from scripts.verify.formal_property import PropertyError, matching
 from scripts.verify.record import Record, save
 
-BAD_INPUT, FAILED = 2, 1
-
 #: Proofs side by side.
 WORKERS = 2
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
-
-
 def _parser():
-    parser = _Parser(prog="formal", description=__doc__)
+    parser = Parser(prog="formal", description=__doc__)
     parser.add_argument("--property", help="only those with this in their name")
     parser.add_argument("--list", action="store_true", help="say what there is, prove nothing")
     return parser

@@ -1,9 +1,9 @@
 """Make the bitstream of a board, and say how fast and how large it is."""
 
-import argparse
 import sys
 
 from hw.board.boards import BOARDS, board
+from scripts.command import Parser
 from scripts.fpga_flow import BUILD, bitstream, synthesise
 from scripts.pnr_report import critical_path, frequency
 from scripts.synth.design import write_whole
@@ -65,7 +65,7 @@ def run(options):
 
 def main(arguments=None):
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="fpga", description=__doc__)
+    parser = Parser(prog="fpga", description=__doc__)
     parser.add_argument("--board", default="ulx3s", help=f"{', '.join(BOARDS)} (default: ulx3s)")
     parser.add_argument("--seed", type=int, default=1, help="of the placer (default: 1)")
     options = parser.parse_args(arguments)

@@ -1,11 +1,11 @@
 """Say whether the RTL is clean, how large it is, and whether it grew."""
 
-import argparse
 import subprocess
 import sys
 import time
 
 from hw.spec.presets import preset
+from scripts.command import BAD_INPUT, FAILED, Parser, say
 from scripts.synth import area, budget, design, netlist, report
 from scripts.synth.area_plot import save_plot
 from scripts.synth.finding import Waivers
@@ -15,16 +15,10 @@ from scripts.synth.yosys import ToolError, command, notice, version
 from sim.verilate import BuildError
 
 PRESETS = ("tiny", "ulx3s")
-BAD_INPUT, FAILED = 2, 1
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
 
 
 def _parser():
-    parser = _Parser(prog="lint-synth", description=__doc__)
+    parser = Parser(prog="lint-synth", description=__doc__)
     parser.add_argument(
         "--preset", action="append", help=f"configuration (default: {' and '.join(PRESETS)})"
     )
@@ -32,10 +26,6 @@ def _parser():
         "--accept", action="store_true", help="take the areas as budgets, and into the docs"
     )
     return parser
-
-
-def _say(text):
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 def _style():
@@ -49,23 +39,23 @@ def _style():
 
 def lint(name, found, path):
     """Return what all checks of one preset find, waived or not."""
-    _say(f"{name}: Verilator")
+    say(f"{name}: Verilator")
     findings = lint_preset(name, preset(name))
-    _say(f"{name}: netlist")
+    say(f"{name}: netlist")
     findings += netlist.check_netlist(path, design.BUILD / name / "check")
     return findings + netlist.constant_inputs(found)
 
 
 def measure(name, found, path):
     """Synthesise a preset and write its report; return unit to figures, and misplaced memories."""
-    results = area.synthesise(found, lambda text: _say(f"{name}: {text}"))
+    results = area.synthesise(found, lambda text: say(f"{name}: {text}"))
     units = area.subtrees(found, results)
-    _say(f"{name}: the chip as one")
+    say(f"{name}: the chip as one")
     units[report.WHOLE] = area.figures(area.whole(path.read_text()), units["top"]["memory_bits"])
     written = report.write_report(name, units, version())
     plots = save_plot(name, report.shown(units), design.BUILD / name)
     print(report.table(report.shown(units)))
-    _say(f"{written}, {', '.join(path.name for path in plots)}")
+    say(f"{written}, {', '.join(path.name for path in plots)}")
     return units, area.misplaced(found, results)
 
 
@@ -73,7 +63,7 @@ def _run(names, accept):
     """Return the lines that say what is wrong."""
     waivers, findings, lines = Waivers(), [], []
     for name in names:
-        _say(f"{name}: RTLIL")
+        say(f"{name}: RTLIL")
         path = design.emit(name)
         found = design.modules(path.read_text())
         findings += lint(name, found, path)
@@ -85,7 +75,7 @@ def _run(names, accept):
             report.update_docs(name, units, version())
         else:
             lines += budget.exceeded(budget.load(), name, units)
-    _say("reset from random states")
+    say("reset from random states")
     findings += check_reset()
     lines = [str(finding) for finding in waivers.left(findings)] + lines
     if set(names) >= set(PRESETS):
@@ -103,7 +93,7 @@ def main(arguments=None):
             preset(name)
         command()
         if notice():
-            _say(notice())
+            say(notice())
         clean = _style()
         lines = _run(names, options.accept)
     except (ValueError, OSError) as error:
@@ -114,7 +104,7 @@ def main(arguments=None):
         return FAILED
     for line in lines:
         print(f"lint-synth: {line}", file=sys.stderr)
-    _say(f"{len(lines)} problems, {time.monotonic() - start:,.0f} s")
+    say(f"{len(lines)} problems, {time.monotonic() - start:,.0f} s")
     return FAILED if lines or not clean else 0
 
 

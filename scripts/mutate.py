@@ -1,9 +1,8 @@
 """Measure whether the tests of each unit notice one wrong bit in its netlist."""
 
-import argparse
 import sys
-import time
 
+from scripts.command import BAD_INPUT, FAILED, Parser, say
 from scripts.synth.yosys import ToolError, command, notice
 from scripts.verify import mutate_report as report
 from scripts.verify.mutate_explained import PATH, load
@@ -14,18 +13,12 @@ from sim.verilate import BuildError
 
 __all__ = ["main"]
 
-BAD_INPUT, FAILED = 2, 1
 COUNT, SEED = 100, 1
 MAX_COUNT = 5000
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
-
-
 def _parser():
-    parser = _Parser(prog="mutate", description=__doc__)
+    parser = Parser(prog="mutate", description=__doc__)
     parser.add_argument("--module", help="units, separated by commas (default: all)")
     parser.add_argument("--count", default=str(COUNT), help=f"mutants of each (default: {COUNT})")
     parser.add_argument("--seed", default=str(SEED), help=f"of the sample (default: {SEED})")
@@ -37,10 +30,6 @@ def _number(name, text, low, high):
     if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
         raise ValueError(f"{name} must be an integer from {low} to {high}, not {text!r}")
     return int(text)
-
-
-def _say(text):
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 def findings(tallies, explanations, *, full):
@@ -68,12 +57,12 @@ def findings(tallies, explanations, *, full):
 def _run(units, explanations, *, count, seed):
     tallies = []
     for name in units:
-        outcomes, seconds = run_unit(name, capture(name), count=count, seed=seed, say=_say)
+        outcomes, seconds = run_unit(name, capture(name), count=count, seed=seed, say=say)
         found = report.tally(name, outcomes, seconds, explanations)
         tallies.append(found)
-        _say(f"{name}: {len(found.killed)} of {found.count} killed, {found.percent:.1f} %")
+        say(f"{name}: {len(found.killed)} of {found.count} killed, {found.percent:.1f} %")
         for mutation in found.survivors:
-            _say(f"  survives: {mutation.number} {mutation.place} at {mutation.describe()}")
+            say(f"  survives: {mutation.number} {mutation.place} at {mutation.describe()}")
     return tallies
 
 
@@ -93,8 +82,8 @@ def main(arguments=None):
         print(f"mutate: {error}", file=sys.stderr)
         return FAILED
     if notice():
-        _say(notice())
-    _say(f"{len(units)} modules, {count} mutants of each, seed {seed}")
+        say(notice())
+    say(f"{len(units)} modules, {count} mutants of each, seed {seed}")
     full = options.module is None and count >= COUNT and seed == SEED
     try:
         tallies = _run(units, explanations, count=count, seed=seed)
@@ -103,7 +92,7 @@ def main(arguments=None):
         return FAILED
     print(report.table(tallies))
     if full:
-        _say(f"{save(report.record(tallies, command='make mutate', seed=seed))}")
+        say(f"{save(report.record(tallies, command='make mutate', seed=seed))}")
     lines = findings(tallies, explanations, full=full)
     for line in lines:
         print(f"mutate: {line}", file=sys.stderr)

@@ -3,17 +3,17 @@
 The netlist is what `make fpga` (board.json) and `make pnr` (design.json) leave in `build`.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
+from scripts.command import Parser
 from scripts.synth.path_estimate import slowest
 
 
 def main(arguments=None):
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="paths", description=__doc__)
+    parser = Parser(prog="paths", description=__doc__)
     parser.add_argument("netlist", type=Path, help="JSON that Yosys wrote")
     parser.add_argument("--count", type=int, default=40, help="of paths to show (default: 40)")
     options = parser.parse_args(arguments)

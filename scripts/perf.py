@@ -1,6 +1,5 @@
 """Measure the chip against its roofline and against the cycle model."""
 
-import argparse
 import json
 import sys
 import tempfile
@@ -11,6 +10,7 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 
 from hw.spec.presets import preset
+from scripts.command import FAILED, Parser
 from scripts.perf_plot import save_plots
 from sim.perf.measure import measure
 from sim.perf.report import report
@@ -26,7 +26,6 @@ RECORDED = ROOT / "tests" / "perf_cycles.json"
 FULL, QUICK, ACCEPT = "full", "quick", "accept"
 MODES = {FULL: ("small", "kv260"), QUICK: ("tiny",), ACCEPT: ("tiny",)}
 MODES |= {name: (name,) for name in MODES[FULL]}
-BAD_INPUT, FAILED = 2, 1
 
 
 def run(name, console, out=OUT):
@@ -146,7 +145,7 @@ def worse(rows, recorded):
 
 def main(arguments=None):
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="perf", description=__doc__)
+    parser = Parser(prog="perf", description=__doc__)
     parser.add_argument(
         "mode", nargs="?", default=FULL, choices=MODES,
         help="full, one of its presets, a quick subset that is compared with recorded cycles, "

@@ -1,6 +1,5 @@
 """Plant three bugs, one at a time in a copy of the tree, and say which layers catch each."""
 
-import argparse
 import re
 import shutil
 import subprocess
@@ -10,12 +9,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.command import BAD_INPUT, FAILED, Parser, say
 from scripts.synth.design import ROOT
 from scripts.verify.record import Record, save
 
 __all__ = ["BUGS", "LAYERS", "Bug", "PatchError", "Result", "copy_tree", "main", "plant"]
 
-BAD_INPUT, MISSED = 2, 1
 TIMEOUT_SECONDS = 3600
 LAYERS = ("unit", "waveform", "formal", "end to end")
 NOTE = (
@@ -169,10 +168,6 @@ def run_layer(command, tree):
     return Result(outcome, line, time.monotonic() - start)
 
 
-def _say(text):
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
-
-
 def _layers(bug, tree, layers, name):
     results = {}
     for layer, command in bug.commands().items():
@@ -180,7 +175,7 @@ def _layers(bug, tree, layers, name):
             continue
         results[layer] = run_layer(command, tree)
         line = f"  {results[layer].line}" if results[layer].line else ""
-        _say(f"{name:22} {layer:11} {results[layer].outcome}{line}")
+        say(f"{name:22} {layer:11} {results[layer].outcome}{line}")
     return results
 
 
@@ -233,13 +228,8 @@ def _missed(found):
     )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
-
-
 def _parser():
-    parser = _Parser(prog="planted", description=__doc__)
+    parser = Parser(prog="planted", description=__doc__)
     names = [bug.name for bug in BUGS]
     parser.add_argument("--bug", action="append", choices=names, help="only this one")
     parser.add_argument("--layer", action="append", choices=LAYERS, help="only this one")
@@ -263,11 +253,11 @@ def main(arguments=None):
         print(f"planted: {error}", file=sys.stderr)
         return BAD_INPUT
     if not (options.bug or options.layer):
-        _say(str(save(_record(found)).relative_to(ROOT)))
+        say(str(save(_record(found)).relative_to(ROOT)))
     missed = _missed(found)
     if missed:
         print(f"planted: {missed} of {len(found)} bugs are caught by no layer", file=sys.stderr)
-    return MISSED if missed else 0
+    return FAILED if missed else 0
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Place and route a unit, or the chip, on an LFE5U-85F: how fast is it, and why not faster."""
 
-import argparse
 import sys
 
 from hw.spec.presets import PRESETS
+from scripts.command import Parser
 from scripts.pnr_flow import place_and_route, unit_rtlil, versions
 from scripts.pnr_report import frequency, text, update
 from scripts.synth.budget import BUDGETS, exceeded, load, save
@@ -52,7 +52,7 @@ def run(options):
 
 def main(arguments=None):
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="pnr", description=__doc__)
+    parser = Parser(prog="pnr", description=__doc__)
     parser.add_argument("--preset", default="ulx3s", help=f"{', '.join(PRESETS)} (default: ulx3s)")
     parser.add_argument(
         "--module", default="top",

@@ -1,6 +1,5 @@
 """Rehearse the bring-up on a simulated board: `scripts/bringup.py`, with and without faults."""
 
-import argparse
 import io
 import json
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from hw.board.boards import BOARDS, board
 from hw.spec.presets import PRESETS, preset
 from scripts import bringup
+from scripts.command import BAD_INPUT, FAILED, Parser
 from sim.board.board_simulator import build_board, fastest_link
 from sim.board.fault import fault
 from sim.board.simulated_board import BoardError
@@ -20,7 +20,6 @@ from sim.verilate import BuildError
 __all__ = ["FAULTS", "Rehearsal", "main", "updated"]
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "bringup.md"
-FAILED, BAD_INPUT = 1, 2
 
 #: Faults as `simulated_board --fault` takes them, to what the ladder must call them. Exchanged
 #: lines must reach into a burst: others only rename words.
@@ -112,7 +111,7 @@ def _table(found):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="rehearsal", description=__doc__)
+    parser = Parser(prog="rehearsal", description=__doc__)
     parser.add_argument("--board", default="ulx3s", help=f"{', '.join(BOARDS)} (default: ulx3s)")
     parser.add_argument(
         "--preset", help=f"of its chip: {', '.join(PRESETS)} (default: the board's own)"

@@ -1,12 +1,12 @@
 """Second opinions of the preset tiny: another simulator, random power-up, the netlist of gates."""
 
-import argparse
 import importlib.metadata
 import sys
 import time
 from pathlib import Path
 
 from hw.spec.presets import preset
+from scripts.command import BAD_INPUT, FAILED, Parser, say
 from scripts.synth.design import ROOT, TOP, sources_digest
 from scripts.synth.random_state import SEEDS, check_reset, without_initial_values
 from scripts.synth.yosys import ToolError, command, notice
@@ -19,20 +19,14 @@ from sim.verilate import BuildError
 
 PRESET = "tiny"
 FOLDER = ROOT / "build" / "second"
-BAD_INPUT, FAILED = 2, 1
 PARTS = ("simulator", "state", "gates")
 #: Tokens of the prompt, and to write, of what is replayed.
 TOKENS, TOKEN = (5, 3), (2, 1)
 COLUMNS = ["what", "how", "cycles", "ports compared", "found"]
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
-
-
 def _parser():
-    parser = _Parser(prog="second", description=__doc__)
+    parser = Parser(prog="second", description=__doc__)
     parser.add_argument(
         "--part",
         choices=PARTS,
@@ -40,10 +34,6 @@ def _parser():
         help="only this; all are recorded",
     )
     return parser
-
-
-def _say(text):
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 class _Run:
@@ -56,14 +46,14 @@ class _Run:
     def recording(self, sizes):
         """Return (recorder, recording) of a run."""
         if self._recorder is None:
-            _say("recording the ports of the chip")
+            say("recording the ports of the chip")
             self._recorder = Recorder(preset(PRESET), self.folder / "recorder")
         return self._recorder, self._recorder.record(*sizes)
 
     def compare(self, what, how, program, sizes, options=()):
         """Replay a recording and note what came out."""
         recorder, recording = self.recording(sizes)
-        _say(f"{what}: {how}")
+        say(f"{what}: {how}")
         found = replay.replay(program, recording.path, recorder.ports, options=options)
         result = f"all equal, tokens {', '.join(map(str, recording.tokens))}"
         if found.difference:
@@ -71,12 +61,12 @@ class _Run:
             self.findings.append(f"{what}: {found.difference}")
         ports = f"{len(recorder.ports.outputs)} outputs"
         self.rows.append([what, how, f"{found.cycles:,}", ports, result])
-        _say(f"{what}: {found.cycles:,} cycles, {result}")
+        say(f"{what}: {found.cycles:,} cycles, {result}")
 
     def simulator(self):
         """The same run, in CXXRTL and, where there is one, in Icarus."""
         recorder, _ = self.recording(TOKENS)
-        _say("building the CXXRTL model")
+        say("building the CXXRTL model")
         program = replay.cxxrtl(recorder.source, recorder.ports, TOP, self.folder / "cxxrtl")
         self.compare("second simulator", f"CXXRTL of {yosys_version()}", program, TOKENS)
         program = replay.icarus(recorder.source, recorder.ports, TOP, self.folder / "icarus")
@@ -85,22 +75,22 @@ class _Run:
 
     def state(self):
         """Runs from random registers and memories."""
-        _say(f"random power-up, seeds {', '.join(map(str, SEEDS))}")
+        say(f"random power-up, seeds {', '.join(map(str, SEEDS))}")
         found = check_reset()
         self.findings += map(str, found)
         what = "tokens, times, candidates, memory"
         result = "; ".join(map(str, found)) or "all equal"
         self.rows.append(["random power-up", f"Verilator, {len(SEEDS)} seeds", "–", what, result])
-        _say(f"random power-up: {result}")
+        say(f"random power-up: {result}")
 
     def gates(self):
         """One token on the netlist of gates, from random flip-flops and memories."""
         recorder, _ = self.recording(TOKEN)
-        _say("synthesising the chip, for some minutes unless it is kept")
+        say("synthesising the chip, for some minutes unless it is kept")
         source = replay.netlist(
             without_initial_values(recorder.source), TOP, self.folder / "netlist"
         )
-        _say("building the simulator of the netlist")
+        say("building the simulator of the netlist")
         program = replay.verilator(source, recorder.ports, TOP, self.folder / "gates")
         for seed in (None, *SEEDS):
             start = ["+verilator+rand+reset+0"]
@@ -118,7 +108,7 @@ def _tools():
 def _second(parts, folder, records):
     command()
     if notice():
-        _say(notice())
+        say(notice())
     run = _Run(folder)
     for part in parts:
         getattr(run, part)()
@@ -161,7 +151,7 @@ def main(arguments=None, *, folder=FOLDER, records=RECORDS):
         return FAILED
     for finding in findings:
         print(f"second: {finding}", file=sys.stderr)
-    _say(f"{len(findings)} differences, {time.monotonic() - start:,.0f} s")
+    say(f"{len(findings)} differences, {time.monotonic() - start:,.0f} s")
     return FAILED if findings else 0
 
 

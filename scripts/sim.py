@@ -1,6 +1,5 @@
 """Write text on the simulated chip, and compare every intermediate with the golden model."""
 
-import argparse
 import os
 import shutil
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from hw.spec.presets import preset
+from scripts.command import BAD_INPUT, FAILED, Parser
 from sim.compiler.compile import compile_model
 from sim.device.request import check_request
 from sim.run.check import check_run, write_waveform
@@ -27,16 +27,10 @@ TIMING = (
     "latency", "outstanding", "row_bytes", "banks", "row_miss_cycles", "turn_cycles",
     "refresh_interval", "refresh_cycles",
 )  # fmt: skip
-BAD_INPUT, FAILED = 2, 1
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
 
 
 def _parser():
-    parser = _Parser(prog="sim", description=__doc__)
+    parser = Parser(prog="sim", description=__doc__)
     parser.add_argument(
         "--model", default="default", help="name, folder or GGUF file (default: default)"
     )

@@ -1,6 +1,5 @@
 """Run a board in a simulator, behind a serial port that a host opens like any other."""
 
-import argparse
 import signal
 import sys
 import tempfile
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from hw.board.boards import BOARDS, board
 from hw.spec.presets import PRESETS, preset
+from scripts.command import Parser
 from sim.board.board_simulator import build_board
 from sim.board.fault import FAULTS, fault
 from sim.board.simulated_board import BoardError
@@ -25,7 +25,7 @@ def _faults():
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="simulated_board", description=__doc__)
+    parser = Parser(prog="simulated_board", description=__doc__)
     parser.add_argument("--board", default="ulx3s", help=f"{', '.join(BOARDS)} (default: ulx3s)")
     parser.add_argument(
         "--preset", help=f"of its chip: {', '.join(PRESETS)} (default: the board's own)"

@@ -4,8 +4,8 @@ import argparse
 import functools
 import random
 import sys
-import time
 
+from scripts.command import BAD_INPUT, FAILED, Parser, say
 from scripts.verify.record import FOLDER as RECORDS
 from scripts.verify.record import load, save
 from scripts.verify.soak.case import CASES, MOST_SEED, draw_case
@@ -15,15 +15,9 @@ from scripts.verify.soak.report import figures, soak_record
 from scripts.verify.soak.run import FOLDER, run_case
 from sim.verilate import BuildError
 
-BAD_INPUT, FAILED = 2, 1
 MOST_SESSION = MOST_SEED // (CHIPS * CASES) - 1
 MOST_MINUTES = 60 * 24 * 365
 MOST_WORKERS = 10_000
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
 
 
 def _number(kind, first, last, what):
@@ -40,7 +34,7 @@ def _number(kind, first, last, what):
 
 
 def _parser():
-    parser = _Parser(prog="soak", description=__doc__)
+    parser = Parser(prog="soak", description=__doc__)
     parser.add_argument(
         "--minutes",
         default=2.0,
@@ -70,13 +64,9 @@ def _parser():
     return parser
 
 
-def _say(text):
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
-
-
 def _show(outcome):
     if outcome.ok:
-        _say(
+        say(
             f"seed {outcome.seed}: {outcome.tokens} tokens, {outcome.values:,} values, "
             f"{outcome.cycles:,} cycles, {outcome.seconds:.0f} s"
         )
@@ -87,7 +77,7 @@ def _show(outcome):
 
 def _one(seed, folder):
     """Run one case here; return the exit status."""
-    _say(draw_case(seed).describe())
+    say(draw_case(seed).describe())
     outcome = run_case(seed, folder=folder)
     _show(outcome)
     return 0 if outcome.ok else FAILED
@@ -111,7 +101,7 @@ def _soak(options, folder, records):
     journal, sources = Journal(folder / "finished.jsonl"), tested_digest()
     before = load("soak", records)
     session, finished = _session(options, journal, sources)
-    _say(
+    say(
         f"session seed {session}, {options.minutes:g} minutes, {options.workers} workers"
         + (f", {len(finished)} cases finished before" if options.resume else "")
     )
@@ -137,7 +127,7 @@ def _soak(options, folder, records):
     save(record, records)
     failed = sum(not one.ok for one in outcomes.values())
     totals = dict(record.summary)
-    _say(
+    say(
         f"session seed {session}: {row[3]} cases, {row[4]} tokens, {row[5]} values compared, "
         f"{row[8]} cycles, {failed} failures; of all sessions {totals['cases']} cases in "
         f"{totals['simulator hours']} simulator hours"

@@ -1,8 +1,8 @@
 """Write docs/verification.md from the records that the verification commands left."""
 
-import argparse
 import sys
 
+from scripts.command import Parser
 from scripts.synth.design import ROOT, write_whole
 from scripts.verify.record import FOLDER, SECTIONS, load
 
@@ -47,7 +47,7 @@ def page(folder=FOLDER):
 
 def main(arguments=None):
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="verification", description=__doc__)
+    parser = Parser(prog="verification", description=__doc__)
     parser.parse_args(arguments)
     try:
         write_whole(PAGE, page())

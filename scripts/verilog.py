@@ -1,11 +1,11 @@
 """Write the chip as plain Verilog, for people who have no Amaranth."""
 
-import argparse
 import re
 import sys
 from pathlib import Path
 
 from hw.spec.presets import preset
+from scripts.command import Parser
 from sim.run.chip import TOP, emit_verilog
 
 DEFAULT = Path("build") / f"{TOP}.v"
@@ -30,7 +30,7 @@ def groups(found):
 
 def main(arguments=None):
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="verilog", description=__doc__)
+    parser = Parser(prog="verilog", description=__doc__)
     parser.add_argument("--preset", default="small", help="configuration (default: small)")
     parser.add_argument("--out", type=Path, default=DEFAULT, help=f"default: {DEFAULT}")
     options = parser.parse_args(arguments)

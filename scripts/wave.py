@@ -1,10 +1,10 @@
 """Compare what the RTL does in short scenarios, cycle by cycle, with recorded references."""
 
-import argparse
 import os
 import sys
 import time
 
+from scripts.command import BAD_INPUT, FAILED, Parser, say
 from scripts.synth.design import ROOT
 from scripts.verify.record import Record, save
 from scripts.waves.accept import accept, stale, summary
@@ -19,17 +19,11 @@ from sim.verilate import BuildError
 __all__ = ["SCENARIOS", "chosen", "main"]
 
 SCENARIOS = {scenario.name: scenario for scenario in (*UNITS, *CHIP)}
-BAD_INPUT, FOUND = 2, 1
 DEFAULT_VIEW = "chip_token"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
-
-
 def _parser():
-    parser = _Parser(prog="wave", description=__doc__)
+    parser = Parser(prog="wave", description=__doc__)
     parser.add_argument(
         "--scenario", action="append", metavar="NAME", help="only this one (may come again)"
     )
@@ -42,10 +36,6 @@ def _parser():
         "--view", action="store_true", help=f"open one in a viewer (default: {DEFAULT_VIEW})"
     )
     return parser
-
-
-def _say(text):
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 def chosen(names, fast=False):
@@ -68,7 +58,7 @@ def _line(outcome):
             outcome.verdict.kind
         ]
     cycles = f"{outcome.trace.cycles:6,} cycles" if outcome.trace else f"{'':13}"
-    _say(f"{outcome.scenario.name:28} {cycles} {outcome.seconds:6.1f} s  {text}")
+    say(f"{outcome.scenario.name:28} {cycles} {outcome.seconds:6.1f} s  {text}")
 
 
 def _findings(outcome):
@@ -131,7 +121,7 @@ def _transfers(trace):
 def _view(names):
     viewer = find_viewer()
     (outcome,) = run_all(chosen((names or [DEFAULT_VIEW])[:1]), full=True, on_outcome=_line)
-    _say(f"{viewer[0]} {shown(outcome.waveform)}")
+    say(f"{viewer[0]} {shown(outcome.waveform)}")
     return open_view(viewer, outcome.waveform, outcome.views)
 
 
@@ -142,7 +132,7 @@ def _accept(outcomes, gone):
     for outcome in failed:
         for line in _findings(outcome):
             print(f"wave: not accepted: {line}", file=sys.stderr)
-    return FOUND if failed else 0
+    return FAILED if failed else 0
 
 
 def _run(options, start):
@@ -159,10 +149,10 @@ def _run(options, start):
     seconds = time.monotonic() - start
     if whole and not lines:
         path = save(_record(outcomes, seconds, outcomes[0].waveform.suffix[1:]))
-        _say(f"{shown(path)}")
+        say(f"{shown(path)}")
     differ = sum(bool(o.problems or not o.verdict or o.verdict.differences) for o in outcomes)
-    _say(f"{len(outcomes)} scenarios, {differ} differ, {seconds:,.0f} s; all in {shown(BUILD)}")
-    return FOUND if lines else 0
+    say(f"{len(outcomes)} scenarios, {differ} differ, {seconds:,.0f} s; all in {shown(BUILD)}")
+    return FAILED if lines else 0
 
 
 def main(arguments=None):
@@ -183,7 +173,7 @@ def main(arguments=None):
         return BAD_INPUT
     except BuildError as error:
         print(f"wave: {error}", file=sys.stderr)
-        return FOUND
+        return FAILED
 
 
 if __name__ == "__main__":
