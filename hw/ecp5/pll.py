@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 
 from amaranth.hdl import Const, Instance, Module, Signal
 from amaranth.lib import wiring
@@ -17,7 +18,17 @@ _INPUT = (8 * _MHZ, 400 * _MHZ)
 _OUTPUT = (3_125_000, 400 * _MHZ)
 _DETECTOR = (10 * _MHZ, 400 * _MHZ)
 _OSCILLATOR = (400 * _MHZ, 800 * _MHZ)
+#: Where the oscillator is furthest from both.
+_MIDDLE = sum(_OSCILLATOR) // 2
 _MAX_DIVIDER = 128
+#: Currents and filter of the loop: the values of Project Trellis' ecppll, for every frequency. Left
+#: out, they are 0, and the loop does not lock.
+_ANALOG = {
+    "ICP_CURRENT": 12,
+    "LPF_RESISTOR": 8,
+    "MFG_ENABLE_FILTEROPAMP": 1,
+    "MFG_GMCREF_SEL": 2,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +83,9 @@ def _candidates(input_hz):
 def pll_dividers(input_hz, output_hz):
     """Return the `PllDividers` that make a frequency to the Hertz.
 
+    Of all that do, those with the fastest phase detector, and of these with the oscillator nearest
+    to the middle of its range.
+
     Parameters
     ----------
     input_hz, output_hz : int
@@ -91,12 +105,16 @@ def pll_dividers(input_hz, output_hz):
             raise ValueError(
                 f"{name} must be an integer from {limits[0]} to {limits[1]}, not {value!r}"
             )
-    nearest, least = None, None
-    for dividers in _candidates(input_hz):
+
+    def wrong(dividers):
         error = abs(dividers.output_hz(input_hz) - output_hz)
-        if least is None or error < least:
-            nearest, least = dividers, error
-        if least < 1:
+        return 0 if error < 1 else error, abs(dividers.oscillator_hz(input_hz) - _MIDDLE)
+
+    candidates = groupby(_candidates(input_hz), lambda dividers: dividers.reference)
+    nearest = None
+    for _, group in candidates:
+        nearest = min((*group, *filter(None, [nearest])), key=wrong)
+        if wrong(nearest)[0] == 0:
             return nearest
     raise ValueError(
         f"output_hz must be a frequency that a PLL makes of {input_hz} Hz, not {output_hz!r} "
@@ -154,6 +172,7 @@ class Pll(wiring.Component):
             "EHXPLLL",
             a_FREQUENCY_PIN_CLKI=str(self.input_hz / _MHZ),
             a_FREQUENCY_PIN_CLKOS=str(self.output_hz / _MHZ),
+            **{f"a_{name}": str(value) for name, value in _ANALOG.items()},
             p_FEEDBK_PATH="CLKOP",
             p_CLKI_DIV=dividers.reference,
             p_CLKFB_DIV=dividers.feedback,

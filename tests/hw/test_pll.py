@@ -38,6 +38,11 @@ def test_dividers_make_the_frequency_within_all_limits(given, wanted):
     assert abs(oscillator / found.output - wanted) < 1
 
 
+def test_oscillator_is_far_from_its_limits():
+    for mhz in (40, 50, 100):
+        assert 550 * MHZ <= pll_dividers(25 * MHZ, mhz * MHZ).oscillator_hz(25 * MHZ) <= 650 * MHZ
+
+
 @pytest.mark.parametrize(
     ("given", "wanted", "nearest"),
     [(25 * MHZ, 133 * MHZ, 133_333_333), (25 * MHZ, 399 * MHZ, 400 * MHZ)],
@@ -78,6 +83,17 @@ def test_cell_has_the_dividers():
     ):
         assert f"parameter \\{name} {value}\n" in text
     assert "cell \\EHXPLLL" in text
+
+
+def test_cell_has_a_loop_that_locks():
+    text = rtlil.convert(Pll(input_hz=25 * MHZ, output_hz=40 * MHZ), platform=Lfe5u85f())
+    for name, value in (
+        ("ICP_CURRENT", 12),
+        ("LPF_RESISTOR", 8),
+        ("MFG_ENABLE_FILTEROPAMP", 1),
+        ("MFG_GMCREF_SEL", 2),
+    ):
+        assert f'attribute \\{name} "{value}"\n' in text
 
 
 def test_clock_passes_through_where_there_is_no_pll():
