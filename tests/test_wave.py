@@ -146,6 +146,21 @@ def test_what_a_full_window_has_no_room_for_does_not_count(tmp_path):
     assert compare(traced(tmp_path), whole).kind == "values"
 
 
+@pytest.mark.parametrize("offers", [0, 1, 2])
+def test_a_stream_that_stops_is_no_timing(offers, tmp_path):
+    """Whether or not the window was full before the run was over."""
+    beats = [0, 1] * 10
+    streams = {"rst": [1] + [0] * 19, "o__valid": beats, "o__ready": [1] * 20, "busy": [1] * 20}
+    streams["o__payload"] = list(range(20))
+    old = replace(traced(tmp_path, **streams), cut=True)
+    streams["o__valid"] = [
+        beat if cycle < 2 * offers + 1 else 0 for cycle, beat in enumerate(beats)
+    ]
+    verdict = compare(old, replace(traced(tmp_path, **streams), cut=True))
+    assert verdict.kind == "values"
+    assert f"(offer {offers}, which does not come)" in str(verdict.first)
+
+
 def test_signals_that_are_only_in_one_are_told(tmp_path):
     both, one = traced(tmp_path), traced(tmp_path, channels=CHANNELS[:1])
     assert str(compare(both, one).first) == "busy: in the reference, but not in the design"

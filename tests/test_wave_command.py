@@ -2,15 +2,17 @@
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from hw.spec.csr import ERRORS
 from scripts import wave
-from scripts.waves import accept, execute, reference, view
+from scripts.waves import accept, execute, reference, simulate, view
 from scripts.waves.chip import TRAPS
 from scripts.waves.sample import WaveformError, signals
+from scripts.waves.units import LEFT_OUT, UNITS, WITHIN
 from tests.support.wave_demo import CHANNELS, ONLY, SIGNALS, WIDTHS
 from tests.support.waveform import write_vcd
 
@@ -38,7 +40,7 @@ def only_line(capfd):
 def test_an_unknown_scenario_is_one_line(flag, capfd):
     assert wave.main(["--scenario", "sphere", flag]) == 2
     line = only_line(capfd)
-    assert line.startswith("wave: scenario must be one of activation, ")
+    assert line.startswith("wave: scenario must be one of accumulator, ")
     assert line.endswith(", not 'sphere'")
 
 
@@ -122,7 +124,9 @@ def test_references_of_no_scenario_are_found_and_removed(folder, monkeypatch, ca
 
 def test_views_name_the_signals(tmp_path):
     path = write_vcd(tmp_path / "wave.vcd", SIGNALS, WIDTHS)
-    gtkw, sucl = view.write_views(path, ONLY, CHANNELS, signals(path))
+    (tmp_path / "own").mkdir()  # the waveform may be of several scenarios
+    gtkw, sucl = view.write_views(tmp_path / "own", path, ONLY, CHANNELS, signals(path))
+    assert gtkw.parent == tmp_path / "own"
     lines = gtkw.read_text().splitlines()
     assert f'[dumpfile] "{path}"' in lines
     assert lines[lines.index("dut.o__payload[7:0]") - 1] == "@22"
@@ -159,13 +163,39 @@ def test_every_trap_has_a_scenario_in_the_order_of_the_bench():
     assert [name for name in names if name.startswith("trap_")] == [f"trap_{one}" for one in TRAPS]
 
 
-def test_references_are_whole_and_those_of_the_fast_scenarios_are_there():
+def test_every_scenario_has_a_reference_that_is_whole():
     names = {path.stem for path in reference.FOLDER.glob("*.txt")}
-    assert set(FAST) <= names <= set(wave.SCENARIOS)
+    assert names == set(wave.SCENARIOS)
     for name in names:
         trace = reference.read(name)
         assert trace.scenario == name
         assert sum(s.transfers() for s in trace.channels.values() if s.valid is not None) > 0, name
+
+
+def test_every_module_has_a_scenario_or_a_reason():
+    modules = {
+        path.stem for path in Path("hw").rglob("*.py") if "wiring.Component)" in path.read_text()
+    }
+    names = {scenario.name for scenario in UNITS}
+    assert modules == (names | set(WITHIN) | set(LEFT_OUT)) - {"weight_path"}
+    assert not names & set(WITHIN) | names & set(LEFT_OUT)
+    assert set(WITHIN.values()) <= set(wave.SCENARIOS)
+
+
+def test_a_simulator_that_dies_fails_alone(folder, monkeypatch, capfd):
+    fake_run(monkeypatch, folder, problems=["order_is_kept: not over after 300 s"])
+    (folder / "run.vcd").write_text("$timescale")
+    assert wave.main(["--scenario", "demo"]) == 1
+    assert "wave: demo: order_is_kept: not over after 300 s" in capfd.readouterr().err
+
+
+def test_a_run_without_an_end_is_a_problem_of_its_scenario(folder, monkeypatch):
+    def run(*_, timeout, **__):
+        raise subprocess.TimeoutExpired("simulator", timeout)
+
+    monkeypatch.setattr(simulate.verilate, "run", run)
+    found = simulate.simulate("simulator", "bench", tests="a", timeout=9, run_dir=folder)
+    assert found == [f"not over after 9 s, see {folder / 'run.log'}"]
 
 
 @pytest.mark.parametrize("name", UNITS_ALONE)

@@ -72,14 +72,21 @@ def _trap(number, cause):
         (RESET, 0, number + 1), then=(f"{TOP}.chip.busy", 1), until=(RESET, 1), cycles=8000
     )
     return _chip(
-        f"trap_{cause}", TRAP, window, *STATE, *CSR[3:], BURSTS, _axi("m0_axi", "r", "resp")
+        f"trap_{cause}",
+        TRAP,
+        window,
+        *STATE,
+        *CSR[3:],
+        BURSTS,
+        _axi("m0_axi", "r", "resp"),
+        fast=True,
     )
 
 
 CHIP = (
     _chip(
         "chip_csr_access", ChipRun("csr_access", SCOPES), Window((RESET, 0, 1), cycles=400),
-        *CSR, level(f"{TOP}.irq"),
+        *CSR, level(f"{TOP}.irq"), fast=True,
     ),
     _chip(
         "chip_token", TOKEN,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from hw.spec.presets import preset
 from scripts.waves import chip_model
+from scripts.waves.simulate import simulate
 from sim import verilate
 from sim.harness import harness
 from sim.run.chip import sources_of
 from sim.run.session import without_data
-from tests.support.runner import SEED
 
 __all__ = ["CLOCK", "RESET", "ChipRun", "run_chip"]
 
@@ -106,23 +106,19 @@ def run_chip(run, folder, suffix, *, full=False):
         "slverr_page": chip_model.SLVERR_PAGE,
     }
     slverr = program.memory_map.page_addr(chip_model.SLVERR_PAGE)
-    result = verilate.run(
+    problems = simulate(
         executable,
         BENCH,
-        top=harness.TOP,
+        tests=run.tests,
+        timeout=TIMEOUT_SECONDS,
         run_dir=folder,
+        top=harness.TOP,
         plusargs=[
             *harness.image_plusargs(image, program.memory_map),
             f"+slverr_addr0={slverr}",
             *(f"+{name}={value}" for name, value in run.memory),
         ],
         env={"SERRANO_PARAMS": json.dumps(given)},
-        tests=rf"\.({run.tests})$",
-        seed=SEED,
         waveform=waveform,
-        timeout=TIMEOUT_SECONDS,
     )
-    problems = [f"{name}: {message}" for name, message in result.messages.items()]
-    if not result.ok and not problems:
-        problems = [f"no test ran to its end, see {result.log}"]
     return waveform, (), problems

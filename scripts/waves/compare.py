@@ -116,15 +116,34 @@ def _item_difference(channel, number, old, new, reference):
     return Difference("value", channel, signal, cycle, *map(_hex, values), note)
 
 
+def _within(shorter, longer, cycles):
+    """Return how many items of a sequence count, where another ends before it with its window.
+
+    What the other had no time for does not. Its next item is expected as much later as its last
+    one was; a stream that is silent for a quarter of the window after that has stopped.
+    """
+    count = len(shorter)
+    if count == len(longer):
+        return count
+    shift = shorter[-1][0] - longer[count - 1][0] if count else 0
+    stopped = longer[count][0] + shift + cycles // 4 < cycles
+    return count + 1 if stopped else count
+
+
 def _values_differ(channel, reference, now, cut):
     old, new = reference.sequence(), now.sequence()
     if cut:  # what is near the end of a window may be beyond that of the other
-        count = min(len(old), len(new))
+        shorter, longer = sorted(((old, reference), (new, now)), key=lambda one: len(one[0]))
+        count = _within(shorter[0], longer[0], _cycles(shorter[1], channel))
         old, new = old[:count], new[:count]
     for number, (a, b) in enumerate(zip_longest(old, new)):
         if a is None or b is None or a[1:] != b[1:]:
             return _item_difference(channel, number, a, b, reference)
     return None
+
+
+def _cycles(samples, channel):
+    return max(len(column) for _, column in samples.rows(channel))
 
 
 def _timing_note(reference, now):
@@ -165,7 +184,8 @@ def compare(reference, now):
 
     Of a stream, what it offers must be the same, in the same order; of a signal by itself, the
     values that it takes. If they are, other cycles are a difference in timing. Where a window was
-    full before the run was over, what only one of the two had time for does not count.
+    full before the run was over, what only one of the two had time for does not count; a stream
+    that stops for a quarter of the window does.
     """
     differences = []
     cut = reference.cut or now.cut

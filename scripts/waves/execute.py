@@ -11,7 +11,7 @@ from scripts.waves import reference as references
 from scripts.waves.chip_run import ChipRun, run_chip
 from scripts.waves.compare import Verdict, compare
 from scripts.waves.picture import draw
-from scripts.waves.sample import NoWindow, sample, signals
+from scripts.waves.sample import NoWindow, WaveformError, sample, signals
 from scripts.waves.unit_run import run_unit
 from scripts.waves.view import write_views
 from sim import verilate
@@ -29,7 +29,7 @@ class Outcome:
     -------
     scenario : Scenario
     trace : Trace
-        What it did; None if its window did not begin.
+        What it did; None if its window did not begin, or the simulator died.
     verdict : Verdict
         None without a reference, or a trace.
     problems : list of str
@@ -81,7 +81,13 @@ def _outcome(scenario, folder, ran, seconds, reference):
     channels = scenario.channels or defaults
     picture = folder / "difference.svg"
     picture.unlink(missing_ok=True)
-    views = write_views(waveform, scenario, channels, signals(waveform))
+    try:
+        widths = signals(waveform)
+    except WaveformError:
+        if not problems:
+            raise
+        return Outcome(scenario, None, None, problems, waveform, ())
+    views = write_views(folder, waveform, scenario, channels, widths)
     try:
         trace = sample(waveform, scenario.name, scenario.clock, channels, scenario.window)
     except NoWindow as error:
@@ -115,7 +121,9 @@ def _group(group, known, full, explain):
 
 
 def _with_full(outcome, waveform):
-    views = write_views(waveform, outcome.scenario, outcome.scenario.channels, signals(waveform))
+    scenario = outcome.scenario
+    folder = BUILD / scenario.name
+    views = write_views(folder, waveform, scenario, scenario.channels, signals(waveform))
     return Outcome(**{**vars(outcome), "waveform": waveform, "views": views})
 
 

@@ -7,9 +7,10 @@ import re
 from amaranth.back import verilog
 
 from scripts.waves.scenario import captured
+from scripts.waves.simulate import simulate
 from scripts.waves.trace import level, stream
 from sim import verilate
-from tests.support.runner import BUILD, SEED, ports
+from tests.support.runner import BUILD, ports
 
 __all__ = ["CLOCK", "RESET", "port_channels", "run_unit"]
 
@@ -66,19 +67,15 @@ def run_unit(unit, folder, suffix, *, full=True):
     folder.mkdir(parents=True, exist_ok=True)
     waveform = folder / f"wave.{suffix}"
     waveform.unlink(missing_ok=True)
-    result = verilate.run(
+    problems = simulate(
         executable,
         call.bench,
-        top=TOP,
-        run_dir=folder,
-        plusargs=call.plusargs,
-        tests=rf"\.{re.escape(unit.test)}$",
-        env={"SERRANO_PARAMS": json.dumps(call.params), "SERRANO_INPUTS": json.dumps(inputs)},
-        seed=SEED,
-        waveform=waveform,
+        tests=re.escape(unit.test),
         timeout=TIMEOUT_SECONDS,
+        run_dir=folder,
+        top=TOP,
+        plusargs=call.plusargs,
+        env={"SERRANO_PARAMS": json.dumps(call.params), "SERRANO_INPUTS": json.dumps(inputs)},
+        waveform=waveform,
     )
-    problems = [f"{name}: {message}" for name, message in result.messages.items()]
-    if not result.ok and not problems:
-        problems = [f"no test {unit.test} ran to its end, see {result.log}"]
     return waveform, port_channels([*inputs, *outputs]), problems

@@ -40,11 +40,13 @@ def _surfer(scenario, channels):
     return "\n".join([*lines, "zoom_fit"]) + "\n"
 
 
-def write_views(waveform, scenario, channels, widths):
-    """Write ``view.gtkw`` and ``view.sucl`` beside a waveform; return both paths.
+def write_views(folder, waveform, scenario, channels, widths):
+    """Write ``view.gtkw`` and ``view.sucl`` into a folder; return both paths.
 
     Parameters
     ----------
+    folder : Path
+        The scenario's own: others may share the waveform.
     waveform : Path
     scenario : Scenario
     channels : sequence of Channel
@@ -52,7 +54,7 @@ def write_views(waveform, scenario, channels, widths):
     widths : dict
         Bits of each signal of the waveform.
     """
-    gtkw, sucl = (waveform.with_name(f"view.{suffix}") for suffix in ("gtkw", "sucl"))
+    gtkw, sucl = (folder / f"view.{suffix}" for suffix in ("gtkw", "sucl"))
     gtkw.write_text(_gtkwave(waveform, scenario, channels, widths))
     sucl.write_text(_surfer(scenario, channels))
     return gtkw, sucl
