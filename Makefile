@@ -22,7 +22,7 @@ MINUTES ?= 2
 COUNT  ?=
 
 TARGETS := help setup sim eval test lint lint-synth budgets verilog bench-sim perf pnr asic fpga bringup \
-	wave wave-accept wave-view formal coverage mutate soak second faults verification clean
+	wave wave-accept wave-view formal coverage mutate soak second faults planted verification clean
 .PHONY: $(TARGETS)
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -124,6 +124,9 @@ second: $(VENV)/stamp  ## a second simulator, random power-up, and the synthesis
 
 faults: $(VENV)/stamp  ## bit flips, bus errors, stalls: detected, masked or silent; COUNT= SEED=
 	@$(PY) -m scripts.faults $(if $(COUNT),--count '$(COUNT)') $(if $(SEED),--seed '$(SEED)')
+
+planted: $(VENV)/stamp  ## three bugs, each planted in a copy of the tree: which tests, waveforms and proofs catch it
+	@$(PY) -m scripts.planted
 
 verification: $(VENV)/stamp  ## write docs/verification.md from the records of the commands above
 	@$(PY) -m scripts.verification

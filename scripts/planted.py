@@ -41,7 +41,9 @@ class Bug:
     unit : tuple of str
         Arguments of pytest: a test of the unit.
     scenario, proof : str
-        Of `scripts.wave`; part of the name of a property of `scripts.formal`.
+        Of `scripts.wave`; name of a property of `scripts.formal`.
+    chip : str
+        Argument of pytest: a test of the whole chip.
     """
 
     name: str
@@ -52,29 +54,30 @@ class Bug:
     unit: tuple
     scenario: str
     proof: str
+    chip: str = "tests/e2e/test_chip.py::test_every_array_computes_what_golden_does[4x4]"
 
     def commands(self):
         """Return the command line of each layer."""
         pytest = [sys.executable, "-m", "pytest", "-n0", "-q", "-x"]
-        chip = "tests/e2e/test_chip.py::test_every_array_computes_what_golden_does[4x4]"
         return {
             "unit": [*pytest, *self.unit],
             "waveform": [sys.executable, "-m", "scripts.wave", "--scenario", self.scenario],
             "formal": [sys.executable, "-m", "scripts.formal", "--property", self.proof],
-            "end to end": [*pytest, chip],
+            "end to end": [*pytest, self.chip],
         }
 
 
 BUGS = (
     Bug(
         "mask",
-        "the causal mask ends one position late: a row sees the position after its own",
-        "hw/scores.py",
-        "limit.eq(chunk.first_pos + head_row + 1),",
-        "limit.eq(chunk.first_pos + head_row + 2),",
-        ("tests/hw/test_scores.py::test_emitted_verilog_equals_golden[4]",),
-        "scores",
-        "scores",
+        "the mask of a sliding window begins one position early: a row sees one that it must not",
+        "hw/visible_span.py",
+        "reach.eq(self.window - 1)",
+        "reach.eq(self.window)",
+        ("tests/hw/test_visible_span.py",),
+        "visible_span",
+        "visible_span.span",
+        "tests/e2e/test_families.py::test_every_family_is_computed_bit_for_bit[mistral]",
     ),
     Bug(
         "rounding",
@@ -84,7 +87,7 @@ BUGS = (
         "Cat(0, bias)",
         ("tests/hw/test_requantiser.py::test_emitted_verilog_equals_golden[1-8]",),
         "requantiser",
-        "requantiser.shifts",
+        "requantiser.finish",
     ),
     Bug(
         "handshake",
@@ -207,7 +210,7 @@ def _record(found):
     }
     return Record(
         section="planted",
-        command="python -m scripts.planted",
+        command="make planted",
         summary=[
             *((f"Caught by: {layer}", f"{n} of {len(found)}") for layer, n in caught.items()),
             ("Bugs that no layer caught", f"{_missed(found)}"),

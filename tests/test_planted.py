@@ -8,6 +8,7 @@ import pytest
 
 from scripts import planted
 from scripts.planted import BUGS, Bug, PatchError, plant, run_layer
+from scripts.verify.formal_property import matching
 from scripts.wave import SCENARIOS
 from scripts.waves.scenario import Unit
 
@@ -21,6 +22,8 @@ def test_every_bug_has_its_place_and_its_layers(bug):
     assert Path(bug.file).read_text().count(bug.old) == 1
     assert isinstance(SCENARIOS[bug.scenario].run, Unit)
     assert all(Path(argument.partition("::")[0]).exists() for argument in bug.unit)
+    assert Path(bug.chip.partition("::")[0]).exists()
+    assert [found.name for found in matching(bug.proof)] == [bug.proof]
     assert list(bug.commands()) == list(planted.LAYERS)
 
 

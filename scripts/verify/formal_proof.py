@@ -97,7 +97,7 @@ class _Questions:
         path = formal_tools.BUILD / "answers" / f"{key[:32]}.json"
         if path.exists():
             answer = json.loads(path.read_text())
-            if answer["yes"] or (self.folder / trace).exists():
+            if answer["yes"] or (self.folder / trace.replace("%", "0")).exists():
                 self.seconds += answer["seconds"]
                 return answer["yes"], answer["said"]
         self.kept = False
@@ -139,7 +139,8 @@ def prove(item, *, bugs=True):
     outcome.seconds, outcome.kept = questions.seconds, questions.kept
     for index, bug in enumerate(item.bugs if bugs and not outcome.failure else ()):
         questions = _Questions(source(item, bug), item.solver, f"{item.name}/bug{index}")
-        depth = bug.depth or item.depth + item.cover
+        # A bounded proof must notice it within its bound; one by induction holds at any depth.
+        depth = bug.depth or item.depth + item.cover * item.induction
         yes, said = questions.ask("-t", str(depth), trace="bug.vcd")
         found = _FAILED.search(said)
         outcome.seconds += questions.seconds
@@ -163,7 +164,7 @@ def _prove(item, questions, outcome):
             reason = f"{found[1]} does not hold{where}" if found else said.splitlines()[-2]
             outcome.failure, outcome.trace = reason, folder / f"{name}.vcd"
             return
-    yes, said = questions.ask("-c", "-t", str(item.cover), trace="cover.vcd")
+    yes, said = questions.ask("-c", "-t", str(item.cover), trace="cover%.vcd")
     outcome.covers = {name: int(step) for step, name in _REACHED.findall(said)}
     if not yes:
         missed = ", ".join(_UNREACHED.findall(said)) or said.splitlines()[-2]

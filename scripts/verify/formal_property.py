@@ -33,7 +33,7 @@ class Bug:
     arguments : dict
         Passed to the property's bench.
     depth : int
-        Cycles within which it must be found; by default as many as the property is checked for.
+        Cycles within which it must be found. By default, and at most, those of a bounded proof.
     """
 
     what: str
@@ -88,6 +88,10 @@ class Property:
     def __post_init__(self):
         if not self.bugs:
             raise PropertyError(f"{self.name} has no planted bug: how is it known to notice any?")
+        if not self.induction and max(bug.depth for bug in self.bugs) > self.depth:
+            raise PropertyError(
+                f"{self.name} has a planted bug deeper than its {self.depth} cycles"
+            )
 
     @property
     def mode(self):

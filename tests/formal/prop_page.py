@@ -89,7 +89,7 @@ PROPERTIES = [
             Bug(what="a reader is let in beside the writer", file=_OWNERS,
                 old="taken = old.writer |", new="taken = (old.writer & ~self.shared) |"),
             Bug(what="a page is free when one of its readers leaves", file=_OWNERS,
-                old="old.readers - self.shared", new="0", depth=22),
+                old="old.readers - self.shared", new="0"),
             Bug(what="a refused claim counts", file=_OWNERS,
                 old="write.en.eq(~self.refused)", new="write.en.eq(1)"),
         ),

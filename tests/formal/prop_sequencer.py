@@ -108,11 +108,11 @@ PROPERTIES = [
         induction=False,
         cover=24,
         bugs=(
-            Bug(what="an end may be left out", file=_FILE, old=" & ~ends", new="", depth=40),
+            Bug(what="an end may be left out", file=_FILE, old=" & ~ends", new=""),
             Bug(what="a word that is left out stays", file=_FILE,
                 old="m.d.sync += ahead_full.eq(0)\n            with m.Elif(~static)",
-                new="pass\n            with m.Elif(~static)", depth=40),
-            Bug(what="attention does not see the writes", arguments={"blind": True}, depth=40),
+                new="pass\n            with m.Elif(~static)"),
+            Bug(what="attention does not see the writes", arguments={"blind": True}),
         ),
     ),
 ]  # fmt: skip
