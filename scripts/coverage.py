@@ -10,7 +10,7 @@ from scripts.command import BAD_INPUT, FAILED, Parser, say
 from scripts.synth.design import ROOT
 from scripts.verify import coverage_page, coverage_plugin
 from scripts.verify.coverage_merge import merge
-from scripts.verify.record import save
+from scripts.verify.record import load, save
 from sim.coverage.collect import VARIABLE
 from sim.verilate import BuildError, find_verilator
 
@@ -38,6 +38,9 @@ SHORT = (
     TESTS[1],
     (*CHIPS[:-1], "-k", "not 16x16 and not 8x and not tiles and not 256_wide"),
 )
+
+
+COMMAND, SHORT_COMMAND = "make coverage", "python -m scripts.coverage --short"
 
 
 def _parser():
@@ -100,8 +103,10 @@ def main(arguments=None):
         report = merge(data)
         coverage_page.write(report, page)
         if passed and not options.tests and not options.report:
-            command = "python -m scripts.coverage --short" if options.short else "make coverage"
-            save(coverage_page.record(report, command, tools()))
+            command = SHORT_COMMAND if options.short else COMMAND
+            record = load("coverage")
+            if not options.short or record is None or record.command == SHORT_COMMAND:
+                save(coverage_page.record(report, command, tools()))
     except (ValueError, OSError, BuildError) as error:
         print(f"coverage: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -12,7 +12,7 @@ from scripts.verify.fault_area import area_lines
 from scripts.verify.record import Record, save
 from sim.device.error import DeviceError
 from sim.faults.campaign import OUTCOMES, build_faulty, judge, run_cases
-from sim.faults.case import KINDS
+from sim.faults.case import DRIVER, KINDS
 from sim.verilate import BuildError
 
 COUNT, SEED = 1600, 1
@@ -99,6 +99,10 @@ def _record(results, clean, seed, area):
         (
             "in memories with parity",
             ", ".join(f"{memories[outcome]:,} {outcome}" for outcome in OUTCOMES),
+        ),
+        (
+            "... told by the driver, which finds nonsense in memory, and not by the chip",
+            str(sum((seen["error"] or "").startswith(DRIVER) for _, seen in results)),
         ),
         ("hangs", str(sum(count["hang"] for count in totals.values()))),
         ("cycles of a run", f"{clean['cycles']:,}"),

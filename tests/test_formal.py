@@ -109,7 +109,7 @@ def test_property_needs_a_bug_and_a_bug_one_place():
     with pytest.raises(PropertyError, match="toy.none has no planted bug"):
         Property(name="toy.none", says="", bench=counter, depth=1, cover=1, bugs=())
     late = Bug(what="late", arguments={"last": 3}, depth=5)
-    with pytest.raises(PropertyError, match="toy.late has a planted bug deeper than 4 cycles"):
+    with pytest.raises(PropertyError, match="toy.late has a planted bug deeper than its 4 cycles"):
         Property(
             name="toy.late", says="", bench=counter, depth=4, cover=1, bugs=(late,), induction=False
         )

@@ -143,6 +143,11 @@ def test_first_difference_is_named(name, cycle, cxxrtl, recording, ports, tmp_pa
     assert str(found.difference).startswith(f"cycle {cycle}, port {name}: expected 0x")
 
 
+def test_unknown_digits_are_never_those_expected():
+    assert replay._number("1xZ", 0x1F0) == 0x10F
+    assert replay._number("f", 0xF) == 0xF
+
+
 def test_recording_of_other_ports_is_refused(cxxrtl, ports, tmp_path):
     path = tmp_path / "other.ports"
     path.write_text("123456 1\n")

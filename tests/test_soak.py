@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from concurrent.futures import CancelledError
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -28,6 +29,7 @@ from sim.compiler.integers import padded
 from sim.compiler.program import allocate
 from sim.device.request import check_request, sampling_fields
 from sim.golden.model import ModelShape
+from sim.verilate import BuildError
 from tests.support.soak_cases import kills_its_worker
 
 SEEDS = [chip * CASES + case for chip in range(200) for case in (0, 1)]
@@ -385,6 +387,21 @@ def test_failure_is_kept_with_seed_and_waveform(tmp_path, monkeypatch):
     assert (kept / "run.log").exists()
     assert asked[0][1] == "waveform.vcd"
     assert asked[0][0] > 0
+
+
+def test_chip_that_does_not_build_is_a_failure_with_its_seed(tmp_path, monkeypatch):
+    def build(*_, **__):
+        raise BuildError("verilator failed")
+
+    monkeypatch.setattr(run, "build_chip", build)
+    outcome = run_case(REAL, folder=tmp_path, config=TINY)
+    assert not outcome.ok
+    assert outcome.message == "BuildError: verilator failed"
+    assert json.loads((Path(outcome.kept) / "case.json").read_text())["seed"] == REAL
+
+    monkeypatch.setattr(run, "find_verilator", build)
+    with pytest.raises(BuildError, match="verilator failed"):
+        run_case(REAL, folder=tmp_path, config=TINY)
 
 
 def test_run_that_hangs_is_a_failure(tmp_path, monkeypatch):

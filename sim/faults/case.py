@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 from sim.faults.injector import FAULTS
 
-__all__ = ["KINDS", "Case", "case_of"]
+__all__ = ["DRIVER", "KINDS", "Case", "case_of"]
 
 #: Kinds of faults, in the order in which numbers go through them; most are in protected memories.
 KINDS = (
     *("memory",) * 13, "counters", "stream", "dram_ecc", "dram", "axi", "stall", "reset",
 )  # fmt: skip
+
+#: How an error begins that the driver found, and not the chip.
+DRIVER = "the driver"
 
 _SLVERR, _DECERR = 2, 3
 _STALLS = {1: "reads", 2: "writes", 4: "addresses", 7: "everything"}

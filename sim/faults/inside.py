@@ -12,7 +12,7 @@ from hw.spec.csr import STATUS
 from sim.device.cocotb_transport import CocotbTransport
 from sim.device.device import Device
 from sim.device.error import DeviceError
-from sim.faults.case import Case
+from sim.faults.case import DRIVER, Case
 from sim.faults.injector import DRAM, FAULTS
 
 __all__ = ["campaign"]
@@ -72,7 +72,7 @@ class _Runs:
         except DeviceError as error:
             seen["error"] = str(error)
         except (KeyError, ValueError, IndexError, StopIteration) as error:
-            seen["error"] = f"the driver: {error!r}"
+            seen["error"] = f"{DRIVER}: {error!r}"
 
     async def _run(self, device, seen):
         given = self.given

@@ -211,12 +211,17 @@ def replay(program, recording, ports, *, options=()):
         if words[:1] == ["equal"] and int(words[1]):
             return Replayed(int(words[1]))
         if words[:1] == ["differs"]:
-            cycle, expected, got = int(words[1]), int(words[2], 16), _number(words[3])
+            cycle, expected = int(words[1]), int(words[2], 16)
+            got = _number(words[3], expected)
             return Replayed(cycle, Difference(cycle, *ports.first_difference(expected, got)))
     text = (done.stderr + done.stdout).splitlines()
     raise ToolError(f"the replay ended without a result: {(text or ['nothing was printed'])[-1]}")
 
 
-def _number(text):
-    """Return a number in hexadecimal; unknown bits count as the wrong ones."""
-    return int("".join("f" if digit in "xXzZ" else digit for digit in text), 16)
+def _number(text, expected):
+    """Return a number in hexadecimal; unknown digits are another than what was expected."""
+    places = range(len(text) - 1, -1, -1)
+    return sum(
+        (int(digit, 16) if digit not in "xXzZ" else ~(expected >> 4 * place) & 15) << 4 * place
+        for place, digit in zip(places, text, strict=True)
+    )

@@ -38,6 +38,8 @@ def case_seeds(session, width):
 def connect(workers, cluster=None):
     """Give a Dask client with so many workers: processes, or jobs of a cluster's queue.
 
+    On a cluster the first of them is waited for, however long.
+
     Parameters
     ----------
     workers : int
@@ -73,6 +75,8 @@ def connect(workers, cluster=None):
     else:
         opened = _queue(cluster, workers)
     with opened, Client(opened) as client:
+        if cluster is not None:
+            client.wait_for_workers(1)  # jobs may be queued for long
         yield client
 
 

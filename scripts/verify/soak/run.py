@@ -18,7 +18,7 @@ from sim.run.compare import Comparison
 from sim.run.golden_run import run_golden
 from sim.run.interruption import check_attempt
 from sim.run.session import MemoryTiming, RunFailed, Session
-from sim.verilate import BuildError
+from sim.verilate import BuildError, find_verilator
 
 __all__ = ["FOLDER", "run_case"]
 
@@ -57,7 +57,7 @@ def run_case(seed, *, session=0, sources="", folder=FOLDER, config=None):
         There is no simulator.
     """
     case = draw_case(seed, config)
-    chip = build_chip(case.config, fast=False)
+    find_verilator()
     figures = {"chip": describe_chip(case.config), "requests": len(case.requests)}
     folder = Path(folder)
     runs = folder / "runs"
@@ -69,7 +69,7 @@ def run_case(seed, *, session=0, sources="", folder=FOLDER, config=None):
     try:
         golden = _golden(case)
         run = Session(
-            chip,
+            build_chip(case.config, fast=False),
             golden.compiled,
             case.requests,
             work,
@@ -79,8 +79,6 @@ def run_case(seed, *, session=0, sources="", folder=FOLDER, config=None):
             interruptions=case.interruptions,
         )
         figures |= _compare(case, run, golden)
-    except BuildError:
-        raise
     except Exception as error:  # whatever goes wrong here is a failure to be kept
         message = str(error) or repr(error)
         if not isinstance(error, _Different | RunFailed):
