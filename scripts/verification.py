@@ -4,7 +4,7 @@ import sys
 
 from scripts.command import Parser
 from scripts.synth.design import ROOT, write_whole
-from scripts.verify.record import FOLDER, SECTIONS, load
+from scripts.verify.record import FOLDER, PAGES, SECTIONS, load
 
 PAGE = ROOT / "docs" / "verification.md"
 
@@ -12,6 +12,10 @@ _HEAD = """# Verification
 
 How far the RTL can be trusted, and how good the tests are. Written by `make verification` from the
 records in `docs/verification/`, each left by the command that it names; do not edit.
+
+CI runs what is short of all this in `make test`: the waveforms named so below, some proofs with
+their planted bugs, 20 faults, a case of the soak, a replay of a small unit and the tests of the
+tools. The rest has its own targets, and leaves its results here.
 """
 
 
@@ -36,11 +40,26 @@ def section(record):
     return "\n\n".join([*parts, *record.notes])
 
 
+def _overview(records):
+    """Return the table of all sections: what made them, when, and their first figures."""
+    rows = []
+    for name, heading in SECTIONS.items():
+        record = records[name]
+        link = f"[{heading}]({PAGES[name]})"
+        if not record:
+            rows.append([link, "", "", "no record yet"])
+            continue
+        first = "; ".join(f"{label}: {value}" for label, value in record.summary[:3])
+        rows.append([link, f"`{record.command}`", f"{record.commit}, {record.date}", first])
+    return _table(["", "command", "commit, day", ""], rows)
+
+
 def page(folder=FOLDER):
     """Return the page; a section without a record says so."""
-    parts = [_HEAD.strip()]
+    records = {name: load(name, folder) for name in SECTIONS}
+    parts = [_HEAD.strip(), _overview(records)]
     for name, heading in SECTIONS.items():
-        record = load(name, folder)
+        record = records[name]
         parts.append(section(record) if record else f"## {heading}\n\nNo record yet.")
     return "\n\n".join(parts) + "\n"
 

@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, field
 
 from scripts.synth.design import ROOT, write_whole
 
-__all__ = ["FOLDER", "SECTIONS", "Record", "commit", "load", "save"]
+__all__ = ["FOLDER", "PAGES", "SECTIONS", "Record", "commit", "load", "save"]
 
 FOLDER = ROOT / "docs" / "verification"
+
+CODE = ("hw", "sim", "scripts", "tests", "pyproject.toml")
 
 #: Sections of the page in their order: name of a record, and heading.
 SECTIONS = {
@@ -21,6 +23,18 @@ SECTIONS = {
     "second": "Second opinions",
     "faults": "Fault campaigns",
     "planted": "Three planted bugs",
+}
+
+#: The page of a section that says how it works, in docs/.
+PAGES = {
+    "wave": "waves.md",
+    "formal": "formal.md",
+    "coverage": "coverage.md",
+    "mutation": "mutation.md",
+    "soak": "soak.md",
+    "second": "soak.md",
+    "faults": "faults.md",
+    "planted": "waves.md",
 }
 
 
@@ -74,12 +88,13 @@ class Record:
 
 
 def commit():
-    """Return the short name of the commit, with a plus if files differ from it."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    return done.stdout.strip() or "unknown"
+    """Return the short name of the commit, with a plus if code differs from it."""
+    name = _git("rev-parse", "--short", "HEAD").stdout.strip() or "unknown"
+    return name + "+" * bool(_git("diff", "--quiet", "HEAD", "--", *CODE).returncode)
+
+
+def _git(*arguments):
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
 
 
 def save(record, folder=FOLDER):

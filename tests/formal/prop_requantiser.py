@@ -57,8 +57,9 @@ _PARTS = {
     "bypass": {"bypass": 1},
     # The first shift, and a multiplier that only shifts.
     "scale": {"bypass": 0, "shift2": 0, "bias": 0, "width": OutWidth.RESIDUAL},
-    # All that comes behind the multiplier, whatever it gives.
-    "finish": {"bypass": 0, "shift1": 0},
+    # What comes behind the multiplier, whatever it gives: shift and clamp, then bias and clamp.
+    "finish": {"bypass": 0, "shift1": 0, "bias": 0},
+    "bias": {"bypass": 0, "shift1": 0, "shift2": 0},
 }
 
 
@@ -68,7 +69,11 @@ def bench(part):
     m = b.m
     parameters = {"lanes": 1, "meta_shape": 2}
     product = b.constant(signed(SCALED_WIDTH + MULTIPLIER_WIDTH), "product")
-    unit = _AnyProduct(product, **parameters) if part == "finish" else Requantiser(**parameters)
+    unit = (
+        _AnyProduct(product, **parameters)
+        if part in ("finish", "bias")
+        else Requantiser(**parameters)
+    )
     dut = b.drive(unit, leave=("i_acc", "o_act"))
     shape = dut.i_acc.payload.shape()
     given = _PARTS[part]
@@ -149,9 +154,15 @@ PROPERTIES = [
     ),
     _property(
         "finish",
-        "the golden model's result for every product there can be, second shift, bias and width",
+        "the golden model's result for every product there can be, second shift and width",
         Bug(what="the half bit is forgotten", file=_FILE,
             old="(shifted + Cat(1, bias).as_signed()) >> 1",
             new="(shifted + Cat(0, bias).as_signed()) >> 1"),
+    ),
+    _property(
+        "bias",
+        "the golden model's result for every product there can be, bias and width",
+        Bug(what="the bias is taken for unsigned", file=_FILE,
+            old="Cat(1, bias).as_signed()", new="Cat(1, bias)"),
     ),
 ]  # fmt: skip
