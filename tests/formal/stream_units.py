@@ -246,9 +246,7 @@ UNITS = [
         name="qkv_projection",
         make=lambda: WithNorm(QkvProjection(config()), config()),
         hold=("head_norm", "head_blocks", "word", "rope_en"),
-        cover=80,
-        depth=10,
-        induction=False,
+        cover=16,
     ),
     Unit(name="random_threshold", make=lambda: RandomThreshold(total_width=20), cover=60),
     Unit(name="reciprocal", make=lambda: Reciprocal(width=20, meta_shape=unsigned(2)), cover=40),
@@ -270,9 +268,7 @@ UNITS = [
     Unit(
         name="result_path",
         make=lambda: WithNorm(ResultPath(config()), config()),
-        cover=24,
-        depth=10,
-        induction=False,
+        cover=28,
     ),
     Unit(
         name="rmsnorm",
