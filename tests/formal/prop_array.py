@@ -118,7 +118,7 @@ PROPERTIES = [
         says="a sum of the accumulator is that of all its updates, shifted, in any order of "
         "updates and reads of any rows",
         bench=sums,
-        depth=11,
+        depth=10,
         induction=False,
         cover=Accumulator.LATENCY + 7,
         solver="boolector",
