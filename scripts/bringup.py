@@ -105,7 +105,8 @@ def _program(options):
         raise ValueError("--program needs openFPGALoader, which is not installed")
     if not options.program.is_file():
         raise ValueError(f"--program must be a file, not {str(options.program)!r}")
-    done = subprocess.run([tool, "-b", options.board, str(options.program)], check=False)
+    words = [*board(options.board).loader, str(options.program)]
+    done = subprocess.run([tool, *words], check=False)
     if done.returncode:
         raise ValueError(f"openFPGALoader ended with status {done.returncode}")
 

@@ -135,7 +135,19 @@ def test_bitstream_is_programmed_first(board, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     arguments = ["--port", "/dev/x", "--only", "1", "--program", str(bitstream)]
     assert bringup.main([*arguments, *RANDOM]) == 0
-    assert (tmp_path / "arguments").read_text().split() == ["-b", "ulx3s", str(bitstream)]
+    assert (tmp_path / "arguments").read_text().split() == ["--board", "ulx3s", str(bitstream)]
+
+
+def test_board_without_a_name_of_the_loader_is_programmed_by_cable_and_part(
+    board, tmp_path, monkeypatch
+):
+    bitstream = loader(tmp_path, 0)
+    bitstream.touch()
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    arguments = ["--port", "/dev/x", "--only", "1", "--program", str(bitstream)]
+    bringup.main([*arguments, *RANDOM, "--board", "ulx4m_ls"])
+    words = ["--cable", "ft2232", "--fpga-part", "LFE5UM-85F", str(bitstream)]
+    assert (tmp_path / "arguments").read_text().split() == words
 
 
 def test_programming_that_fails_is_an_error(board, tmp_path, monkeypatch, capsys):

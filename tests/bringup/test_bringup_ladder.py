@@ -74,7 +74,7 @@ def test_wrong_version_is_named():
 
 
 def test_wrong_board_is_named():
-    assert fault_of(1, FakeBoard(CONFIG, board="ecpix5")) == "bitstream of another board"
+    assert fault_of(1, FakeBoard(CONFIG, board="ulx4m_ls")) == "bitstream of another board"
 
 
 def test_wrong_configuration_is_named():

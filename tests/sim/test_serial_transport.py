@@ -293,7 +293,11 @@ def test_noise_without_end_is_an_error():
     ("options", "expected", "message"),
     [
         ({"version": 2}, {}, "the board's bridge has version 2, and this driver knows 1: program"),
-        ({"board": "ecpix5"}, {"board": "ulx3s"}, "the bitstream is for board ecpix5, not ulx3s"),
+        (
+            {"board": "ulx4m_ls"},
+            {"board": "ulx3s"},
+            "the bitstream is for board ulx4m_ls, not ulx3s",
+        ),
         ({}, {"memory_bytes": SIZE, "base": 16}, "the image needs 65536 bytes from 0x10 on, and"),
     ],
 )
