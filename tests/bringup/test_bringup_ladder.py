@@ -212,6 +212,26 @@ def test_fault_of_the_memory_is_named(options, fault):
     assert fault_of(4, FakeBoard(CONFIG, memory=FakeMemory(SIZE, **options))) == fault
 
 
+@pytest.mark.parametrize(
+    ("config", "place", "fault"),
+    [
+        ("tiny", dead(2), "A1 (column) is dead"),
+        ("tiny", joined(2, 8), "A1 (column) and A7 (column) are joined"),
+        ("ulx3s", dead(3), "A2 (column) is dead"),
+        ("ulx3s", dead(4), "A3 (column) is dead"),
+        ("ulx3s", joined(3, 8), "A2 (column) and A7 (column) are joined"),
+        ("ulx3s", joined(3, 4), "A2 (column) and A3 (column) are joined"),
+        ("ulx3s", exchanged(1, 7, burst=4), "A1 (column) and A7 (column) are exchanged"),
+    ],
+)
+def test_low_line_of_the_address_is_named(config, place, fault):
+    """The lines right above those that count inside of a burst, and one of those."""
+    config = preset(config)
+    board = FakeBoard(config, memory=FakeMemory(SIZE, place=place))
+    found = outcomes(board, [4], expected=settings(config=config))[4]
+    assert found.fault == f"address bus: {fault}"
+
+
 def test_fading_rows_are_not_taken_for_bad_cells():
     """The march takes so long that rows fade in it."""
     memory = FakeMemory(SIZE, retention=0.02)
@@ -221,16 +241,17 @@ def test_fading_rows_are_not_taken_for_bad_cells():
     assert fault == "refresh: rows lose their data within 40 ms"
 
 
-def test_bad_cell_is_named():
+@pytest.mark.parametrize(("at", "line"), [(300, "D2"), (301, "D10")])
+def test_bad_cell_is_named(at, line):
     class Memory(FakeMemory):
         def read(self, addr, count):
             data = bytearray(super().read(addr, count))
-            if addr <= 300 < addr + count:
-                data[300 - addr] &= ~4
+            if addr <= at < addr + count:
+                data[at - addr] &= ~4
             return bytes(data)
 
     fault = fault_of(4, FakeBoard(CONFIG, memory=Memory(SIZE)))
-    assert fault == "cells: 1 bytes are wrong, in bits 2 of 1 cells"
+    assert fault == f"cells: 1 bytes are wrong, on {line}, in 1 cells"
 
 
 def test_column_of_the_array_is_named():
