@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from hw.board.boards import BAUD, board
+from hw.board.boards import BAUD, BOARDS, board
 from hw.board.bridge_ping import BridgePing
 from hw.spec.bridge import PING_BYTES, VERSION, config_digest, decode_ping
 from hw.spec.csr import ID_VALUE, REGISTERS
@@ -108,6 +108,33 @@ def test_stuck_bit_is_seen_in_every_word(simulator, tmp_path):
     with simulator.start(tmp_path, fault=fault("stuck_bit:3:1")) as running:
         found = copied(connect(running, memory_bytes=64), 0, bytes(64))
         assert found == bytes([8, 0]) * 32
+
+
+def test_swapped_address_lines_turn_the_words_of_a_burst(simulator, tmp_path):
+    # Bit 8 of a byte's address is line 7, which comes out at line 0: the second word of a burst.
+    with simulator.start(tmp_path, fault=fault("swapped_address")) as running:
+        transport = connect(running, memory_bytes=1 << 10)
+        data = random.Random(SEED + 5).randbytes(4)
+        assert copied(transport, 256, data) == data
+    found = (tmp_path / "sdram.bin").read_bytes()
+    assert found[:4] == data[2:] + data[:2]
+
+
+@pytest.mark.parametrize("lines", ["3:7", "2:8", "0:1", "5:5"])
+def test_swap_that_only_renames_words_is_refused(lines):
+    with pytest.raises(ValueError, match="only renames words, which nobody can see: one of"):
+        fault(f"swapped_address:{lines}").check(8)
+
+
+@pytest.mark.parametrize(("lines", "port_bytes"), [("0:7", 4), ("7:1", 8), ("0:2", 8), ("2:3", 16)])
+def test_swap_that_reaches_into_a_burst_is_allowed(lines, port_bytes):
+    fault(f"swapped_address:{lines}").check(port_bytes)
+
+
+def test_faults_are_seen_by_default():
+    for found in BOARDS.values():
+        for name in FAULTS:
+            fault(name).check(preset(found.preset).port_bytes)
 
 
 def test_swapped_address_lines_exchange_places(simulator, tmp_path):
@@ -239,6 +266,7 @@ def test_command_says_why_a_board_ended(simulator, tmp_path):
         (["--board", "arty"], "board must be one of ulx3s, .*, not 'arty'"),
         (["--preset", "huge"], "preset must be one of .*, not 'huge'"),
         (["--fault", "fire"], "fault must be one of .*, not 'fire'"),
+        (["--fault", "swapped_address:3:7"], "fault swapped_address:3:7 only renames words, .*"),
         (["--image", "nowhere"], "--image must be a file, not 'nowhere'"),
         (["--link-speedup", str(SPEEDUP + 1)], f"baud must be at most {SPEEDUP * BAUD} .*"),
         (["--link-speedup", "0"], "baud must be .*, not 0"),

@@ -163,6 +163,12 @@ def test_every_fault_of_the_rehearsal_is_one_of_the_simulated_board():
     assert {fault(text).name for text in rehearsal.FAULTS} == {*FAULTS}
 
 
+@pytest.mark.parametrize("name", ["tiny", "ulx3s"])
+def test_every_fault_of_the_rehearsal_can_be_seen(name):
+    for text in rehearsal.FAULTS:
+        fault(text).check(preset(name).port_bytes)
+
+
 def test_document_is_changed_between_its_markers():
     document = "a\n<!-- x -->\nold\n<!-- end of x -->\nb\n"
     assert rehearsal.updated(document, "x", "new\n") == document.replace("old", "new")
