@@ -36,7 +36,7 @@ FAULTS = {
 #: What `bringup` is told of a simulated board, whose milliseconds take seconds.
 OPTIONS = (
     "--simulated", "--model", bringup.RANDOM, "--tokens", "4", "--wait-ms", "5",
-    "--march-bytes", "2048", "--timeout", "10",
+    "--march-bytes", "2048", "--timeout", "10", "--patience", "600",
 )  # fmt: skip
 
 

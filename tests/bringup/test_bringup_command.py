@@ -91,6 +91,7 @@ def test_bad_options_are_refused(arguments, message, capsys):
     [
         (["--board", "toy"], "board must be one of ulx3s"),
         (["--preset", "huge"], "preset must be one of tiny"),
+        (["--patience", "0"], "--patience must be positive, not 0.0"),
         (["--wait-ms", "0"], "--wait-ms must be positive, not 0.0"),
         (["--tokens", "100"], "the number of tokens to write must be at most"),
         (["--model", "no such"], "model must be"),

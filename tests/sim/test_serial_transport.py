@@ -11,7 +11,7 @@ from hw.spec.csr import IRQ, REGISTERS
 from hw.spec.presets import preset
 from sim.compiler.compile import compile_model
 from sim.device.device import Device
-from sim.device.error import DeviceError
+from sim.device.error import DeviceError, NoInterrupt
 from sim.device.serial_transport import SerialTransport
 from sim.golden.random_model import random_model, small_shape
 from tests.sim.bridge_model import BridgeModel
@@ -179,6 +179,12 @@ def test_interrupt_is_asked_for():
     registers[status] = 1 << IRQ["event"]
     run(transport.interrupt())
     assert len(asked) == 8
+
+
+def test_interrupt_that_never_comes_is_an_error():
+    transport = SerialTransport(line_to(), patience=0.02)
+    with pytest.raises(NoInterrupt, match=r"no interrupt came for 0\.02 s"):
+        run(transport.interrupt())
 
 
 def test_driver_runs_over_it_unchanged():
