@@ -298,6 +298,65 @@ def test_speed_of_wrong_tokens_is_refused(simulator, tmp_path, monkeypatch):
         board_speed.measure(TINY, model(), (5, 17, 3), (1,), tmp_path)
 
 
+def test_speed_says_what_the_simulator_said_at_its_end(simulator, tmp_path, monkeypatch):
+    """As it does at a rule of the SDRAM that is broken."""
+
+    async def measure(device, prompt, counts):
+        (running,) = boards
+        running._process.kill()
+        await device.check()
+
+    boards = []
+
+    class Built:
+        @staticmethod
+        def start(*arguments, **options):
+            boards.append(simulator.start(*arguments, **options))
+            with boards[0]._log.open("a") as log:
+                log.write("sdram: tRCD is broken\n")
+            return boards[0]
+
+    monkeypatch.setattr(board_speed, "build_board", lambda *_, **__: Built)
+    monkeypatch.setattr(board_speed, "_measure", measure)
+    with pytest.raises(BoardError, match=r"(?s)the simulator has ended:.*tRCD is broken"):
+        board_speed.measure(TINY, model(), (5, 17, 3), (1,), tmp_path)
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """Have the command measure what a list of cycles and beats says; return list and docs."""
+    runs = [board_speed.Measure(1, 1000, 200), board_speed.Measure(6, 6000, 1400)]
+    docs = tmp_path / "board.md"
+    docs.write_text("a\n<!-- speed -->\nold\n<!-- end of speed -->\nb\n")
+    monkeypatch.setattr(board_speed, "DOCS", docs)
+    monkeypatch.setattr(board_speed, "measure", lambda *_: runs)
+    return runs, docs
+
+
+def test_speed_is_written_into_the_docs(measured, capsys):
+    _, docs = measured
+    assert board_speed.main([]) == 0
+    assert "\nold\n" in docs.read_text()
+    assert board_speed.main(["--accept"]) == 0
+    text = docs.read_text()
+    assert text.startswith("a\n<!-- speed -->\n| | |\n|---|---|\n| board, preset | `ulx3s`,")
+    assert "| clock, SDRAM | 40 MHz, `is42s16160g-7` |\n" in text
+    assert "| cycles a token | 1,000 |\n| tokens a second | 40000.0 |\n" in text
+    assert "| share of the SDRAM's pins | 0.960 |\n| goal | 0.90 |\n" in text
+    assert "| command | `python -m scripts.board_speed --accept` |\n" in text
+    assert text.endswith("<!-- end of speed -->\nb\n")
+
+
+def test_speed_below_the_goal_fails(measured, capsys):
+    runs, docs = measured
+    runs[1] = board_speed.Measure(6, 6000, 1320)
+    assert board_speed.main(["--accept"]) == 1
+    assert capsys.readouterr().err == (
+        "board_speed: 0.896 of the pins in decode, and the goal is 0.90\n"
+    )
+    assert "\nold\n" in docs.read_text()
+
+
 def test_share_of_the_pins_counts_bytes_of_beats():
     assert board_speed.Measure(tokens=1, cycles=400, beats=50).share(8) == 0.5
 

@@ -11,6 +11,7 @@ import serial
 
 from hw.spec.presets import preset
 from scripts import bringup, rehearsal
+from scripts.marked import updated
 from sim.board.fault import FAULTS, fault
 from sim.bringup.programs import token_model
 from sim.compiler.compile import compile_model
@@ -172,9 +173,9 @@ def test_every_fault_of_the_rehearsal_can_be_seen(name):
 
 def test_document_is_changed_between_its_markers():
     document = "a\n<!-- x -->\nold\n<!-- end of x -->\nb\n"
-    assert rehearsal.updated(document, "x", "new\n") == document.replace("old", "new")
+    assert updated(document, "x", "new\n") == document.replace("old", "new")
     with pytest.raises(ValueError, match="must have <!-- y -->"):
-        rehearsal.updated(document, "y", "new")
+        updated(document, "y", "new")
 
 
 def test_refusal_of_the_port_is_that_of_the_system(monkeypatch, capsys):
