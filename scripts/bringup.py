@@ -60,6 +60,10 @@ def _parser():
     parser.add_argument(
         "--timeout", type=float, default=2.0, help="seconds without a reply (default: 2)"
     )
+    parser.add_argument(
+        "--patience", type=float, default=60.0,
+        help="seconds that the chip may run without an event (default: 60)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="of random data (default: 1)")
     parser.add_argument(
         "--simulated", action="store_true", help="the board's seconds are not the host's"
@@ -70,7 +74,7 @@ def _parser():
 def _settings(options):
     found = board(options.board)
     config = preset(options.preset or found.preset)
-    for name in ("wait_ms", "march_bytes", "timeout", "baud"):
+    for name in ("wait_ms", "march_bytes", "timeout", "patience", "baud"):
         if getattr(options, name) <= 0:
             raise ValueError(
                 f"--{name.replace('_', '-')} must be positive, not {getattr(options, name)}"
@@ -87,6 +91,7 @@ def _settings(options):
         config=config,
         simulated=options.simulated,
         timeout=options.timeout,
+        patience=options.patience,
         wait_ms=options.wait_ms,
         march_bytes=options.march_bytes,
         seed=options.seed,
@@ -105,7 +110,8 @@ def _program(options):
         raise ValueError("--program needs openFPGALoader, which is not installed")
     if not options.program.is_file():
         raise ValueError(f"--program must be a file, not {str(options.program)!r}")
-    done = subprocess.run([tool, "-b", options.board, str(options.program)], check=False)
+    words = [*board(options.board).loader, str(options.program)]
+    done = subprocess.run([tool, *words], check=False)
     if done.returncode:
         raise ValueError(f"openFPGALoader ended with status {done.returncode}")
 

@@ -12,12 +12,13 @@ from hw.board.boards import BOARDS, board
 from hw.spec.presets import PRESETS, preset
 from scripts import bringup
 from scripts.command import BAD_INPUT, FAILED, Parser
+from scripts.marked import updated
 from sim.board.board_simulator import build_board, fastest_link
 from sim.board.fault import fault
-from sim.board.simulated_board import BoardError
+from sim.board.simulated_board import END_SECONDS, BoardError
 from sim.verilate import BuildError
 
-__all__ = ["FAULTS", "Rehearsal", "main", "updated"]
+__all__ = ["FAULTS", "Rehearsal", "main"]
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "bringup.md"
 
@@ -36,7 +37,7 @@ FAULTS = {
 #: What `bringup` is told of a simulated board, whose milliseconds take seconds.
 OPTIONS = (
     "--simulated", "--model", bringup.RANDOM, "--tokens", "4", "--wait-ms", "5",
-    "--march-bytes", "2048", "--timeout", "10",
+    "--march-bytes", "2048", "--timeout", "10", "--patience", "600",
 )  # fmt: skip
 
 
@@ -90,19 +91,10 @@ def rehearse(name, config, simulator_of, fault_text=None, options=OPTIONS):
             arguments = ["--port", running.port, "--board", name, "--preset", config]
             with redirect_stdout(_Tee(sys.stdout)) as text:
                 status = bringup.main([*arguments, "--json", str(path), *options])
-            ended = running.ended()
+            ended = running.ended(END_SECONDS if status else 0.0)
         if ended:
             raise BoardError(ended)
         return Rehearsal(text.getvalue(), json.loads(path.read_text()), status)
-
-
-def updated(document, marker, text):
-    """Return a document with new text between ``<!-- marker -->`` and ``<!-- end of ... -->``."""
-    begin, end = f"<!-- {marker} -->\n", f"<!-- end of {marker} -->"
-    if document.count(begin) != 1 or document.count(end) != 1:
-        raise ValueError(f"{DOCS.name} must have {begin.strip()} and {end} once each")
-    head, rest = document.split(begin)
-    return head + begin + text + end + rest.split(end)[1]
 
 
 def _table(found):

@@ -49,9 +49,13 @@ def _run(options, folder):
     wrong = fault(options.fault) if options.fault else None
     if options.image and not options.image.is_file():
         raise ValueError(f"--image must be a file, not {str(options.image)!r}")
+    found = board(options.board)
+    config = preset(options.preset or found.preset)
+    if wrong:
+        wrong.check(config.port_bytes)
     simulator = build_board(
-        board(options.board),
-        config=preset(options.preset) if options.preset else None,
+        found,
+        config=config,
         link_speedup=options.link_speedup,
         **({"version": wrong.version} if wrong else {}),
         on_step=lambda step, where: print(f"{step} ({where}) ...", file=sys.stderr, flush=True),

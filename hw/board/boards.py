@@ -24,6 +24,8 @@ class Board:
         Its SDRAM, of `hw.board.sdram_timing.CHIPS`.
     capture_delay : int
         As for `SdramController`: cycles that registers in the pins take, out and in.
+    loader : tuple of str
+        What openFPGALoader is told of the board and of the cable to it; by default nothing.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Board:
     clock_hz: int
     sdram: str
     capture_delay: int = 1
+    loader: tuple = ()
 
 
 BOARDS = {
@@ -39,10 +42,17 @@ BOARDS = {
         # Boards were sold with several chips. No time of this one is shorter than another's. The
         # clock is one that place and route reaches. The SDRAM's clock is half a cycle late, 12.5 ns
         # at 40 MHz, in which a word comes back: one register on the way, not two.
-        Board(name="ulx3s", preset="ulx3s", clock_hz=40_000_000, sdram="is42s16160g-7"),
-        Board(name="ulx4m_ls", preset="ulx3s", clock_hz=40_000_000, sdram="is42s16160g-7"),
+        Board(
+            name="ulx3s", preset="ulx3s", clock_hz=40_000_000, sdram="is42s16160g-7",
+            loader=("--board", "ulx3s"),
+        ),
+        # openFPGALoader has no name for this module, nor has the module a cable: JTAG is on pins.
+        Board(
+            name="ulx4m_ls", preset="ulx3s", clock_hz=40_000_000, sdram="is42s16160g-7",
+            loader=("--cable", "ft2232", "--fpga-part", "LFE5UM-85F"),
+        ),
     )
-}
+}  # fmt: skip
 
 
 def board(name):

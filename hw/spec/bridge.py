@@ -105,7 +105,7 @@ PING = (
 PING_BYTES = sum(size for _, size in PING)
 
 #: Values of the ping's ``board``.
-BOARDS = {"ulx3s": 1, "ecpix5": 2, "ulx4m_ls": 3}
+BOARDS = {"ulx3s": 1, "ulx4m_ls": 3}  # 2 is of no board
 
 
 def config_digest(config):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from hw.board.sdram_pins import DQ_WIDTH
 from hw.spec.bridge import VERSION
 
 __all__ = ["FAULTS", "Fault", "fault"]
@@ -9,7 +10,7 @@ __all__ = ["FAULTS", "Fault", "fault"]
 #: Name, what is wrong, and its values: names with what they are by default.
 FAULTS = {
     "stuck_bit": ("a data line of the SDRAM always is at one level", {"bit": 5, "level": 0}),
-    "swapped_address": ("two address lines of the SDRAM are exchanged", {"line": 3, "other": 7}),
+    "swapped_address": ("two address lines of the SDRAM are exchanged", {"line": 0, "other": 7}),
     "retention": ("rows of the SDRAM lose their data before they are refreshed", {"us": 1000}),
     "baud": ("the host's baud rate is so many percent of the board's", {"percent": 50}),
     "dropped_bytes": ("every n-th byte from the host is lost", {"n": 3001}),
@@ -40,6 +41,23 @@ class Fault:
             "swapped_address": lambda: {"swap_a": values["line"], "swap_b": values["other"]},
             "retention": lambda: {"retention": values["us"] * 1_000_000},
         }.get(self.name, dict)()
+
+    def check(self, port_bytes):
+        """Raise ValueError if nobody can see it on a chip whose port has so many bytes.
+
+        Address lines that are exchanged only rename words, unless the SDRAM counts on one of them
+        inside of a burst, which is a beat of the port, and not on the other.
+        """
+        if self.name != "swapped_address":
+            return
+        words = port_bytes * 8 // DQ_WIDTH
+        line, other = self.values["line"], self.values["other"]
+        if (1 << line < words) == (1 << other < words):
+            raise ValueError(
+                f"fault swapped_address:{line}:{other} only renames words, which nobody can see: "
+                f"one of the lines must be below {words.bit_length() - 1}, as a burst has {words} "
+                "words, and the other not"
+            )
 
     def line(self, bit_cycles):
         """Return the simulator's arguments for the serial line, whose bits have so many cycles."""

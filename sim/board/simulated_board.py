@@ -4,13 +4,15 @@ import subprocess
 import time
 from pathlib import Path
 
-__all__ = ["SOURCES", "BoardError", "SimulatedBoard"]
+__all__ = ["END_SECONDS", "SOURCES", "BoardError", "SimulatedBoard"]
 
 _HERE = Path(__file__).resolve().parent
 
 #: What `sim.verilate.build` needs for the module ``uart_pty``; its header lies in `sim/harness`.
 SOURCES = (_HERE / "uart_pty.sv", _HERE / "uart_pty.cpp")
 
+#: That a simulator may take to end, after its port is gone.
+END_SECONDS = 1.0
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
 
@@ -67,9 +69,14 @@ class SimulatedBoard:
     def _lines(self):
         return self._log.read_text(errors="replace").splitlines()[-8:]
 
-    def ended(self):
-        """Return the end of the log if the process has ended by itself; else None."""
-        if self._process.poll() is None:
+    def ended(self, within=0.0):
+        """Return the end of the log if the process has ended by itself; else None.
+
+        A port that is gone is seen before the process is: it may end ``within`` so many seconds.
+        """
+        try:
+            self._process.wait(within)
+        except subprocess.TimeoutExpired:
             return None
         return "\n".join(["the simulator has ended:", *self._lines()])
 

@@ -2,6 +2,8 @@
 
 A block of words is written at address 0 and at each power of two, and all are read. Each word has
 its block's number and its place, so that a word in a wrong place tells where it was meant to be.
+A block is one burst of the memory, a beat of the chip's port, so that every line has a block but
+those that the memory counts by itself.
 
 Lines that are exchanged with each other on the way to the chip only rename its words, which nobody
 can see and which does no harm; unless one of them counts inside of a burst.
@@ -12,11 +14,9 @@ import struct
 from sim.bringup.data_bus import LINES
 from sim.bringup.rung import RungFailed
 
-__all__ = ["BLOCK_BYTES", "check", "diagnose", "line_name"]
+__all__ = ["check", "diagnose", "line_name"]
 
-BLOCK_BYTES = 32
 _WORD_BYTES = LINES // 8
-_WORDS = BLOCK_BYTES // _WORD_BYTES
 # Of an address, as `hw.board.sdram_cutter` takes it apart: byte 1, column 9, bank 2, row 13.
 _COLUMN, _BANK, _ROW = 1, 10, 12
 
@@ -32,9 +32,9 @@ def line_name(bit):
     return f"A{bit - _ROW} (row)"
 
 
-def blocks(memory_bytes):
+def blocks(memory_bytes, block_bytes):
     """Return the addresses of the blocks; the block of an address bit has the bit's number."""
-    first = BLOCK_BYTES.bit_length() - 1
+    first = block_bytes.bit_length() - 1
     bits = range(first, memory_bytes.bit_length() - 1)
     return {0: 0} | {bit: 1 << bit for bit in bits}
 
@@ -45,23 +45,25 @@ def _word(block, place):
 
 def check(target):
     """Write and read the blocks; return what was found."""
-    addresses = blocks(target.transport.info["memory_bytes"])
-    form = f"<{_WORDS}H"
+    block_bytes = target.settings.config.port_bytes
+    words = block_bytes // _WORD_BYTES
+    addresses = blocks(target.transport.info["memory_bytes"], block_bytes)
+    form = f"<{words}H"
     target.write([
-        (addr, struct.pack(form, *(_word(block, place) for place in range(_WORDS))))
+        (addr, struct.pack(form, *(_word(block, place) for place in range(words))))
         for block, addr in addresses.items()
     ])
-    answers = target.read([(addr, BLOCK_BYTES) for addr in addresses.values()])
+    answers = target.read([(addr, block_bytes) for addr in addresses.values()])
     found = {
         block: struct.unpack(form, answer) for block, answer in zip(addresses, answers, strict=True)
     }
-    names = diagnose(found, target.settings.config.port_bytes // _WORD_BYTES)
+    names = diagnose(found)
     if names:
         block, place = next(
             (block, place)
-            for block, words in found.items()
-            for place in range(_WORDS)
-            if words[place] != _word(block, place)
+            for block, got in found.items()
+            for place in range(words)
+            if got[place] != _word(block, place)
         )
         raise RungFailed(
             "address bus: " + "; ".join(names),
@@ -69,31 +71,31 @@ def check(target):
             got=f"{found[block][place]:#06x}",
             look="solder joints and pins of these lines, and their order in the platform file",
         )
-    return f"address bus: {len(addresses) - 1} bits from bit {min(b for b in addresses if b)} on"
+    lowest = line_name(min(bit for bit in addresses if bit))
+    return f"address bus: {len(addresses) - 1} lines, from {lowest} on"
 
 
-def diagnose(found, burst_words):
+def diagnose(found):
     """Return what is wrong with the lines, a list of names.
 
     Parameters
     ----------
     found : dict
         Number of each block to its words as they were read.
-    burst_words : int
-        Words that the chip counts through by itself.
     """
-    home = {_word(block, place): (block, place) for block in found for place in range(_WORDS)}
+    count = len(found[0])
+    home = {_word(block, place): (block, place) for block in found for place in range(count)}
     names, joined, lost = [], {}, []
     for block, words in found.items():
         places = [home.get(word) for word in words]
-        if places == [(block, place) for place in range(_WORDS)]:
+        if places == [(block, place) for place in range(count)]:
             continue
         owners = {place[0] for place in places if place}
         if None in places or len(owners) != 1:
             lost.append(block)
             continue
         (owner,) = owners
-        turned = {(at - place[1]) % burst_words for at, place in enumerate(places)}
+        turned = {(at - place[1]) % count for at, place in enumerate(places)}
         if owner == block or len(turned) != 1:
             lost.append(block)
             continue

@@ -7,7 +7,7 @@ import numpy as np
 
 from sim.compiler.host_image import HostImage
 from sim.device.device import Device
-from sim.device.error import RequestFailed
+from sim.device.error import BadAnswer, RequestFailed
 from sim.run.compare import Mismatch, compare_cache, compare_candidates, compare_tokens
 from sim.run.golden_run import GoldenRun, run_golden
 
@@ -110,14 +110,21 @@ async def _execute(target, compiled, golden, prompt, tokens, report, has_cache):
     pages = list(range(-(-golden.length // page_len)))
     request = await device.submit(prompt, tokens, pages=pages, report=report)
     await device.start()
-    written, cycles = [], []
+    written, cycles, event = [], [], None
     async for event in device.events():
+        if event.request_id != request:
+            raise BadAnswer(f"an event is not of request {request}: {event}")
         if event.kind == "failed":
             raise RequestFailed(event)
+        if len(written) == tokens:
+            raise BadAnswer(f"an event comes after the last of {tokens} tokens: {event}")
         written.append(event.token)
         cycles.append(event.cycle)
     total = compare_tokens(golden, written)
-    candidates = device.candidates(request)
+    try:
+        candidates = device.candidates(request)
+    except ValueError as error:
+        raise BadAnswer(f"{error}; its last event: {event}") from error
     total += compare_candidates(golden, candidates, count=len(golden.tokens))
     cache = None
     if has_cache:

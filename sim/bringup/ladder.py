@@ -15,7 +15,14 @@ from sim.bringup import (
     tokens,
 )
 from sim.bringup.rung import Rung, RungFailed
-from sim.device.error import AccessRefused, DeviceError, NoAnswer, PortError
+from sim.device.error import (
+    AccessRefused,
+    BadAnswer,
+    DeviceError,
+    NoAnswer,
+    NoInterrupt,
+    PortError,
+)
 
 __all__ = ["RUNGS", "Outcome", "climb", "lines"]
 
@@ -95,7 +102,7 @@ def climb(target, numbers):
             result = {"verdict": "PASS", "found": tuple(rung.climb(target))}
         except RungFailed as failed:
             result = _failed(failed)
-        except DeviceError as error:
+        except (DeviceError, ValueError) as error:
             result = _failed(_unexpected(error))
         if result["verdict"] == "FAIL":
             bad.add(rung.number)
@@ -109,7 +116,10 @@ def _failed(failed):
 
 
 def _unexpected(error):
-    """Return the `RungFailed` for what a driver says in the middle of a rung."""
+    """Return the `RungFailed` for what a driver says in the middle of a rung.
+
+    A ValueError is of bytes that could not be read as what they should be.
+    """
     if isinstance(error, PortError):
         fault, look = "the port is gone", "cable and power; then start again, from this rung on"
     elif isinstance(error, NoAnswer):
@@ -117,6 +127,12 @@ def _unexpected(error):
     elif isinstance(error, AccessRefused):
         fault = f"the board answers {error.status}"
         look = "whether the SDRAM came up (lamp 'memory'); rung 4"
+    elif isinstance(error, NoInterrupt):
+        fault = "the chip runs, and nothing comes of it"
+        look = "lamp 'busy'; rung 3; --patience, if the model is large; timing of place and route"
+    elif isinstance(error, BadAnswer | ValueError):
+        fault = "what the chip says makes no sense"
+        look = "rungs 3 and 4; timing of the chip's memory port in place and route"
     else:
         fault, look = "the driver stopped", "the rungs before; `make sim` with the same preset"
     return RungFailed(fault, expected="an answer", got=str(error), look=look)

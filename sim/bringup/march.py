@@ -1,5 +1,6 @@
 """March C- over both ends of the memory."""
 
+from sim.bringup.data_bus import LINES
 from sim.bringup.rung import RungFailed
 
 __all__ = ["CELL_BYTES", "check"]
@@ -27,9 +28,9 @@ def check(target):
         wrong = _pass(target, order, read, write)
         if wrong:
             addr, expected, got = wrong[0]
-            bits = sorted({bit for _, want, have in wrong for bit in _bits(want, have)})
+            lines = sorted({line for byte in wrong for line in _lines(*byte)})
             raise RungFailed(
-                f"cells: {len(wrong)} bytes are wrong, in bits {', '.join(map(str, bits))} of "
+                f"cells: {len(wrong)} bytes are wrong, on D{', D'.join(map(str, lines))}, in "
                 f"{len({addr // CELL_BYTES for addr, _, _ in wrong})} cells",
                 expected=f"{expected:#04x} at {addr:#x}, in element {number} of the march",
                 got=f"{got:#04x}",
@@ -60,5 +61,7 @@ def _pass(target, order, read, write):
     ]
 
 
-def _bits(want, have):
-    return [bit for bit in range(8) if (want ^ have) >> bit & 1]
+def _lines(addr, want, have):
+    """Return the data lines on which a byte is wrong."""
+    first = 8 * (addr % (LINES // 8))
+    return [first + bit for bit in range(8) if (want ^ have) >> bit & 1]

@@ -1,6 +1,5 @@
 """Whether the memory keeps its data, which it does by being refreshed."""
 
-from sim.bringup.address_bus import BLOCK_BYTES
 from sim.bringup.rung import RungFailed
 
 __all__ = ["check", "check_alone"]
@@ -22,16 +21,17 @@ def check(target):
 def check_alone(target):
     """Do so at some places one by one, so that no address line has a say."""
     size = target.transport.info["memory_bytes"]
-    for addr in (0, size // 2, size - BLOCK_BYTES):
+    for addr in (0, size // 2, size - target.settings.config.port_bytes):
         _check(target, [addr])
 
 
 def _check(target, addresses):
-    data = [target.random(addr).bytes(BLOCK_BYTES) for addr in addresses]
+    count = target.settings.config.port_bytes  # one burst, in which the memory counts by itself
+    data = [target.random(addr).bytes(count) for addr in addresses]
     first = []
     for addr, value in zip(addresses, data, strict=True):
         target.write([(addr, value)])
-        first += target.read([(addr, BLOCK_BYTES)])
+        first += target.read([(addr, count)])
     if first != data:
         at = next(i for i, value in enumerate(data) if first[i] != value)
         raise RungFailed(
@@ -42,7 +42,7 @@ def _check(target, addresses):
         )
     wait = target.settings.wait_ms
     target.wait(wait)
-    second = target.read([(addr, BLOCK_BYTES) for addr in addresses])
+    second = target.read([(addr, count) for addr in addresses])
     lost = [index for index in range(len(addresses)) if second[index] != data[index]]
     if lost:
         raise RungFailed(

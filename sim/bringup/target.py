@@ -29,6 +29,8 @@ class Settings:
         Whether the board's seconds are not the host's.
     timeout : float
         Seconds without a reply after which a frame is sent again.
+    patience : float
+        Seconds that the chip may run without an event.
     wait_ms : float
         Milliseconds, by the board's clock, that memory must keep its data.
     march_bytes : int
@@ -47,6 +49,7 @@ class Settings:
     config: ArchConfig
     simulated: bool = False
     timeout: float = 2.0
+    patience: float = 60.0
     wait_ms: float = 500.0
     march_bytes: int = 1 << 15
     seed: int = 1
@@ -97,7 +100,10 @@ class Target:
         if self._transport is None:
             settings = self.settings
             self._transport = SerialTransport(
-                self.open(), board=settings.board, timeout=settings.timeout
+                self.open(),
+                board=settings.board,
+                timeout=settings.timeout,
+                patience=settings.patience,
             )
         return self._transport
 

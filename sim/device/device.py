@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from hw.spec.csr import CONTROL, IRQ, STATUS
-from hw.spec.requests import CANDIDATE_BYTES, EVENT_BYTES, REQUEST_BYTES
+from hw.spec.requests import CANDIDATE_BYTES, REQUEST_BYTES
 from sim.compiler.host_image import HostImage
-from sim.compiler.memory_map import EVENTS, REQUESTS, TOKEN_BYTES
+from sim.compiler.memory_map import REQUESTS, TOKEN_BYTES
 from sim.device.error import DeviceError, RequestFailed
+from sim.device.event_ring import EventRing
 from sim.device.pages import PageAllocator
 from sim.device.registers import Registers
 from sim.device.request import DEFAULTS, NO_EOS, Prefix, place_request, sampling_fields
@@ -58,6 +59,7 @@ class Device(Registers):
         super().__init__(transport, compiled)
         self.one_memory = one_memory
         self.host = HostImage(compiled, transport.memory)
+        self._ring = EventRing(self, self.host)
         self.pages = PageAllocator(compiled.memory_map.page_count)
         self._next_id = 0
         self._outstanding = {}  # by request id
@@ -67,7 +69,6 @@ class Device(Registers):
         self._withdrawn = []  # requests to cancel; the chip knows of the first
         self._running = False
         self._max_prefill = 0
-        self._read_until = 0  # events
 
     async def load(self):
         """Write program, weights and tables into the chip's memory, then `attach`."""
@@ -225,12 +226,14 @@ class Device(Registers):
         ChipError
             The run ended by an error, after the events that were written before it; all requests
             are forgotten.
+        BadAnswer
+            The chip writes what is no event.
         """
         while self._running:
             await self.transport.interrupt()
             causes = await self.register("irq_status")
             await self.set_register("irq_status", causes)
-            for event in await self._new_events():
+            for event in await self._ring.new():
                 await self._note(event)
                 yield event
             if causes & 1 << IRQ["done"]:
@@ -342,7 +345,7 @@ class Device(Registers):
         }
         for name, value in values.items():
             await self.set_register(name, value)
-        self._read_until = 0
+        self._ring.restart()
         self._running = True
         await self._withdraw()
 
@@ -381,16 +384,6 @@ class Device(Registers):
         if self._running and self._withdrawn:
             await self.set_register("cancel_id", self._withdrawn[0])
             await self.set_register("control", 1 << CONTROL["cancel"])
-
-    async def _new_events(self):
-        written = await self.register("events_written")
-        ring = self.compiled.memory_map.event_ring_addr
-        for number in range(self._read_until, written):  # no more: a serial line is slow
-            await self._pull(ring + number % EVENTS * EVENT_BYTES, EVENT_BYTES)
-        events = self.host.read_events(self._read_until, written)
-        self._read_until = written
-        await self.set_register("events_read", written)
-        return events
 
     async def _push(self, addr, size, channel=0):
         start = self.compiled.memory_map.offset(addr, channel)

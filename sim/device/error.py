@@ -6,9 +6,11 @@ from hw.spec.memories import memory_name
 __all__ = [
     "CAUSES",
     "AccessRefused",
+    "BadAnswer",
     "ChipError",
     "DeviceError",
     "NoAnswer",
+    "NoInterrupt",
     "PortError",
     "RequestFailed",
     "WrongBoard",
@@ -45,6 +47,14 @@ class PortError(DeviceError):
 
 class NoAnswer(DeviceError):
     """What a board would say does not come."""
+
+
+class BadAnswer(DeviceError):
+    """What the chip says makes no sense."""
+
+
+class NoInterrupt(DeviceError):
+    """The chip runs, and neither writes an event nor ends."""
 
 
 class WrongVersion(DeviceError):

@@ -29,6 +29,7 @@ from sim.device.error import (
     AccessRefused,
     DeviceError,
     NoAnswer,
+    NoInterrupt,
     WrongBoard,
     WrongVersion,
 )
@@ -90,6 +91,8 @@ class SerialTransport:
         Seconds without a reply after which frames are sent again.
     retries : int
         How often, before that is an error.
+    patience : float
+        Seconds that `interrupt` waits.
     progress : callable
         Called with (bytes done, bytes in all) while memory is copied.
 
@@ -117,6 +120,7 @@ class SerialTransport:
         board=None,
         timeout=2.0,
         retries=5,
+        patience=60.0,
         progress=None,
     ):
         if board is not None and board not in BOARDS:
@@ -126,6 +130,7 @@ class SerialTransport:
         self._board = board
         self._timeout = timeout
         self._retries = retries
+        self._patience = patience
         self._progress = progress
         self._line = bytearray()
         self._sequence = 0
@@ -240,10 +245,19 @@ class SerialTransport:
         self.exchange(requests, take)
 
     async def interrupt(self):
-        """Return when the interrupt line is high, by asking again and again."""
+        """Return when the interrupt line is high, by asking again and again.
+
+        Raises
+        ------
+        NoInterrupt
+            It stays low.
+        """
+        deadline = time.monotonic() + self._patience
         if self._irq_enable is None:
             self._irq_enable = await self.read(REGISTERS["irq_enable"].offset)
         while not await self.read(REGISTERS["irq_status"].offset) & self._irq_enable & _EVERY_IRQ:
+            if time.monotonic() > deadline:
+                raise NoInterrupt(f"no interrupt came for {self._patience:g} s")
             await asyncio.sleep(0)
 
     async def reset(self):

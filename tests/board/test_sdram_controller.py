@@ -6,13 +6,16 @@ from dataclasses import replace
 import pytest
 
 from hw.board import sdram_timing
+from hw.board.boards import board
 from hw.board.sdram_controller import SdramController
+from hw.spec.presets import preset
 from sim.harness import sdram
 from tests.board.sdram_board import SdramBoard
 from tests.support.runner import run_bench
 
 BENCH = "tests.board.bench_sdram_controller"
 AS4C, WINBOND = "as4c16m16sa-7", "w9825g6kh-6"
+ULX3S = board("ulx3s")
 
 
 def image(path, seed=1):
@@ -33,6 +36,7 @@ def image(path, seed=1):
         (AS4C, 133_000_000, 8, 2, 2),
         (WINBOND, 119_000_000, 4, 1, 3),
         ("is42s16160g-7", 125_000_000, 16, 4, 4),
+        (ULX3S.sdram, ULX3S.clock_hz, preset(ULX3S.preset).port_bytes, ULX3S.capture_delay, 5),
     ],
 )
 def test_controller(tmp_path, name, clock_hz, data_bytes, capture_delay, seed):

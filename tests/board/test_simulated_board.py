@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from hw.board.boards import BAUD, board
+from hw.board.boards import BAUD, BOARDS, board
 from hw.board.bridge_ping import BridgePing
 from hw.spec.bridge import PING_BYTES, VERSION, config_digest, decode_ping
 from hw.spec.csr import ID_VALUE, REGISTERS
@@ -108,6 +108,33 @@ def test_stuck_bit_is_seen_in_every_word(simulator, tmp_path):
     with simulator.start(tmp_path, fault=fault("stuck_bit:3:1")) as running:
         found = copied(connect(running, memory_bytes=64), 0, bytes(64))
         assert found == bytes([8, 0]) * 32
+
+
+def test_swapped_address_lines_turn_the_words_of_a_burst(simulator, tmp_path):
+    # Bit 8 of a byte's address is line 7, which comes out at line 0: the second word of a burst.
+    with simulator.start(tmp_path, fault=fault("swapped_address")) as running:
+        transport = connect(running, memory_bytes=1 << 10)
+        data = random.Random(SEED + 5).randbytes(4)
+        assert copied(transport, 256, data) == data
+    found = (tmp_path / "sdram.bin").read_bytes()
+    assert found[:4] == data[2:] + data[:2]
+
+
+@pytest.mark.parametrize("lines", ["3:7", "2:8", "0:1", "5:5"])
+def test_swap_that_only_renames_words_is_refused(lines):
+    with pytest.raises(ValueError, match="only renames words, which nobody can see: one of"):
+        fault(f"swapped_address:{lines}").check(8)
+
+
+@pytest.mark.parametrize(("lines", "port_bytes"), [("0:7", 4), ("7:1", 8), ("0:2", 8), ("2:3", 16)])
+def test_swap_that_reaches_into_a_burst_is_allowed(lines, port_bytes):
+    fault(f"swapped_address:{lines}").check(port_bytes)
+
+
+def test_faults_are_seen_by_default():
+    for found in BOARDS.values():
+        for name in FAULTS:
+            fault(name).check(preset(found.preset).port_bytes)
 
 
 def test_swapped_address_lines_exchange_places(simulator, tmp_path):
@@ -239,6 +266,7 @@ def test_command_says_why_a_board_ended(simulator, tmp_path):
         (["--board", "arty"], "board must be one of ulx3s, .*, not 'arty'"),
         (["--preset", "huge"], "preset must be one of .*, not 'huge'"),
         (["--fault", "fire"], "fault must be one of .*, not 'fire'"),
+        (["--fault", "swapped_address:3:7"], "fault swapped_address:3:7 only renames words, .*"),
         (["--image", "nowhere"], "--image must be a file, not 'nowhere'"),
         (["--link-speedup", str(SPEEDUP + 1)], f"baud must be at most {SPEEDUP * BAUD} .*"),
         (["--link-speedup", "0"], "baud must be .*, not 0"),
@@ -268,6 +296,65 @@ def test_speed_of_wrong_tokens_is_refused(simulator, tmp_path, monkeypatch):
     monkeypatch.setattr(board_speed, "run_golden", lambda _, *words: run_golden(other, *words))
     with pytest.raises(BoardError, match=r"tokens \[.*\] differ from golden's \[.*\]"):
         board_speed.measure(TINY, model(), (5, 17, 3), (1,), tmp_path)
+
+
+def test_speed_says_what_the_simulator_said_at_its_end(simulator, tmp_path, monkeypatch):
+    """As it does at a rule of the SDRAM that is broken."""
+
+    async def measure(device, prompt, counts):
+        (running,) = boards
+        running._process.kill()
+        await device.check()
+
+    boards = []
+
+    class Built:
+        @staticmethod
+        def start(*arguments, **options):
+            boards.append(simulator.start(*arguments, **options))
+            with boards[0]._log.open("a") as log:
+                log.write("sdram: tRCD is broken\n")
+            return boards[0]
+
+    monkeypatch.setattr(board_speed, "build_board", lambda *_, **__: Built)
+    monkeypatch.setattr(board_speed, "_measure", measure)
+    with pytest.raises(BoardError, match=r"(?s)the simulator has ended:.*tRCD is broken"):
+        board_speed.measure(TINY, model(), (5, 17, 3), (1,), tmp_path)
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """Have the command measure what a list of cycles and beats says; return list and docs."""
+    runs = [board_speed.Measure(1, 1000, 200), board_speed.Measure(6, 6000, 1400)]
+    docs = tmp_path / "board.md"
+    docs.write_text("a\n<!-- speed -->\nold\n<!-- end of speed -->\nb\n")
+    monkeypatch.setattr(board_speed, "DOCS", docs)
+    monkeypatch.setattr(board_speed, "measure", lambda *_: runs)
+    return runs, docs
+
+
+def test_speed_is_written_into_the_docs(measured, capsys):
+    _, docs = measured
+    assert board_speed.main([]) == 0
+    assert "\nold\n" in docs.read_text()
+    assert board_speed.main(["--accept"]) == 0
+    text = docs.read_text()
+    assert text.startswith("a\n<!-- speed -->\n| | |\n|---|---|\n| board, preset | `ulx3s`,")
+    assert "| clock, SDRAM | 40 MHz, `is42s16160g-7` |\n" in text
+    assert "| cycles a token | 1,000 |\n| tokens a second | 40000.0 |\n" in text
+    assert "| share of the SDRAM's pins | 0.960 |\n| goal | 0.90 |\n" in text
+    assert "| command | `python -m scripts.board_speed --accept` |\n" in text
+    assert text.endswith("<!-- end of speed -->\nb\n")
+
+
+def test_speed_below_the_goal_fails(measured, capsys):
+    runs, docs = measured
+    runs[1] = board_speed.Measure(6, 6000, 1320)
+    assert board_speed.main(["--accept"]) == 1
+    assert capsys.readouterr().err == (
+        "board_speed: 0.896 of the pins in decode, and the goal is 0.90\n"
+    )
+    assert "\nold\n" in docs.read_text()
 
 
 def test_share_of_the_pins_counts_bytes_of_beats():

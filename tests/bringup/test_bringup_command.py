@@ -11,6 +11,7 @@ import serial
 
 from hw.spec.presets import preset
 from scripts import bringup, rehearsal
+from scripts.marked import updated
 from sim.board.fault import FAULTS, fault
 from sim.bringup.programs import token_model
 from sim.compiler.compile import compile_model
@@ -91,6 +92,7 @@ def test_bad_options_are_refused(arguments, message, capsys):
     [
         (["--board", "toy"], "board must be one of ulx3s"),
         (["--preset", "huge"], "preset must be one of tiny"),
+        (["--patience", "0"], "--patience must be positive, not 0.0"),
         (["--wait-ms", "0"], "--wait-ms must be positive, not 0.0"),
         (["--tokens", "100"], "the number of tokens to write must be at most"),
         (["--model", "no such"], "model must be"),
@@ -135,7 +137,19 @@ def test_bitstream_is_programmed_first(board, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     arguments = ["--port", "/dev/x", "--only", "1", "--program", str(bitstream)]
     assert bringup.main([*arguments, *RANDOM]) == 0
-    assert (tmp_path / "arguments").read_text().split() == ["-b", "ulx3s", str(bitstream)]
+    assert (tmp_path / "arguments").read_text().split() == ["--board", "ulx3s", str(bitstream)]
+
+
+def test_board_without_a_name_of_the_loader_is_programmed_by_cable_and_part(
+    board, tmp_path, monkeypatch
+):
+    bitstream = loader(tmp_path, 0)
+    bitstream.touch()
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    arguments = ["--port", "/dev/x", "--only", "1", "--program", str(bitstream)]
+    bringup.main([*arguments, *RANDOM, "--board", "ulx4m_ls"])
+    words = ["--cable", "ft2232", "--fpga-part", "LFE5UM-85F", str(bitstream)]
+    assert (tmp_path / "arguments").read_text().split() == words
 
 
 def test_programming_that_fails_is_an_error(board, tmp_path, monkeypatch, capsys):
@@ -151,11 +165,17 @@ def test_every_fault_of_the_rehearsal_is_one_of_the_simulated_board():
     assert {fault(text).name for text in rehearsal.FAULTS} == {*FAULTS}
 
 
+@pytest.mark.parametrize("name", ["tiny", "ulx3s"])
+def test_every_fault_of_the_rehearsal_can_be_seen(name):
+    for text in rehearsal.FAULTS:
+        fault(text).check(preset(name).port_bytes)
+
+
 def test_document_is_changed_between_its_markers():
     document = "a\n<!-- x -->\nold\n<!-- end of x -->\nb\n"
-    assert rehearsal.updated(document, "x", "new\n") == document.replace("old", "new")
+    assert updated(document, "x", "new\n") == document.replace("old", "new")
     with pytest.raises(ValueError, match="must have <!-- y -->"):
-        rehearsal.updated(document, "y", "new")
+        updated(document, "y", "new")
 
 
 def test_refusal_of_the_port_is_that_of_the_system(monkeypatch, capsys):

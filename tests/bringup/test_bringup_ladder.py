@@ -1,7 +1,6 @@
 """The ladder on a board in plain Python: every rung passes, and names what is wrong."""
 
 from dataclasses import replace
-from functools import cache
 
 import pytest
 
@@ -9,46 +8,10 @@ from hw.spec.bridge import VERSION
 from hw.spec.presets import preset
 from sim.bringup import link
 from sim.bringup.ladder import RUNGS, climb
-from sim.bringup.programs import token_model
-from sim.bringup.target import Settings, Target
-from sim.compiler.compile import compile_model
+from sim.bringup.target import Target
 from sim.device.error import PortError
+from tests.bringup.climbing import ALL, CONFIG, SIZE, fault_of, outcomes, settings, tokens
 from tests.bringup.fake_board import CLOCK_HZ, FakeBoard, FakeLine, FakeMemory
-
-CONFIG = preset("tiny")
-SIZE = 1 << 20
-ALL = range(1, 10)
-
-
-@cache
-def tokens():
-    model = token_model()
-    return model, compile_model(model, CONFIG)
-
-
-def settings(**changes):
-    model, compiled = tokens()
-    return Settings(**{
-        "board": "ulx3s", "config": CONFIG, "model_name": "random", "model": model,
-        "compiled": compiled, "prompt": (5, 17, 3), "tokens": 3, "timeout": 0.05, "wait_ms": 2,
-        "march_bytes": 1024,
-    } | changes)  # fmt: skip
-
-
-def outcomes(board=None, numbers=ALL, *, line=None, expected=None):
-    board = board or FakeBoard(CONFIG, [tokens()])
-    line = line or FakeLine(board)
-    target = Target(lambda baud: line, expected or settings())
-    return {outcome.number: outcome for outcome in climb(target, numbers)}
-
-
-def fault_of(number, board=None, **options):
-    found = outcomes(board, [number], **options)[number]
-    assert found.verdict == "FAIL"
-    assert found.expected
-    assert found.got
-    assert found.look
-    return found.fault
 
 
 def test_every_rung_passes():
@@ -74,7 +37,7 @@ def test_wrong_version_is_named():
 
 
 def test_wrong_board_is_named():
-    assert fault_of(1, FakeBoard(CONFIG, board="ecpix5")) == "bitstream of another board"
+    assert fault_of(1, FakeBoard(CONFIG, board="ulx4m_ls")) == "bitstream of another board"
 
 
 def test_wrong_configuration_is_named():
@@ -212,6 +175,26 @@ def test_fault_of_the_memory_is_named(options, fault):
     assert fault_of(4, FakeBoard(CONFIG, memory=FakeMemory(SIZE, **options))) == fault
 
 
+@pytest.mark.parametrize(
+    ("config", "place", "fault"),
+    [
+        ("tiny", dead(2), "A1 (column) is dead"),
+        ("tiny", joined(2, 8), "A1 (column) and A7 (column) are joined"),
+        ("ulx3s", dead(3), "A2 (column) is dead"),
+        ("ulx3s", dead(4), "A3 (column) is dead"),
+        ("ulx3s", joined(3, 8), "A2 (column) and A7 (column) are joined"),
+        ("ulx3s", joined(3, 4), "A2 (column) and A3 (column) are joined"),
+        ("ulx3s", exchanged(1, 7, burst=4), "A1 (column) and A7 (column) are exchanged"),
+    ],
+)
+def test_low_line_of_the_address_is_named(config, place, fault):
+    """The lines right above those that count inside of a burst, and one of those."""
+    config = preset(config)
+    board = FakeBoard(config, memory=FakeMemory(SIZE, place=place))
+    found = outcomes(board, [4], expected=settings(config=config))[4]
+    assert found.fault == f"address bus: {fault}"
+
+
 def test_fading_rows_are_not_taken_for_bad_cells():
     """The march takes so long that rows fade in it."""
     memory = FakeMemory(SIZE, retention=0.02)
@@ -221,16 +204,17 @@ def test_fading_rows_are_not_taken_for_bad_cells():
     assert fault == "refresh: rows lose their data within 40 ms"
 
 
-def test_bad_cell_is_named():
+@pytest.mark.parametrize(("at", "line"), [(300, "D2"), (301, "D10")])
+def test_bad_cell_is_named(at, line):
     class Memory(FakeMemory):
         def read(self, addr, count):
             data = bytearray(super().read(addr, count))
-            if addr <= 300 < addr + count:
-                data[300 - addr] &= ~4
+            if addr <= at < addr + count:
+                data[at - addr] &= ~4
             return bytes(data)
 
     fault = fault_of(4, FakeBoard(CONFIG, memory=Memory(SIZE)))
-    assert fault == "cells: 1 bytes are wrong, in bits 2 of 1 cells"
+    assert fault == f"cells: 1 bytes are wrong, on {line}, in 1 cells"
 
 
 def test_column_of_the_array_is_named():

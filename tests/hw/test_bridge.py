@@ -41,7 +41,7 @@ def test_bridge(port_bytes):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("board", "arty", "board must be one of ulx3s, ecpix5, ulx4m_ls, not 'arty'"),
+        ("board", "arty", "board must be one of ulx3s, ulx4m_ls, not 'arty'"),
         ("clock_hz", 0, "clock_hz must be positive, not 0"),
         ("memory_bytes", -1, "memory_bytes must be positive, not -1"),
         ("bus_timeout", 0, "bus_timeout must be positive, not 0"),

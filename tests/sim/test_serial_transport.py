@@ -11,7 +11,7 @@ from hw.spec.csr import IRQ, REGISTERS
 from hw.spec.presets import preset
 from sim.compiler.compile import compile_model
 from sim.device.device import Device
-from sim.device.error import DeviceError
+from sim.device.error import DeviceError, NoInterrupt
 from sim.device.serial_transport import SerialTransport
 from sim.golden.random_model import random_model, small_shape
 from tests.sim.bridge_model import BridgeModel
@@ -181,6 +181,12 @@ def test_interrupt_is_asked_for():
     assert len(asked) == 8
 
 
+def test_interrupt_that_never_comes_is_an_error():
+    transport = SerialTransport(line_to(), patience=0.02)
+    with pytest.raises(NoInterrupt, match=r"no interrupt came for 0\.02 s"):
+        run(transport.interrupt())
+
+
 def test_driver_runs_over_it_unchanged():
     model = random_model(small_shape(), 2)
     compiled = compile_model(model, preset("tiny"), page_count=12)
@@ -293,7 +299,11 @@ def test_noise_without_end_is_an_error():
     ("options", "expected", "message"),
     [
         ({"version": 2}, {}, "the board's bridge has version 2, and this driver knows 1: program"),
-        ({"board": "ecpix5"}, {"board": "ulx3s"}, "the bitstream is for board ecpix5, not ulx3s"),
+        (
+            {"board": "ulx4m_ls"},
+            {"board": "ulx3s"},
+            "the bitstream is for board ulx4m_ls, not ulx3s",
+        ),
         ({}, {"memory_bytes": SIZE, "base": 16}, "the image needs 65536 bytes from 0x10 on, and"),
     ],
 )
