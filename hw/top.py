@@ -48,6 +48,12 @@ class Top(wiring.Component):
         Interrupt, level.
     busy, error : Out(1)
         As in the register ``status``.
+
+    Timing
+    ------
+    ``rst`` must be high for two cycles at least: it reaches the core by a register, a cycle after
+    the rest, and a core that still runs beside a fresh memory controller could ask it for words
+    that nobody takes.
     """
 
     def __init__(self, config, *, trace=False):

@@ -108,4 +108,4 @@ def case_of(number, *, seed, targets, cycles, spans):
         what = rng.choice(list(_STALLS))
         where = f"no more {_STALLS[what]}"
         return Case(number, kind, where, cycle, fault=FAULTS["stall"], a=what)
-    return Case(number, kind, "reset in the run", cycle, reset=rng.randrange(1, 5))
+    return Case(number, kind, "reset in the run", cycle, reset=rng.randrange(2, 6))
