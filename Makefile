@@ -85,8 +85,8 @@ pnr: $(VENV)/pnr  ## place and route on an LFE5U-85F; PRESET= (ulx3s) MODULE= (t
 	@$(PY) -m scripts.pnr --preset '$(if $(filter file,$(origin PRESET)),ulx3s,$(PRESET))' --module '$(MODULE)' \
 		$(if $(SEED),--seed '$(SEED)') $(if $(ACCEPT),--accept)
 
-fpga: $(VENV)/pnr  ## the bitstream of a board, its speed and size; BOARD= (ulx3s, ulx4m_ls) SEED=
-	@$(PY) -m scripts.fpga --board '$(BOARD)' $(if $(SEED),--seed '$(SEED)')
+fpga: $(VENV)/pnr  ## the bitstream of a board, its speed and size; BOARD= (ulx3s, ulx4m_ls) SEED= ACCEPT=1
+	@$(PY) -m scripts.fpga --board '$(BOARD)' $(if $(SEED),--seed '$(SEED)') $(if $(ACCEPT),--accept)
 
 asic: $(VENV)/stamp  ## standard cells, clock and MACs; LIBERTY=file,... PRESET= (tiny) MODULE= PERIOD= (ns) DONT_USE= ACCEPT=1
 	@$(PY) -m scripts.asic --liberty '$(LIBERTY)' --module '$(MODULE)' \

@@ -5,9 +5,12 @@ import sys
 from hw.board.boards import BOARDS, board
 from scripts.command import Parser
 from scripts.fpga_flow import BUILD, bitstream, synthesise
-from scripts.pnr_report import critical_path, frequency
-from scripts.synth.design import write_whole
+from scripts.pnr_flow import versions
+from scripts.pnr_report import critical_path, frequency, update
+from scripts.synth.design import ROOT, write_whole
 from scripts.synth.yosys import ToolError, notice
+
+DOCS = ROOT / "docs" / "board.md"
 
 
 def text(target, cells, report, seed):
@@ -32,12 +35,12 @@ def text(target, cells, report, seed):
     )
     through = f" through {', '.join(f'`{name}`' for name in path.through)}" if path.through else ""
     return (
-        f"**{target.name}: {frequency(report):.1f} MHz** (must reach "
+        f"**{target.name}: {frequency(report):.1f} MHz** on its LFE5U-85F, speed grade 6 (must reach "
         f"{target.clock_hz / 1e6:g}), preset {target.preset}.\n\n"
         f"- cells: {used}; {cells['lut']:,} LUT4\n"
         f"- slowest path: `{path.start}` to `{path.end}`{through}: {path.logic:.2f} ns of logic, "
         f"{path.routing:.2f} ns of routing\n"
-        f"- `make fpga BOARD={target.name} SEED={seed}`\n"
+        f"- `make fpga BOARD={target.name} SEED={seed}` with {versions()}\n"
     )
 
 
@@ -47,6 +50,7 @@ def run(options):
     if first := notice():
         print(first)
     folder = BUILD / target.name
+    (folder / "report.md").unlink(missing_ok=True)
     cells = synthesise(target, folder)
     report, path = bitstream(target, folder, seed=options.seed)
     body = text(target, cells, report, options.seed)
@@ -60,6 +64,8 @@ def run(options):
             "(try another SEED=)"
         )
     print(f"bitstream: {path}")
+    if options.accept:
+        update("fpga", target.name, body, DOCS)
     return None
 
 
@@ -68,6 +74,7 @@ def main(arguments=None):
     parser = Parser(prog="fpga", description=__doc__)
     parser.add_argument("--board", default="ulx3s", help=f"{', '.join(BOARDS)} (default: ulx3s)")
     parser.add_argument("--seed", type=int, default=1, help="of the placer (default: 1)")
+    parser.add_argument("--accept", action="store_true", help="record the result in docs/board.md")
     options = parser.parse_args(arguments)
     try:
         wrong = run(options)

@@ -127,6 +127,8 @@ def _run(program, words, folder, log):
 def bitstream(target: Board, folder, *, seed):
     """Place, route and pack ``board.json``; return nextpnr's report and the bitstream's path.
 
+    What an earlier run left of these goes first, and the bitstream appears whole or not at all.
+
     Parameters
     ----------
     target, folder
@@ -140,6 +142,9 @@ def bitstream(target: Board, folder, *, seed):
         A tool is missing or failed, or the design does not fit.
     """
     device = json.loads((folder / "device.json").read_text())
+    path, packed = folder / f"{TOP}.bit", folder / f"{TOP}.bit.new"
+    for old in (path, packed, folder / f"{TOP}.config", folder / "report.json"):
+        old.unlink(missing_ok=True)
     _run(
         "nextpnr_ecp5",
         [
@@ -154,11 +159,11 @@ def bitstream(target: Board, folder, *, seed):
         folder,
         "nextpnr.log",
     )
-    path = folder / f"{TOP}.bit"
     _run(
         "ecppack",
-        ["--compress", "--input", f"{TOP}.config", "--bit", path.name],
+        ["--compress", "--input", f"{TOP}.config", "--bit", packed.name],
         folder,
         "pack.log",
     )
+    packed.rename(path)
     return json.loads((folder / "report.json").read_text()), path
