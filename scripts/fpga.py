@@ -35,8 +35,8 @@ def text(target, cells, report, seed):
     )
     through = f" through {', '.join(f'`{name}`' for name in path.through)}" if path.through else ""
     return (
-        f"**{target.name}: {frequency(report):.1f} MHz** on its LFE5U-85F, speed grade 6 (must reach "
-        f"{target.clock_hz / 1e6:g}), preset {target.preset}.\n\n"
+        f"**{target.name}: {frequency(report):.1f} MHz** on its LFE5U-85F, speed grade 6 "
+        f"(must reach {target.clock_hz / 1e6:g}), preset {target.preset}.\n\n"
         f"- cells: {used}; {cells['lut']:,} LUT4\n"
         f"- slowest path: `{path.start}` to `{path.end}`{through}: {path.logic:.2f} ns of logic, "
         f"{path.routing:.2f} ns of routing\n"
