@@ -27,11 +27,13 @@ def prove(folder, change=("", "")):
     run_yosys(
         [
             "read_rtlil portable.il",
+            "design -stash portable",
             "read_verilog model.v",
             "read_rtlil explicit.il",
-            "hierarchy -check",
+            "hierarchy -check -top explicit",
             "proc",
-            "flatten explicit",
+            "flatten",
+            "design -copy-from portable portable",
             "miter -equiv -make_assert -flatten portable explicit miter",
             "hierarchy -top miter",
             "sat -verify -prove-asserts -set-def-inputs miter",
