@@ -87,3 +87,11 @@ def test_plot_shows_each_part_of_the_chip_once(tmp_path):
     assert png.read_bytes().startswith(b"\x89PNG")
     assert "core.tile_0.b" in svg.read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["areas.png", "areas.svg"]
+
+
+def test_plot_and_table_of_a_board_end_at_the_board(tmp_path):
+    figures = dict.fromkeys(report.FIGURES, 8_364)
+    units = {"board": figures, "board.uart": dict.fromkeys(report.FIGURES, 5)}
+    _, svg = area_plot.save_plot("ulx3s_board", units, tmp_path)
+    assert "board.uart" in svg.read_text()
+    assert "| board, of an LFE5U-85F | 10.0% |" in report.table(units)

@@ -46,7 +46,7 @@ def save_plot(preset, units, folder):
         axes.barh(range(len(DEVICE)), share, left=left, color=colours[number], label=unit)
         left += share
     for place, name in enumerate(DEVICE):
-        axes.text(left[place] + 0.01, place, f"{units['top'][name]:,}", va="center")
+        axes.text(left[place] + 0.01, place, f"{units[root(units)][name]:,}", va="center")
     axes.set_yticks(range(len(DEVICE)), [FIGURES[name] for name in DEVICE])
     axes.invert_yaxis()
     axes.axvline(1, color="black", linewidth=1)
