@@ -66,7 +66,7 @@ lint: $(VENV)/stamp  ## style and formatting
 # Without a PRESET on the command line: those that are always looked at.
 SYNTH_PRESET = $(if $(filter file,$(origin PRESET)),,--preset '$(PRESET)')
 
-lint-synth: $(VENV)/stamp  ## is the RTL clean, how large is it, did it grow; PRESET=
+lint-synth: $(VENV)/stamp  ## is the RTL clean, how large is it, did it grow; PRESET= (a preset, or ulx3s_board)
 	@$(PY) -m scripts.lint_synth $(SYNTH_PRESET)
 
 budgets: $(VENV)/stamp  ## accept the areas that `make lint-synth` measures; PRESET=

@@ -7,10 +7,13 @@ from scripts.command import Parser
 from scripts.fpga_flow import BUILD, bitstream, synthesise
 from scripts.pnr_flow import versions
 from scripts.pnr_report import critical_path, frequency, update
+from scripts.synth import summary
 from scripts.synth.design import ROOT, write_whole
 from scripts.synth.yosys import ToolError, notice
 
 DOCS = ROOT / "docs" / "board.md"
+
+_KINDS = {"ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"}
 
 
 def text(target, cells, report, seed):
@@ -66,7 +69,18 @@ def run(options):
     print(f"bitstream: {path}")
     if options.accept:
         update("fpga", target.name, body, DOCS)
+        summary.record(_row(target, cells, report, options.seed))
     return None
+
+
+def _row(target, cells, report, seed):
+    """Return the row of a board in the table of docs/pnr.md."""
+    counts = {name: report["utilization"][kind]["used"] for name, kind in _KINDS.items()}
+    command = f"make fpga BOARD={target.name} SEED={seed}"
+    return summary.row(
+        f"{target.name}, whole board", summary.PLACED, counts | {"lut": cells["lut"]},
+        frequency(report), versions(), command,
+    )  # fmt: skip
 
 
 def main(arguments=None):
@@ -74,7 +88,9 @@ def main(arguments=None):
     parser = Parser(prog="fpga", description=__doc__)
     parser.add_argument("--board", default="ulx3s", help=f"{', '.join(BOARDS)} (default: ulx3s)")
     parser.add_argument("--seed", type=int, default=1, help="of the placer (default: 1)")
-    parser.add_argument("--accept", action="store_true", help="record the result in docs/board.md")
+    parser.add_argument(
+        "--accept", action="store_true", help="record the result in docs/board.md and docs/pnr.md"
+    )
     options = parser.parse_args(arguments)
     try:
         wrong = run(options)

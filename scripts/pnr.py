@@ -2,18 +2,16 @@
 
 import sys
 
-from hw.spec.presets import PRESETS
+from hw.spec.presets import PRESETS, preset
 from scripts.command import Parser
-from scripts.pnr_flow import place_and_route, unit_rtlil, versions
+from scripts.pnr_flow import find_unit, place_and_route, unit_rtlil, versions
 from scripts.pnr_report import frequency, text, update
+from scripts.synth import goals, summary
 from scripts.synth.budget import BUDGETS, exceeded, load, save
-from scripts.synth.design import ROOT, write_whole
+from scripts.synth.design import ROOT, modules, write_whole
 from scripts.synth.yosys import ToolError, notice
 
 BUILD = ROOT / "build" / "pnr"
-
-#: Clock that a unit must reach, in MHz; others must reach that of the chip.
-GOALS = {"systolic_array": 240, "core.tile_0.matmul.array": 240, "top": 100}
 
 
 def slower(preset, unit, mhz, budgets):
@@ -30,24 +28,36 @@ def accept(preset, unit, mhz, path=BUDGETS):
 
 
 def run(options):
-    """Place and route, write the reports; return what is wrong, or None."""
-    mhz = options.mhz or GOALS.get(options.module, GOALS["top"])
+    """Place and route, write the reports; return the lines that say what is wrong."""
     rtlil = unit_rtlil(options.preset)
-    folder = BUILD / options.preset / options.module
+    module = find_unit(modules(rtlil), options.module)
+    unit = module.unit
+    mhz = options.mhz or goals.clock(unit)
+    folder = BUILD / options.preset / unit
+    for name in ("report.json", "report.md"):  # a run that stops leaves no older one behind
+        (folder / name).unlink(missing_ok=True)
     if first := notice():
         print(first)
-    unit, cells, report = place_and_route(rtlil, options.module, folder, mhz=mhz, seed=options.seed)
-    body = text(options.preset, unit, cells, report, mhz=mhz, seed=options.seed, tools=versions())
+    cells, report = place_and_route(rtlil, module, folder, mhz=mhz, seed=options.seed)
+    tools = versions()
+    body = text(options.preset, unit, cells, report, mhz=mhz, seed=options.seed, tools=tools)
     write_whole(folder / "report.md", body)
     print(body, end="")
     reached = frequency(report)
+    lines = goals.array_goals(options.preset, preset(options.preset), {unit: cells})
     if reached < mhz:
-        return f"{options.preset}: {unit}: {reached:.1f} MHz, must reach {mhz:g} MHz"
+        lines.append(f"{options.preset}: {unit}: {reached:.1f} MHz, must reach {mhz:g} MHz")
+    if lines:
+        return lines
     if options.accept:
         accept(options.preset, unit, reached)
         update(options.preset, unit, body)
-        return None
-    return slower(options.preset, unit, reached, load())
+        call = f"make pnr PRESET={options.preset} MODULE={unit} SEED={options.seed}"
+        what = f"{options.preset}, {unit}"
+        summary.record(summary.row(what, summary.PLACED, cells, reached, tools, call))
+        return []
+    line = slower(options.preset, unit, reached, load())
+    return [line] if line else []
 
 
 def main(arguments=None):
@@ -65,13 +75,13 @@ def main(arguments=None):
     )
     options = parser.parse_args(arguments)
     try:
-        wrong = run(options)
+        lines = run(options)
     except (ValueError, OSError, ToolError) as error:
         print(f"pnr: {error}", file=sys.stderr)
         return 2
-    if wrong:
-        print(f"pnr: {wrong}", file=sys.stderr)
-    return 1 if wrong else 0
+    for line in lines:
+        print(f"pnr: {line}", file=sys.stderr)
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from hw.top import Top
 from scripts.pnr_harness import HARNESS, harness
 from scripts.pnr_report import overfull
 from scripts.synth.area import LUTS
-from scripts.synth.design import TOP, modules, write_whole
+from scripts.synth.design import TOP, write_whole
+from scripts.synth.goals import plain
 from scripts.synth.yosys import ToolError, run_yosys
 
 __all__ = ["DEVICE", "PLACER", "find_unit", "place", "place_and_route", "unit_rtlil", "versions"]
@@ -42,6 +43,8 @@ def unit_rtlil(name):
 def find_unit(found, name):
     """Return the module called ``name``: the path of a unit in the chip, or the end of one.
 
+    The tile need not be told where there is one: ``core.drain`` is ``core.tile_0.drain``.
+
     Parameters
     ----------
     found : dict
@@ -54,16 +57,21 @@ def find_unit(found, name):
     """
     # The array's own file is known by another name than its place in the chip.
     wanted = {"systolic_array": "matmul.array"}.get(name, name)
-    exact = [module for module in found.values() if module.unit == wanted]
-    ends = [module for module in found.values() if f".{module.unit}".endswith(f".{wanted}")]
-    matches = exact or ends
+    units = {module.unit: module for module in found.values()}
+    choices = (
+        [unit for unit in units if unit == wanted],
+        [unit for unit in units if plain(unit) == wanted],
+        [unit for unit in units if f".{unit}".endswith(f".{wanted}")],
+    )
+    matches = next((choice for choice in choices if choice), [])
     if len(matches) == 1:
-        return matches[0]
+        return units[matches[0]]
     if matches:
-        units = ", ".join(sorted(module.unit for module in matches))
-        raise ValueError(f"module must be one unit, not {name!r}, which is {units}")
-    units = ", ".join(sorted(module.unit for module in found.values() if "." not in module.unit))
-    raise ValueError(f"module must be a unit of the chip ({units}, core.drain, ...), not {name!r}")
+        raise ValueError(
+            f"module must be one unit, not {name!r}, which is {', '.join(sorted(matches))}"
+        )
+    there = ", ".join(sorted(unit for unit in units if "." not in unit))
+    raise ValueError(f"module must be a unit of the chip ({there}, core.drain, ...), not {name!r}")
 
 
 def _cells(stat, module):
@@ -77,7 +85,7 @@ def _cells(stat, module):
     }
 
 
-def _synthesise(text, found, module, folder):
+def _synthesise(text, module, folder):
     """Write ``design.json`` of a unit in its harness; return the unit's own cells."""
     ports = [(width, way, name.removeprefix("\\")) for width, way, name in module.ports()]
     write_whole(folder / "design.il", text)
@@ -134,15 +142,15 @@ def place(folder, mhz, seed):
     return json.loads((folder / "report.json").read_text())
 
 
-def place_and_route(text, name, folder, *, mhz, seed):
+def place_and_route(text, module, folder, *, mhz, seed):
     """Synthesise, place and route a unit.
 
     Parameters
     ----------
     text : str
         From `unit_rtlil`.
-    name : str
-        The unit, for `find_unit`.
+    module : Module
+        The unit, from `find_unit`.
     folder : Path
         For everything that the tools write.
     mhz : float
@@ -152,8 +160,6 @@ def place_and_route(text, name, folder, *, mhz, seed):
 
     Returns
     -------
-    unit : str
-        Its path in the chip.
     cells : dict
         Cells of the unit: ``lut``, ``ff``, ``dsp``, ``bram``.
     report : dict
@@ -161,16 +167,12 @@ def place_and_route(text, name, folder, *, mhz, seed):
 
     Raises
     ------
-    ValueError
-        There is no such unit.
     ToolError
         A tool is missing or failed, or the design does not fit.
     """
-    found = modules(text)
-    module = find_unit(found, name)
     folder.mkdir(parents=True, exist_ok=True)
-    cells = _synthesise(text, found, module, folder)
-    return module.unit, cells, place(folder, mhz, seed)
+    cells = _synthesise(text, module, folder)
+    return cells, place(folder, mhz, seed)
 
 
 def versions():

@@ -7,12 +7,15 @@ from amaranth.hdl import Module
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.ecp5.device import Lfe5u85f
+from hw.ecp5.mult18x18d import Mult18x18d
 from hw.spec.presets import PRESETS
 from scripts import lint_synth
-from scripts.synth import area, design, netlist, yosys
+from scripts.synth import area, design, netlist, random_state, target, yosys
 from scripts.synth.finding import Finding, Waivers
 from scripts.synth.lint_verilog import lint_verilog
 from scripts.synth.random_state import without_initial_values
+from sim.run.chip import Chip
 
 PORTS = """
   wire input 0 \\clk
@@ -133,15 +136,74 @@ def test_connected_inputs_are_clean():
 
 @pytest.mark.parametrize(
     ("body", "rule"),
-    [("assign y = a;", None), ("wire lost; assign y = a & lost;", "UNDRIVEN"),
-     ("wire [1:0] w = {a, a}; assign y = w[0];", "UNUSEDSIGNAL")],
-    ids=["clean", "undriven", "unused"],
+    [("assign y = a;", None),
+     ("wire lost; assign y = a & lost;", "UNDRIVEN: Signal is not driven"),
+     ("  wire [1:0] w;\nassign w = {a, a}; assign y = w[0];",
+      "UNUSEDSIGNAL: wire: Bits of signal are not used"),
+     ("  reg r;\nalways @(posedge a) r <= 1; assign y = a;",
+      "UNUSEDSIGNAL: reg: Signal is not used"),
+     ("assign y = 1;", "UNUSEDSIGNAL: input: Signal is not used")],
+    ids=["clean", "undriven", "unused", "unread", "deaf"],
 )  # fmt: skip
 def test_verilator_warning_is_a_finding(body, rule, tmp_path):
     path = tmp_path / "serrano.v"
-    path.write_text(f"module serrano(input a, output y);\n{body}\nendmodule\n")
+    path.write_text(f"module serrano(a, y);\n  input a;\n  output y;\n{body}\nendmodule\n")
     found = lint_verilog(path, "serrano")
-    assert [finding.what.split(":")[0] for finding in found] == ([rule] if rule else [])
+    assert [finding.what.split(": '")[0] for finding in found] == ([rule] if rule else [])
+
+
+def test_black_box_has_no_findings(tmp_path):
+    path = tmp_path / "serrano.v"
+    box = "(* blackbox *)\nmodule box(a, y);\n  input a;\n  output y;\nendmodule\n"
+    top = "module serrano(input a, output y);\nbox inner(.a(a), .y(y));\nendmodule\n"
+    path.write_text(top + box)
+    assert lint_verilog(path, "serrano") == []
+    path.write_text(top + box.replace("(* blackbox *)\n", ""))
+    assert lint_verilog(path, "serrano")
+
+
+def test_unit_without_its_inside_is_a_black_box():
+    class Outer(wiring.Component):
+        a: In(4)
+        o: Out(4)
+
+        def elaborate(self, platform):
+            m = Module()
+            m.submodules.pair = pair = TwoAdders(True)
+            m.d.comb += [pair.a.eq(self.a), pair.b.eq(self.a), self.o.eq(pair.o)]
+            return m
+
+    text = target.without_inside(rtlil.convert(Outer(), name="serrano"), "pair")
+    found = design.modules(text)
+    assert [module.unit for module in found.values()] == ["top", "pair"]
+    assert "cell" not in found["serrano.pair"].text
+    assert len(found["serrano.pair"].ports()) == 4  # both operands are one
+    assert text.count("attribute \\blackbox 1\nmodule \\serrano.pair\n") == 1
+    assert text.count("attribute \\top 1") == 1
+
+
+def test_board_has_no_chip_in_it(tmp_path, monkeypatch):
+    looked = target.target("ulx3s_board")
+    assert (looked.top, looked.config) == ("serrano.board", PRESETS["ulx3s"])
+    units = {"board": 3, "board.uart": 1, "board.chip": 0}
+    assert looked.without_box(units) == {"board": 3, "board.uart": 1}
+
+
+def test_cell_in_place_of_its_twin_is_what_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(area, "BUILD", tmp_path)
+    sites = {}
+    for site in (None, "X4/Y10/MULT18_0", "X5/Y10/MULT18_1"):
+        unit = Mult18x18d(a_width=8, b_width=8, site=site)
+        found, cells = (
+            design.modules(rtlil.convert(unit, name="serrano", platform=platform))
+            for platform in (None, Lfe5u85f())
+        )
+        sites[site] = design.alone(cells["serrano"], cells)
+        units = area.subtrees(cells, area.synthesise(found, cells))
+        assert units["top"]["dsp"] == 1
+        assert units["top"]["ff"] == 0
+        assert units["top"]["gate_ff"] == 48
+    assert len(set(sites.values())) == 1
 
 
 def test_waiver_allows_only_what_it_names(tmp_path):
@@ -231,8 +293,54 @@ def test_large_memory_in_luts_is_found():
 
 def test_unknown_preset_is_one_line(capsys):
     assert lint_synth.main(["--preset", "huge"]) == 2
-    allowed = ", ".join(PRESETS)
+    allowed = ", ".join((*PRESETS, "ulx3s_board", "ulx4m_ls_board"))
     assert capsys.readouterr().err == f"lint-synth: preset must be one of {allowed}, not 'huge'\n"
+
+
+@pytest.fixture
+def nothing_found(monkeypatch):
+    monkeypatch.setattr(lint_synth, "_run", lambda names, accept: [])
+
+
+def test_missing_ruff_is_a_line(nothing_found, capsys, monkeypatch):
+    spec = lint_synth.importlib.util.find_spec
+    monkeypatch.setattr(
+        lint_synth.importlib.util,
+        "find_spec",
+        lambda name: None if name == "ruff" else spec(name),
+    )
+    assert lint_synth.main(["--preset", "tiny"]) == 1
+    caught = capsys.readouterr()
+    assert caught.err.startswith("lint-synth: ruff is missing: `pip install ruff`")
+    assert "1 problems" in caught.out
+
+
+def test_style_is_a_line(nothing_found, capsys, monkeypatch, tmp_path):
+    (tmp_path / "bad.py").write_text("import os\n")
+    monkeypatch.setattr(design, "ROOT", tmp_path)
+    assert lint_synth.main(["--preset", "tiny"]) == 1
+    assert capsys.readouterr().err == "lint-synth: style: `ruff check .` is not content\n"
+
+
+def test_run_from_zero_that_fails_is_a_finding(monkeypatch, tmp_path):
+    def failed(*words):
+        raise random_state.RunFailed("no end")
+
+    monkeypatch.setattr(random_state, "BUILD", tmp_path)
+    monkeypatch.setattr(random_state, "_build", lambda folder, config: Chip(config, folder, folder))
+    monkeypatch.setattr(random_state, "_outcome", failed)
+    assert [str(found) for found in random_state.check_reset()] == ["reset: top: from zero: no end"]
+
+
+def test_reset_is_looked_at_again_with_another_simulator(monkeypatch, tmp_path):
+    runs = []
+    monkeypatch.setattr(random_state, "BUILD", tmp_path)
+    monkeypatch.setattr(random_state, "_build", lambda folder, config: Chip(config, folder, folder))
+    monkeypatch.setattr(random_state, "_outcome", lambda *words: runs.append(words) or {})
+    for version in ("verilator 1", "verilator 1", "verilator 2"):
+        monkeypatch.setattr(random_state, "verilator_version", lambda found=version: found)
+        assert random_state.check_reset() == []
+    assert len(runs) == 2 * (1 + len(random_state.SEEDS))
 
 
 def test_missing_yosys_is_one_line(capsys, monkeypatch):

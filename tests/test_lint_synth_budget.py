@@ -65,16 +65,33 @@ def test_docs_change_between_their_markers_only(tmp_path):
     assert path.read_text() == text
 
 
+def test_units_of_a_tile_and_of_a_board_have_rows():
+    names = ("top", "csr", "csr.bank", "core", "core.norm", "core.norm.gain", "core.tile_0")
+    names += ("core.tile_0.matmul", "core.tile_0.matmul.array", "board.uart", "board.uart.receiver")
+    units = dict.fromkeys(names, dict.fromkeys(report.FIGURES, 0))
+    hidden = {"csr.bank", "core.norm.gain", "core.tile_0.matmul.array", "board.uart.receiver"}
+    assert set(report.shown(units)) == set(names) - hidden
+
+
 def test_plot_shows_each_part_of_the_chip_once(tmp_path):
     def figures(value):
         return dict.fromkeys(report.FIGURES, value)
 
-    units = {"core": figures(30), "core.a": figures(10), "core.b": figures(15), "csr": figures(4)}
+    units = {"core": figures(30), "core.a": figures(10), "csr": figures(4)}
+    units |= {"core.tile_0": figures(17), "core.tile_0.b": figures(15)}
     units |= {"top": figures(36), report.WHOLE: figures(33)}
     parts = area_plot.parts(units)
     assert parts["others"]["lut"] == 7
-    assert {name for name in parts if name != "others"} == {"core.a", "core.b", "csr"}
+    assert {name for name in parts if name != "others"} == {"core.a", "core.tile_0.b", "csr"}
     png, svg = area_plot.save_plot("tiny", units, tmp_path)
     assert png.read_bytes().startswith(b"\x89PNG")
-    assert "core.b" in svg.read_text()
+    assert "core.tile_0.b" in svg.read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["areas.png", "areas.svg"]
+
+
+def test_plot_and_table_of_a_board_end_at_the_board(tmp_path):
+    figures = dict.fromkeys(report.FIGURES, 8_364)
+    units = {"board": figures, "board.uart": dict.fromkeys(report.FIGURES, 5)}
+    _, svg = area_plot.save_plot("ulx3s_board", units, tmp_path)
+    assert "board.uart" in svg.read_text()
+    assert "| board, of an LFE5U-85F | 10.0% |" in report.table(units)

@@ -10,7 +10,7 @@ from hw.spec.presets import PRESETS
 from scripts import pnr, pnr_flow
 from scripts.pnr_harness import harness
 from scripts.pnr_report import critical_path, frequency, overfull, own_name, text, update
-from scripts.synth import budget
+from scripts.synth import budget, goals, summary
 from scripts.synth.design import Module
 from scripts.synth.yosys import ToolError
 
@@ -129,6 +129,8 @@ def test_unit_without_outputs_is_refused():
     [
         ("core.drain", "core.drain"),
         ("drain", "core.drain"),
+        ("core.matmul.array", "core.tile_0.matmul.array"),
+        ("core.matmul", "core.tile_0.matmul"),
         ("systolic_array", "core.tile_0.matmul.array"),
         ("core", "core"),
     ],
@@ -150,6 +152,14 @@ def test_unit_that_is_there_twice_is_refused():
         pnr_flow.find_unit(units("core.kv.span", "core.scores.span"), "span")
 
 
+def test_unit_of_one_of_many_tiles_must_be_told():
+    found = units("core", "core.tile_0.drain", "core.tile_1.drain")
+    message = "not 'core.drain', which is core.tile_0.drain, core.tile_1.drain"
+    with pytest.raises(ValueError, match=message):
+        pnr_flow.find_unit(found, "core.drain")
+    assert pnr_flow.find_unit(found, "core.tile_1.drain").unit == "core.tile_1.drain"
+
+
 def test_unknown_preset_is_one_line(capsys):
     assert pnr.main(["--preset", "huge"]) == 2
     error = capsys.readouterr().err
@@ -166,14 +176,17 @@ def test_missing_placer_is_named(monkeypatch, tmp_path):
 @pytest.fixture
 def placed(monkeypatch, tmp_path):
     """Pretend that the tools gave the recorded report; return where the budgets are."""
-    monkeypatch.setattr(pnr, "unit_rtlil", lambda preset: "")
+    text = "module \\serrano.core.tile_0.matmul.array\nend\n"
+    monkeypatch.setattr(pnr, "unit_rtlil", lambda preset: text)
     monkeypatch.setattr(pnr, "BUILD", tmp_path)
     monkeypatch.setattr(pnr, "notice", lambda: None)
     # The placer is installed by its first use.
     monkeypatch.setattr(pnr, "versions", lambda: "synthesis 1, placer 2")
-    result = ("core.tile_0.matmul.array", CELLS, REPORT)
-    monkeypatch.setattr(pnr, "place_and_route", lambda *words, **names: result)
+    monkeypatch.setattr(pnr, "place_and_route", lambda *words, **names: (CELLS, REPORT))
+    monkeypatch.setattr(summary, "DOCS", tmp_path / "pnr.md")
+    monkeypatch.setattr(pnr, "update", lambda *words: None)
     budgets = tmp_path / "budgets.toml"
+    monkeypatch.setattr(pnr, "accept", lambda *words, save=pnr.accept: save(*words, budgets))
     monkeypatch.setattr(pnr, "load", lambda path=budgets: budget.load(path))
     return budgets
 
@@ -190,7 +203,66 @@ def test_missed_clock_is_one_line_and_fails(placed, capsys):
 
 def test_result_is_written_even_if_the_clock_is_missed(placed, tmp_path):
     command("--mhz", "300")
-    assert "263.3 MHz" in (tmp_path / "ulx3s" / "systolic_array" / "report.md").read_text()
+    assert (
+        "263.3 MHz" in (tmp_path / "ulx3s" / "core.tile_0.matmul.array" / "report.md").read_text()
+    )
+
+
+@pytest.mark.parametrize("name", ["systolic_array", "matmul.array", "core.tile_0.matmul.array"])
+def test_clock_does_not_depend_on_what_was_typed(placed, name, tmp_path):
+    pnr.accept("ulx3s", "core.tile_0.matmul.array", 260.0)
+    assert pnr.main(["--preset", "ulx3s", "--module", name]) == 0
+    report = tmp_path / "ulx3s" / "core.tile_0.matmul.array" / "report.md"
+    assert "(must reach 240)" in report.read_text()
+
+
+@pytest.mark.parametrize(
+    ("cells", "line"),
+    [
+        ({"lut": 30 * 64 + 1}, "1,921 LUT4 for 64 MACs, must be at most 1,920 (30 each)"),
+        ({"ff": 7680}, "7,680 FF for 64 MACs, must be at most 7,040 (110 each)"),
+        ({"dsp": 128}, "128 DSP for 64 MACs, must be at most 64 (1 each)"),
+    ],
+    ids=["lut", "ff", "dsp"],
+)
+def test_array_that_is_too_large_is_one_line_and_fails(placed, cells, line, monkeypatch, capsys):
+    result = (CELLS | cells, REPORT)
+    monkeypatch.setattr(pnr, "place_and_route", lambda *words, **names: result)
+    assert command() == 1
+    assert capsys.readouterr().err == f"pnr: ulx3s: core.tile_0.matmul.array: {line}\n"
+
+
+def test_goals_are_those_of_arrays_only():
+    many = {"lut": 9999, "ff": 9999, "dsp": 99}
+    units = {"core": many, "core.tile_0.matmul": many, "core.tile_0.matmul.array.element_0_0": many}
+    assert goals.array_goals("ulx3s", PRESETS["ulx3s"], units) == []
+
+
+def test_failed_run_leaves_no_older_report(placed, monkeypatch, tmp_path):
+    command("--mhz", "300")
+
+    def failed(*words, **names):
+        raise ToolError("no luck")
+
+    monkeypatch.setattr(pnr, "place_and_route", failed)
+    assert command() == 2
+    assert not (tmp_path / "ulx3s" / "core.tile_0.matmul.array" / "report.md").exists()
+
+
+def test_accepted_result_is_a_row_of_the_table(placed, tmp_path):
+    table = tmp_path / "pnr.md"
+    table.write_text(
+        "a\n<!-- summary, by make budgets, pnr, fpga -->\n| what |\n|---|\n"
+        "| tiny, whole | LFE5U-85F | 5 |\n| ulx3s, core.tile_0.matmul.array | old |\n"
+        "<!-- end of summary -->\nb\n"
+    )
+    assert command("--accept") == 0
+    text = table.read_text()
+    assert text.startswith("a\n<!-- summary")
+    assert "\n| tiny, whole | LFE5U-85F | 5 |\n" in text
+    assert "array | LFE5U-85F, grade 6 | 1,001 | 6,881 | 64 | 0 | 263.3 | synthesis 1, " in text
+    assert "old" not in text
+    assert text.endswith("<!-- end of summary -->\nb\n")
 
 
 def test_unit_without_a_budget_fails(placed, capsys):
@@ -200,7 +272,7 @@ def test_unit_without_a_budget_fails(placed, capsys):
 
 @pytest.mark.parametrize(("allowed", "status"), [(260.0, 0), (271.0, 0), (274.0, 1)])
 def test_four_percent_below_the_budget_fails(placed, allowed, status, capsys):
-    pnr.accept("ulx3s", "core.tile_0.matmul.array", allowed, placed)
+    pnr.accept("ulx3s", "core.tile_0.matmul.array", allowed)
     assert command() == status
     error = capsys.readouterr().err
     assert ("ulx3s: core.tile_0.matmul.array: mhz is 263.3, 3.9% worse" in error) == bool(status)

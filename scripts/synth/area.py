@@ -95,28 +95,56 @@ def _mapping(label, text, top, flat, folder):
     return result
 
 
-def _measured(text, top, flat, folder):
-    """Return the cells of both mappings of RTLIL, and what its memories became on ECP5."""
-    ecp5, gates = (_mapping(label, text, top, flat, folder) for label in MAPPINGS)
-    return {"ecp5": ecp5["cells"], "gates": gates["cells"], "memories": ecp5["memories"]}
+def _measured(portable, ecp5, top, flat, folder):
+    """Return the cells of both mappings of RTLIL, and what its memories became on ECP5.
+
+    A text that is None is not mapped, and has no cells.
+    """
+    none = {"cells": {}, "memories": {}}
+    texts = {"ecp5": ecp5, "gates": portable}
+    found = {
+        label: none if text is None else _mapping(label, text, top, flat, folder)
+        for label, text in texts.items()
+    }
+    return {
+        "ecp5": found["ecp5"]["cells"],
+        "gates": found["gates"]["cells"],
+        "memories": found["ecp5"]["memories"],
+    }
 
 
-def synthesise(found, on_step=lambda text: None):
-    """Return name to cells of each module of `design.modules`, what it holds not counted."""
-    texts = {name: alone(module, found) for name, module in found.items()}
-    different = sorted(set(texts.values()), key=len, reverse=True)
+def synthesise(found, ecp5=None, on_step=lambda text: None):
+    """Return name to cells of each module, what it holds not counted.
+
+    Parameters
+    ----------
+    found : dict
+        Of `design.modules`, for the gates.
+    ecp5 : dict
+        The same with the cells of an ECP5, for its mapping; by default the portable modules.
+    on_step : callable
+        Is told how many modules are done.
+    """
+    ecp5 = found if ecp5 is None else ecp5
+    texts = {
+        name: tuple(
+            alone(modules[name], modules) if name in modules else None for modules in (found, ecp5)
+        )
+        for name in {**found, **ecp5}
+    }
+    different = sorted(set(texts.values()), key=lambda pair: -max(len(t or "") for t in pair))
     done = 0
 
-    def measure(text):
+    def measure(pair):
         nonlocal done
-        result = _measured(text, "unit", False, BUILD / "modules")
+        result = _measured(*pair, "unit", False, BUILD / "modules")
         done += 1
         on_step(f"{done} of {len(different)} modules")
-        return text, result
+        return pair, result
 
     with ThreadPoolExecutor(JOBS) as pool:
         results = dict(pool.map(measure, different))
-    return {name: results[text] for name, text in texts.items()}
+    return {name: results[pair] for name, pair in texts.items()}
 
 
 def misplaced(found, results):
@@ -131,9 +159,10 @@ def misplaced(found, results):
     return findings
 
 
-def whole(text):
-    """Return the cells of the chip synthesised as one, from the text of `design.emit`."""
-    return _measured(without_sources(text), TOP, True, BUILD / "whole")
+def whole(portable, ecp5, top=TOP):
+    """Return the cells of a design synthesised as one, from its two RTLIL texts."""
+    texts = (without_sources(text) for text in (portable, ecp5))
+    return _measured(*texts, top, True, BUILD / "whole")
 
 
 def figures(result, bits):

@@ -7,7 +7,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 
 from .area import DEVICE, FIGURES
-from .report import WHOLE
+from .report import WHOLE, root
 
 __all__ = ["parts", "save_plot"]
 
@@ -16,9 +16,10 @@ LARGEST = 15  #: units with a colour of their own
 
 
 def parts(units):
-    """Return unit to figures that add up to the chip: the core is shown by what is in it."""
-    together = ("top", "core", WHOLE)
-    known = {unit: figures for unit, figures in units.items() if unit not in together}
+    """Return unit to figures that add up to the chip: what holds others is shown by them."""
+    top = root(units)
+    holders = {top, WHOLE} | {unit.rpartition(".")[0] for unit in units}
+    known = {unit: figures for unit, figures in units.items() if unit not in holders}
     size = {
         unit: max(figures[name] / DEVICE[name] for name in DEVICE)
         for unit, figures in known.items()
@@ -26,7 +27,7 @@ def parts(units):
     largest = sorted(known, key=size.get, reverse=True)[:LARGEST]
     chosen = {unit: known[unit] for unit in largest}
     others = {
-        name: units["top"][name] - sum(figures[name] for figures in chosen.values())
+        name: units[top][name] - sum(figures[name] for figures in chosen.values())
         for name in DEVICE
     }
     return chosen | {"others": others}
@@ -45,7 +46,7 @@ def save_plot(preset, units, folder):
         axes.barh(range(len(DEVICE)), share, left=left, color=colours[number], label=unit)
         left += share
     for place, name in enumerate(DEVICE):
-        axes.text(left[place] + 0.01, place, f"{units['top'][name]:,}", va="center")
+        axes.text(left[place] + 0.01, place, f"{units[root(units)][name]:,}", va="center")
     axes.set_yticks(range(len(DEVICE)), [FIGURES[name] for name in DEVICE])
     axes.invert_yaxis()
     axes.axvline(1, color="black", linewidth=1)

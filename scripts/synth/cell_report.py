@@ -20,7 +20,6 @@ FIGURES = {
 }
 
 _ELEMENT = re.compile(r"(^|\.)element_\d+_\d+$")
-_TILE = re.compile(r"core\.tile_\d+\.[^.]+")
 _NUMBERED = re.compile(r"(_\d+)+$")
 
 
@@ -70,8 +69,7 @@ def figures(found, mapped, library):
 def _rows(top, units):
     """Return the units that the table lists: the top's own, numbered ones together."""
     if top == "top":
-        inner = {unit: values for unit, values in units.items() if _TILE.fullmatch(unit)}
-        return dict(sorted((shown(units) | inner).items()))
+        return shown(units)
     rows = {top: units[top]}
     for unit, values in units.items():
         rest = unit.removeprefix(f"{top}.")

@@ -21,6 +21,7 @@ __all__ = [
     "sources_digest",
     "unit_name",
     "without_sources",
+    "write_rtlil",
     "write_whole",
 ]
 
@@ -34,6 +35,7 @@ _CELL = re.compile(r"^  cell \\(\S+) (\\\S+)$", re.M)
 _MEMORY = re.compile(r"^  memory width (\d+) size (\d+) \\(\S+)$", re.M)
 _SRC = re.compile(r"^ *attribute \\(src|amaranth\.\S+) .*\n", re.M)
 _NUMBER = re.compile(r"\$(\d+)")
+_SITE = re.compile(r"^ *attribute \\BEL .*\n", re.M)
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,11 @@ def sources_digest():
     return digest.hexdigest()
 
 
-def emit(name, *, trace=False):
+def emit(name, *, trace=False, ecp5=False):
     """Return the path of the RTLIL of a preset's chip, writing it unless it is up to date.
 
-    With ``trace`` it has the ports of the probes, which `sim.harness` needs.
+    With ``trace`` it has the ports of the probes, which `sim.harness` needs; with ``ecp5`` the
+    cells of an ECP5 in place of their portable twins.
 
     Raises
     ------
@@ -114,7 +117,32 @@ def emit(name, *, trace=False):
         An unknown preset.
     """
     config = preset(name)
-    path = BUILD / name / f"{TOP}{'_trace' if trace else ''}.il"
+
+    def make():
+        from hw.top import Top
+
+        return Top(config, trace=trace)
+
+    return write_rtlil(make, BUILD / name, TOP, kind="_trace" if trace else "", ecp5=ecp5)
+
+
+def write_rtlil(make, folder, top, *, kind="", ecp5=False):
+    """Write a component as RTLIL into a folder, unless it is up to date; return its path.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the component.
+    folder : Path
+        One for each state of what ``make`` depends on besides the sources.
+    top : str
+        Name of its module.
+    kind : str
+        Goes behind the name of the file.
+    ecp5 : bool
+        Whether it has the cells of an ECP5.
+    """
+    path = folder / f"{top}{kind}{'_ecp5' if ecp5 else ''}.il"
     first = f"# {sources_digest()}\n"
     if path.exists():
         with path.open() as file:
@@ -122,9 +150,10 @@ def emit(name, *, trace=False):
                 return path
     from amaranth.back import rtlil  # two seconds that a run from the cache need not spend
 
-    from hw.top import Top
+    from hw.ecp5.device import Lfe5u85f
 
-    write_whole(path, first + rtlil.convert(Top(config, trace=trace), name=TOP))
+    platform = Lfe5u85f() if ecp5 else None
+    write_whole(path, first + rtlil.convert(make(), name=top, platform=platform))
     return path
 
 
@@ -157,10 +186,10 @@ def without_sources(text):
 def alone(module, found):
     """Return a module as RTLIL by itself, with what it holds as black boxes.
 
-    It is called ``unit``, and Amaranth's numbers count anew: modules that do the same give the same
-    text, and so does a module after a change elsewhere.
+    It is called ``unit``, Amaranth's numbers count anew, and cells have no sites: modules that do
+    the same give the same text, and so does a module after a change elsewhere.
     """
-    body = without_sources(module.text)
+    body = _SITE.sub("", without_sources(module.text))
     boxes = []
     for index, child in enumerate(dict.fromkeys(module.children)):
         body = re.sub(rf"^  cell {re.escape(chr(92) + child)} ", f"  cell \\\\box{index} ", body,

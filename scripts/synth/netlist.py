@@ -3,7 +3,7 @@
 import json
 import re
 
-from .design import TOP
+from .design import TOP, unit_name
 from .finding import Finding
 from .yosys import run_yosys
 
@@ -46,12 +46,13 @@ def check_netlist(path, folder, *, top=TOP):
     report = (folder / "check.txt").read_text()
     # A loop is told in several lines; those behind the first are indented.
     warnings = re.findall(r"^Warning: (.*(?:\n +.*)*)", log + report, re.M)
-    findings = [Finding("yosys", "top", re.sub(r"\s+", " ", text).strip()) for text in warnings]
+    unit = unit_name(top)
+    findings = [Finding("yosys", unit, re.sub(r"\s+", " ", text).strip()) for text in warnings]
     count = int(_PROBLEMS.search(report)[1])
     if count and not findings:
-        findings.append(Finding("yosys", "top", f"check reports {count} problems"))
+        findings.append(Finding("yosys", unit, f"check reports {count} problems"))
     netlist = json.loads((folder / "out.json").read_text())["modules"][top]
-    return findings + _latches(netlist) + _unread(netlist)
+    return findings + _latches(netlist, top) + _unread(netlist, top)
 
 
 def _named(netlist):
@@ -66,23 +67,27 @@ def _named(netlist):
     return names
 
 
-def _place(names, bits, fallback):
-    name = next((names[bit] for bit in bits if bit in names), fallback)
-    unit, _, signal = _NUMBER.sub("", name).rpartition(".")
-    return unit or "top", signal
+def _split(name, top):
+    """Return unit and signal of a name in the flat design."""
+    unit, _, signal = _NUMBER.sub("", name.lstrip("\\")).rpartition(".")
+    return unit_name(f"{top}.{unit}" if unit else top), signal
 
 
-def _latches(netlist):
+def _place(names, bits, fallback, top):
+    return _split(next((names[bit] for bit in bits if bit in names), fallback), top)
+
+
+def _latches(netlist, top):
     names = _named(netlist)
     findings = []
     for name, cell in netlist["cells"].items():
         if cell["type"] in _LATCHES:
-            unit, signal = _place(names, cell["connections"]["Q"], name)
+            unit, signal = _place(names, cell["connections"]["Q"], name, top)
             findings.append(Finding("latch", unit, signal))
     return findings
 
 
-def _unread(netlist):
+def _unread(netlist, top):
     """Walk back from the outputs; what is never met has no effect."""
     names, cells = _named(netlist), netlist["cells"]
     drivers = {}
@@ -108,11 +113,11 @@ def _unread(netlist):
         if name in met:
             continue
         if cell["type"] in _REGISTERS:
-            unit, signal = _place(names, cell["connections"]["Q"], name)
+            unit, signal = _place(names, cell["connections"]["Q"], name, top)
             findings.append(Finding("unread", unit, f"register {signal}"))
         elif cell["type"] == "$mem_v2":
-            unit, _, memory = _NUMBER.sub("", cell["parameters"]["MEMID"]).rpartition(".")
-            findings.append(Finding("unread", unit.lstrip("\\"), f"memory {memory}"))
+            unit, memory = _split(cell["parameters"]["MEMID"], top)
+            findings.append(Finding("unread", unit, f"memory {memory}"))
     return findings
 
 

@@ -14,8 +14,9 @@ from sim.perf.workloads import SHAPES, random_model
 from sim.run.chip import Chip, emit_verilog, probe_widths, units_width
 from sim.run.session import Request, RunFailed, Session
 
-from .design import BUILD, TOP, sources_digest, write_whole
+from .design import BUILD, ROOT, TOP, sources_digest, write_whole
 from .finding import Finding
+from .lint_verilog import verilator_version
 
 __all__ = ["SEEDS", "check_reset", "without_initial_values"]
 
@@ -23,6 +24,8 @@ SEEDS = (1, 2, 3)
 PRESET = "tiny"
 PROMPT = (3, 10, 17, 24, 31)
 TOKENS = 3
+SIM = ROOT / "sim"
+PARTS = ("compiler", "golden", "harness", "perf", "run")  #: of the simulation, that a run needs
 
 _MODULE = re.compile(r"^module .*?^endmodule$", re.M | re.S)
 _REGISTER = re.compile(r"^(  reg (?:signed )?(?:\[\d+:\d+\] )?(?!\\\$auto)\S+ *) = .*;$", re.M)
@@ -89,10 +92,21 @@ def _outcome(chip, compiled, plusargs):
     }
 
 
+def _surroundings():
+    """Return a digest of what a run depends on besides the chip: harness, compiler, simulator."""
+    digest = hashlib.sha256()
+    inner = [path for part in PARTS for path in (SIM / part).rglob("*")]
+    for path in sorted([*SIM.glob("*.py"), *inner, Path(__file__)]):
+        if path.suffix in (".py", ".sv", ".cpp", ".h"):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    digest.update(verilator_version().encode())
+    return digest.hexdigest()
+
+
 def check_reset(seeds=SEEDS, *, parity=False):
     """Return a finding for each seed with which a run of the chip differs from one from zero.
 
-    With ``parity`` it is the chip whose memories carry parity.
+    A run that fails is a finding, too. With ``parity`` it is the chip whose memories carry parity.
 
     Raises
     ------
@@ -101,13 +115,15 @@ def check_reset(seeds=SEEDS, *, parity=False):
     """
     folder = BUILD / ("random_state_parity" if parity else "random_state")
     passed = folder / "passed"
-    code = Path(__file__).read_text() + Path(verilate.__file__).read_text()
-    key = hashlib.sha256(repr((sources_digest(), code, seeds)).encode()).hexdigest()
+    key = hashlib.sha256(repr((sources_digest(), _surroundings(), seeds)).encode()).hexdigest()
     if passed.exists() and passed.read_text() == key:
         return []
     chip = _build(folder, dataclasses.replace(preset(PRESET), parity=parity))
     compiled = compile_model(random_model(SHAPES["little"]), chip.config)
-    zero = _outcome(chip, compiled, ["+verilator+rand+reset+0"])
+    try:
+        zero = _outcome(chip, compiled, ["+verilator+rand+reset+0"])
+    except RunFailed as error:
+        return [Finding("reset", "top", f"from zero: {error}")]
     findings = []
     for seed in seeds:
         start = ["+verilator+rand+reset+2", f"+verilator+seed+{seed}"]

@@ -6,24 +6,27 @@ import re
 from .area import DEVICE, FIGURES
 from .design import BUILD, ROOT, write_whole
 
-__all__ = ["DOCS", "WHOLE", "shown", "table", "update_docs", "write_report"]
+__all__ = ["DOCS", "WHOLE", "root", "shown", "table", "update_docs", "write_report"]
 
 DOCS = ROOT / "docs" / "synthesis.md"
 WHOLE = "whole, flattened"
 
+_SHOWN = re.compile(r"[^.]+|(core|board)\.[^.]+|core\.tile_\d+\.[^.]+")
 _MARKED = "<!-- areas of {0}, by make budgets -->\n(.*?)<!-- end of {0} -->"
 
 
 def shown(units):
-    """Return the units that tables and budgets list: those in the chip, and those in its core."""
-    return {
-        unit: figures
-        for unit, figures in sorted(units.items())
-        if unit == "top"
-        or unit.count(".") == 0
-        or unit.startswith("core.")
-        and unit.count(".") == 1
-    }
+    """Return the units that tables and budgets list.
+
+    Those in the chip, those in its core, and those in a tile of the core; of what is around a
+    board's chip, those in the board.
+    """
+    return {unit: units[unit] for unit in sorted(units) if _SHOWN.fullmatch(unit)}
+
+
+def root(units):
+    """Return the unit that all others are in."""
+    return "board" if "board" in units else "top"
 
 
 def table(units):
@@ -32,8 +35,9 @@ def table(units):
     for unit, figures in units.items():
         cells = [f"{figures[name]:,}" for name in FIGURES]
         lines.append(f"| {unit} | " + " | ".join(cells) + " |")
-    share = [f"{units['top'][n] / DEVICE[n]:.1%}" if n in DEVICE else "" for n in FIGURES]
-    lines.append("| top, of an LFE5U-85F | " + " | ".join(share) + " |")
+    top = root(units)
+    share = [f"{units[top][n] / DEVICE[n]:.1%}" if n in DEVICE else "" for n in FIGURES]
+    lines.append(f"| {top}, of an LFE5U-85F | " + " | ".join(share) + " |")
     return "\n".join(lines) + "\n"
 
 
