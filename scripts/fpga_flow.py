@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from hw.board.boards import Board
-from scripts.global_nets import off_global_nets
+from scripts import global_nets
 from scripts.pnr_flow import AMBITION, PLACER
 from scripts.pnr_report import overfull
 from scripts.synth.area import LUTS
@@ -102,9 +102,7 @@ def synthesise(target, folder):
         ],
         folder,
     )
-    netlist = json.loads((folder / f"{TOP}.json").read_text())
-    off_global_nets(netlist)
-    write_whole(folder / f"{TOP}.json", json.dumps(netlist))
+    global_nets.rewrite(folder / f"{TOP}.json")
     cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
     return cells | {"lut": sum(count * cells.get(kind, 0) for kind, count in LUTS.items())}
 

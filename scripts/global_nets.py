@@ -1,6 +1,10 @@
 """What listens to a global network of an ECP5, in a netlist that Yosys wrote for nextpnr."""
 
-__all__ = ["off_global_nets"]
+import json
+
+from scripts.synth.design import write_whole
+
+__all__ = ["off_global_nets", "rewrite"]
 
 #: Cells whose inputs are all logic.
 _LOGIC = ("LUT4", "CCU2C", "PFUMX", "L6MUX21")
@@ -34,3 +38,10 @@ def off_global_nets(netlist):
                     cell["connections"][port] = [before[bits[0]]]  # inputs of logic have one bit
                     count += 1
     return count
+
+
+def rewrite(path):
+    """Do what `off_global_nets` does, to a netlist in a file."""
+    netlist = json.loads(path.read_text())
+    if off_global_nets(netlist):
+        write_whole(path, json.dumps(netlist))

@@ -12,6 +12,7 @@ from amaranth.back import rtlil
 from hw.ecp5.device import Lfe5u85f
 from hw.spec.presets import preset
 from hw.top import Top
+from scripts import global_nets
 from scripts.pnr_harness import HARNESS, harness
 from scripts.pnr_report import overfull
 from scripts.synth.area import LUTS
@@ -108,6 +109,7 @@ def _synthesise(text, module, folder):
         ],
         folder,
     )
+    global_nets.rewrite(folder / "design.json")
     return _cells((folder / "stat.json").read_text(), module.name)
 
 
