@@ -66,6 +66,7 @@ def run(monkeypatch, capsys, tmp_path, *, clock_hz):
         fpga, "synthesise", lambda target, folder: (folder.mkdir(parents=True), {"lut": 1001})[1]
     )
     monkeypatch.setattr(fpga, "bitstream", lambda *_, seed: (REPORT | {"utilization": USED}, path))
+    monkeypatch.setattr(fpga, "versions", lambda: "yosys 1, nextpnr 2")  # may not be installed
     status = fpga.main(["--seed", "3"])
     return status, *capsys.readouterr(), path
 
@@ -77,7 +78,7 @@ def test_report_names_speed_size_and_slowest_path(monkeypatch, capsys, tmp_path)
     assert f"**ulx3s: {fpga.frequency(REPORT):.1f} MHz**" in output
     assert "- cells: 64 of 156 MULT18X18D; 1,001 LUT4\n" in output
     assert "`element_2_0.product[7]` to `element_2_0.psum[17]`" in output
-    assert "`make fpga BOARD=ulx3s SEED=3`" in output
+    assert "`make fpga BOARD=ulx3s SEED=3` with yosys 1, nextpnr 2\n" in output
     assert output.endswith(f"bitstream: {path}\n")
     assert (tmp_path / "build" / "ulx3s" / "report.md").read_text() in output
 
