@@ -155,7 +155,7 @@ def bitstream(target: Board, folder, *, seed):
             *("--report", "report.json", "--seed", str(seed), "--timing-allow-fail"),
             # nextpnr's other placer leaves over a quarter more wire in the whole board.
             *("--placer", "static"),
-            # Its other router negotiates arc by arc, and takes hours for this many.
+            # Its other router goes from arc to arc, ever slower the fewer wires are free.
             *("--freq", f"{target.clock_hz / 1e6 * AMBITION:.1f}", "--router", "router2"),
         ],
         folder,
