@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 
 from hw.spec.presets import preset
 from scripts.synth.area import ECP5, LUTS
@@ -37,8 +38,17 @@ def cells(config, folder=BUILD / "parity"):
         run_yosys(["read_rtlil in.il", f"hierarchy -top {TOP}", *script], work)
         stat = (work / "stat.json").read_text()
         found = json.loads(stat[stat.index("{") : stat.rindex("}") + 1])
-        write_whole(kept, json.dumps(found["design"]["num_cells_by_type"]))
+        write_whole(kept, json.dumps(_total(found["modules"], TOP)))
     return json.loads(kept.read_text())
+
+
+def _total(modules, name):
+    """Return the cells of a module and of all that it holds, by kind."""
+    counts = Counter()
+    for kind, count in modules[f"\\{name}"].get("num_cells_by_type", {}).items():
+        inside = _total(modules, kind) if f"\\{kind}" in modules else {kind: 1}
+        counts.update({cell: count * number for cell, number in inside.items()})
+    return counts
 
 
 def area_lines():
