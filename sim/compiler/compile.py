@@ -167,6 +167,8 @@ def _check_sizes(shape, config, context):
             f"the model's heads must be a multiple of kv_heads ({shape.kv_heads}), "
             f"not {shape.heads}"
         )
+    # A chunk of attention has a row for each query head of a KV head, at least.
+    at_most("heads for each KV head", shape.heads // shape.kv_heads, config.max_rows, "max_rows")
     limit = min(shape.context, config.max_context)
     if not 1 <= context <= limit:
         raise CompileError(

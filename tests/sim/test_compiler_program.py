@@ -304,6 +304,14 @@ def test_head_must_fit_the_configuration():
         compile_model(random_model(small_shape(head_dim=64), 1), ArchConfig(max_head_dim=32))
 
 
+def test_heads_of_a_kv_head_must_fit_the_rows():
+    model = random_model(small_shape(heads=4, kv_heads=1), 1)
+    compile_model(model, ArchConfig(max_rows=4))
+    message = r"heads for each KV head must be at most max_rows \(2\), not 4"
+    with pytest.raises(CompileError, match=message):
+        compile_model(model, ArchConfig(max_rows=2))
+
+
 @pytest.mark.parametrize("context", [0, 65])
 def test_context_must_be_what_the_model_reaches(model, context):
     with pytest.raises(CompileError, match=f"context must be 1 to 64 .*, not {context}"):

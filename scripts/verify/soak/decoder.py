@@ -51,7 +51,7 @@ def draw_decoder(rng, config):
     head_blocks = _few(rng, min(config.max_head_dim // BLOCK_LEN, config.act_blocks // 2))
     most = min(config.act_blocks // 2 // head_blocks, _MOST_HEADS)
     kv_heads = _few(rng, min(most, 4))
-    heads = kv_heads * _few(rng, most // kv_heads)
+    heads = kv_heads * _few(rng, min(most // kv_heads, config.max_rows))
     used = heads * head_blocks
     dim_blocks = _few(rng, min(config.max_dim // BLOCK_LEN, config.act_blocks - used))
     ffn_blocks = _few(rng, min(config.act_blocks - max(dim_blocks, used), _MOST_BLOCKS))
