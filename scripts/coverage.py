@@ -72,19 +72,14 @@ def run(arguments, data):
 
 def tools():
     """Return names and versions of what counts."""
+    simulator = find_verilator()
     version = subprocess.run(
-        [find_verilator().executable, "--version"],
-        capture_output=True, text=True, env=os.environ | _root(),
-    ).stdout.split()  # fmt: skip
+        [simulator.executable, "--version"], capture_output=True, text=True, env=simulator.env
+    ).stdout.split()
     return [
         " ".join(version[:2]),
         f"cocotb-coverage {importlib.metadata.version('cocotb-coverage')}",
     ]
-
-
-def _root():
-    root = find_verilator().root
-    return {"VERILATOR_ROOT": root} if root else {}
 
 
 def main(arguments=None):

@@ -3,9 +3,10 @@
 import re
 from dataclasses import dataclass
 
+from scripts.marked import put
 from scripts.pnr_harness import UNIT
 from scripts.synth.area import DEVICE
-from scripts.synth.design import ROOT, write_whole
+from scripts.synth.design import ROOT
 
 __all__ = ["DOCS", "Path", "critical_path", "frequency", "overfull", "own_name", "text", "update"]
 
@@ -121,12 +122,4 @@ def text(preset, unit, cells, report, *, mhz, seed, tools):
 
 def update(preset, unit, body, path=DOCS):
     """Put a result between its markers in the docs, behind the others if it is new."""
-    begin, end = f"<!-- pnr {preset} {unit} -->", f"<!-- end of {preset} {unit} -->"
-    whole = path.read_text()
-    block = f"{begin}\n{body}{end}"
-    if begin in whole:
-        first, last = whole.index(begin), whole.index(end) + len(end)
-        whole = whole[:first] + block + whole[last:]
-    else:
-        whole = f"{whole.rstrip()}\n\n{block}\n"
-    write_whole(path, whole)
+    put(path, f"pnr {preset} {unit}", f"{preset} {unit}", body)

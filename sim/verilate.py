@@ -168,10 +168,8 @@ def build(
             return executable
         stamp.unlink(missing_ok=True)
         control.write_text(f"`verilator_config\n{rules}")
-        env = dict(os.environ)
+        env = simulator.env
         env.setdefault("CCACHE_DIR", str(CCACHE))
-        if simulator.root:
-            env["VERILATOR_ROOT"] = simulator.root
         env.pop("MAKEFLAGS", None)  # those of the `make` that we were started by
         env.pop("MAKELEVEL", None)
         log = build_dir / "build.log"

@@ -1,6 +1,7 @@
 """The Verilator of this machine: where it is, how it is called, what it can do."""
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -27,6 +28,11 @@ class Simulator:
     executable: str
     root: str | None
     make_flags: tuple[str, ...]
+
+    @property
+    def env(self):
+        """The environment that it is called in: this one, and where it is."""
+        return os.environ | ({"VERILATOR_ROOT": self.root} if self.root else {})
 
 
 def find_verilator():

@@ -4,6 +4,8 @@ import json
 import re
 from dataclasses import asdict
 
+from scripts.marked import put
+
 from .design import ROOT, write_whole
 from .report import shown
 
@@ -126,12 +128,4 @@ def timing_words(timing):
 def update_docs(words, path=None):
     """Put a report between its markers in the docs, behind the others if it is new."""
     key = f"{words['library'].split(',')[0]} {words['preset']} {words['module']}"
-    begin, end = f"<!-- asic {key} -->", f"<!-- end of {key} -->"
-    path = path or DOCS
-    whole, block = path.read_text(), f"{begin}\n{text(words)}{end}"
-    if begin in whole:
-        first, last = whole.index(begin), whole.index(end) + len(end)
-        whole = whole[:first] + block + whole[last:]
-    else:
-        whole = f"{whole.rstrip()}\n\n{block}\n"
-    write_whole(path, whole)
+    put(path or DOCS, f"asic {key}", key, text(words))

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import os
 import re
 import subprocess
 
@@ -27,8 +26,7 @@ def _verilator():
         simulator = find_verilator()
     except BuildError as error:
         raise ToolError(str(error)) from error
-    root = {"VERILATOR_ROOT": simulator.root} if simulator.root else {}
-    return [simulator.executable], {**os.environ, **root}
+    return [simulator.executable], simulator.env
 
 
 def verilator_version():

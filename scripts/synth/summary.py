@@ -1,5 +1,7 @@
 """One table of all that was measured on an ECP5: how large, how fast, and by which command."""
 
+from scripts.marked import split
+
 from .design import ROOT, write_whole
 from .report import WHOLE
 
@@ -49,13 +51,12 @@ def areas(preset, units, tool):
 def record(fields, path=None):
     """Put a row into the table in the docs, in the place of an older one of the same."""
     path = path or DOCS
-    text = path.read_text()
-    first, last = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
+    head, block, tail = split(path.read_text(), _BEGIN, _END)
     rows = {
         line.split(" | ")[0].removeprefix("| "): line
-        for line in text[first:last].splitlines()[2:]
+        for line in block.splitlines()[2:]
         if line.startswith("| ")
     }
     rows[fields[0]] = f"| {' | '.join(fields)} |"
     body = "".join(f"{rows[what]}\n" for what in sorted(rows))
-    write_whole(path, text[:first] + _HEAD + body + text[last:])
+    write_whole(path, head + _HEAD + body + tail)
