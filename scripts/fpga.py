@@ -30,19 +30,16 @@ def text(target, cells, report, seed):
     seed : int
         Of the placer.
     """
-    path = critical_path(report)
     used = ", ".join(
         f"{count['used']:,} of {count['available']:,} {kind}"
         for kind, count in report["utilization"].items()
         if count["used"] and kind in ("TRELLIS_COMB", "TRELLIS_FF", "MULT18X18D", "DP16KD")
     )
-    through = f" through {', '.join(f'`{name}`' for name in path.through)}" if path.through else ""
     return (
         f"**{target.name}: {frequency(report):.1f} MHz** on its LFE5U-85F, speed grade 6 "
         f"(must reach {target.clock_hz / 1e6:g}), preset {target.preset}.\n\n"
         f"- cells: {used}; {cells['lut']:,} LUT4\n"
-        f"- slowest path: `{path.start}` to `{path.end}`{through}: {path.logic:.2f} ns of logic, "
-        f"{path.routing:.2f} ns of routing\n"
+        f"- slowest path: {critical_path(report)}\n"
         f"- `make fpga BOARD={target.name} SEED={seed}` with {versions()}\n"
     )
 

@@ -42,6 +42,13 @@ class Path:
     logic: float
     routing: float
 
+    def __str__(self):
+        names = ", ".join(f"`{name}`" for name in self.through)
+        return (
+            f"`{self.start}` to `{self.end}`{f' through {names}' if names else ''}: "
+            f"{self.logic:.2f} ns of logic, {self.routing:.2f} ns of routing"
+        )
+
 
 def own_name(name):
     """Return the signal that a cell or net was made for: ``element_2_0.product[7]``."""
@@ -104,18 +111,15 @@ def text(preset, unit, cells, report, *, mhz, seed, tools):
     tools : str
         Their versions.
     """
-    path = critical_path(report)
     share = ", ".join(
         f"{cells[name]:,} of {DEVICE[name]:,} {label}"
         for name, label in (("lut", "LUT4"), ("ff", "FF"), ("dsp", "DSP"), ("bram", "block RAM"))
     )
-    through = f" through {', '.join(f'`{name}`' for name in path.through)}" if path.through else ""
     return (
         f"**{preset}, {unit}: {frequency(report):.1f} MHz** on an LFE5U-85F, speed grade 6 "
         f"(must reach {mhz:g}).\n\n"
         f"- cells: {share}\n"
-        f"- slowest path: `{path.start}` to `{path.end}`{through}: "
-        f"{path.logic:.2f} ns of logic, {path.routing:.2f} ns of routing\n"
+        f"- slowest path: {critical_path(report)}\n"
         f"- `make pnr PRESET={preset} MODULE={unit} SEED={seed}` with {tools}\n"
     )
 

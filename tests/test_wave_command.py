@@ -13,6 +13,7 @@ from scripts.waves import accept, execute, reference, simulate, view
 from scripts.waves.chip import TRAPS
 from scripts.waves.sample import WaveformError, signals
 from scripts.waves.units import LEFT_OUT, UNITS, WITHIN
+from tests.support.modules import modules
 from tests.support.wave_demo import CHANNELS, ONLY, SIGNALS, WIDTHS
 from tests.support.waveform import write_vcd
 
@@ -178,11 +179,8 @@ def test_every_scenario_has_a_reference_that_is_whole():
 
 
 def test_every_module_has_a_scenario_or_a_reason():
-    modules = {
-        path.stem for path in Path("hw").rglob("*.py") if "wiring.Component)" in path.read_text()
-    }
     names = {scenario.name for scenario in UNITS}
-    assert modules == (names | set(WITHIN) | set(LEFT_OUT)) - {"weight_path"}
+    assert modules() == (names | set(WITHIN) | set(LEFT_OUT)) - {"weight_path"}
     assert not names & set(WITHIN) | names & set(LEFT_OUT)
     assert set(WITHIN.values()) <= set(wave.SCENARIOS)
 

@@ -12,33 +12,21 @@ from amaranth.back import rtlil
 
 from hw.ecp5.device import Lfe5u85f
 from hw.ecp5.global_buffer import GlobalBuffer
-from scripts.synth.yosys import ToolError, run_yosys
+from scripts.synth.yosys import ToolError
+from tests.support import twins
 
 MODEL = Path(__file__).with_name("dcca.v")
 
 
 def prove(folder, change=("", "")):
     """Prove that twin and cell put out the same for every input."""
-    cell = rtlil.convert(GlobalBuffer(), name="explicit", platform=Lfe5u85f())
-    assert change[0] in cell
-    (folder / "explicit.il").write_text(cell.replace(*change))
-    (folder / "portable.il").write_text(rtlil.convert(GlobalBuffer(), name="portable"))
-    (folder / "model.v").write_text(MODEL.read_text())
-    run_yosys(
-        [
-            "read_rtlil portable.il",
-            "design -stash portable",
-            "read_verilog model.v",
-            "read_rtlil explicit.il",
-            "hierarchy -check -top explicit",
-            "proc",
-            "flatten",
-            "design -copy-from portable portable",
-            "miter -equiv -make_assert -flatten portable explicit miter",
-            "hierarchy -top miter",
-            "sat -verify -prove-asserts -set-def-inputs miter",
-        ],
+    twins.prove(
         folder,
+        MODEL,
+        rtlil.convert(GlobalBuffer(), name="explicit", platform=Lfe5u85f()),
+        rtlil.convert(GlobalBuffer(), name="portable"),
+        change,
+        ("sat -verify -prove-asserts -set-def-inputs miter",),
     )
 
 

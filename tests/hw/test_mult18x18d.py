@@ -15,7 +15,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.ecp5.device import Lfe5u85f
 from hw.ecp5.mult18x18d import Mult18x18d
-from scripts.synth.yosys import ToolError, run_yosys
+from scripts.synth.yosys import ToolError
+from tests.support import twins
 from tests.support.runner import run_bench
 
 MODEL = Path(__file__).with_name("mult18x18d.v")
@@ -64,34 +65,19 @@ def test_products_are_exact(a_width, b_width):
 def prove(folder, a_width, b_width, change=("", "")):
     """Prove that twin and cell put out the same from the fourth cycle on, whatever their state."""
     widths = {"a_width": a_width, "b_width": b_width}
-    cell = rtlil.convert(Cell(**widths), name="explicit")
-    assert change[0] in cell
-    (folder / "explicit.il").write_text(cell.replace(*change))
-    (folder / "portable.il").write_text(rtlil.convert(Mult18x18d(**widths), name="portable"))
-    (folder / "model.v").write_text(MODEL.read_text())
     simplify = ("opt -full", "wreduce", "opt -full", "simplemap t:$dff", "opt_merge", "opt_clean")
-    run_yosys(
-        [
-            "read_rtlil portable.il",
-            "proc",
-            "flatten",
-            "design -stash portable",
-            "read_verilog model.v",
-            "read_rtlil explicit.il",
-            "hierarchy -check -top explicit",
-            "proc",
-            "flatten",
-            "design -stash explicit",
-            "design -copy-from portable portable",
-            "design -copy-from explicit explicit",
-            "miter -equiv -make_assert -flatten portable explicit miter",
-            "hierarchy -top miter",
+    twins.prove(
+        folder,
+        MODEL,
+        rtlil.convert(Cell(**widths), name="explicit"),
+        rtlil.convert(Mult18x18d(**widths), name="portable"),
+        change,
+        (
             "setattr -unset init w:*",
             *simplify,
             *simplify,
             "sat -verify -seq 4 -tempinduct -prove-asserts -set-def-inputs miter",
-        ],
-        folder,
+        ),
     )
 
 
