@@ -30,7 +30,7 @@ class ArchConfig:
         Height and width of the systolic array, in processing elements. 4, 8, 16 or 32: a tile lies
         inside one block of 32 elements, and a strip of output channels holds whole tiles.
     lanes : int
-        Elements per cycle of the vector units. A power of two from 4, at most ``cols`` and 16.
+        Elements per cycle of the vector units. A power of two from 2, at most ``cols`` and 16.
     port_bytes : int
         Width of the memory port, in bytes. A power of two from ``cols`` to 64.
     max_rows : int
@@ -90,8 +90,8 @@ class ArchConfig:
         check("cols", lambda n: n in (4, 8, 16, 32), "4, 8, 16 or 32")
         check(
             "lanes",
-            lambda n: _is_power_of_two(n) and 4 <= n <= min(self.cols, 16),
-            f"a power of two from 4 to {min(self.cols, 16)} (cols, and 16 at most)",
+            lambda n: _is_power_of_two(n) and 2 <= n <= min(self.cols, 16),
+            f"a power of two from 2 to {min(self.cols, 16)} (cols, and 16 at most)",
         )
         check(
             "port_bytes",

@@ -23,7 +23,7 @@ PRESETS = {
     ),
     # A Radiona ULX3S with an LFE5U-85F: 16-bit SDRAM, 208 block RAMs, 156 multipliers.
     "ulx3s": ArchConfig(
-        rows=8, cols=8, lanes=4, port_bytes=8, max_rows=8, max_dim=512, act_blocks=96,
+        rows=8, cols=8, lanes=2, port_bytes=8, max_rows=8, max_dim=512, act_blocks=96,
         max_context=512, page_len=32, max_head_dim=64, stream_depth=128,
         max_seqs=4, kv_pages=256, list_len=8, pe_registers=True,
     ),

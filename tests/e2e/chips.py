@@ -18,7 +18,7 @@ SIZES = {
 }  # fmt: skip
 CONFIGS = {
     "4x4": preset("tiny"),
-    "8x8": ArchConfig(rows=8, cols=8, lanes=8, port_bytes=8, pe_registers=True, **SIZES),
+    "8x8": ArchConfig(rows=8, cols=8, lanes=2, port_bytes=8, pe_registers=True, **SIZES),
     "8x16": ArchConfig(rows=8, cols=16, lanes=8, port_bytes=16, **SIZES),
     "16x16": preset("small"),
     "4x4, parity": replace(preset("tiny"), parity=True),

@@ -9,7 +9,7 @@ REFUSED = {
     "rows must be 4, 8, 16 or 32, not 5": {"rows": 5},
     "rows must be 4, 8, 16 or 32, not '16'": {"rows": "16"},
     "cols must be 4, 8, 16 or 32, not 64": {"cols": 64},
-    "lanes must be a power of two from 4 to 8 (cols, and 16 at most), not 16": {
+    "lanes must be a power of two from 2 to 8 (cols, and 16 at most), not 16": {
         "cols": 8,
         "lanes": 16,
     },

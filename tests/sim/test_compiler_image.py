@@ -23,7 +23,7 @@ CONFIGS = {
     "4x4, 4 lanes, 4 bytes": {"rows": 4, "cols": 4, "lanes": 4, "port_bytes": 4},
     "8x16, 8 lanes, 64 bytes": {"rows": 8, "cols": 16, "lanes": 8, "port_bytes": 64},
     "16x16, 16 lanes, 16 bytes": {"rows": 16, "cols": 16, "lanes": 16, "port_bytes": 16},
-    "32x8, 4 lanes, 32 bytes": {"rows": 32, "cols": 8, "lanes": 4, "port_bytes": 32},
+    "32x8, 2 lanes, 32 bytes": {"rows": 32, "cols": 8, "lanes": 2, "port_bytes": 32},
     "4x32, 16 lanes, 32 bytes": {"rows": 4, "cols": 32, "lanes": 16, "port_bytes": 32},
     "4x4, 2 tiles": {"rows": 4, "cols": 4, "lanes": 4, "port_bytes": 4, "tiles": 2},
     "8x4, 4 tiles, 32 bytes": {"rows": 8, "cols": 4, "lanes": 4, "port_bytes": 32, "tiles": 4},

@@ -29,7 +29,7 @@ def draw_chip(seed):
     tiles = _one_of(rng, _TILES)
     rows = _one_of(rng, _SIDES, lambda n: n * 4 * tiles <= MOST_ELEMENTS)
     cols = _one_of(rng, _SIDES, lambda n: n * rows * tiles <= MOST_ELEMENTS)
-    lanes = rng.choice(_powers(4, min(cols, 16)))
+    lanes = rng.choice(_powers(2, min(cols, 16)))
     port_bytes = rng.choice(_powers(cols, 64)[:2] * 3 + _powers(cols, 64))
     max_rows = _one_of(rng, {2: 1, 4: 3, 8: 5, 16: 3, 32: 1})
     align = max(port_bytes, cols, 2 * lanes)
