@@ -4,15 +4,17 @@ import dataclasses
 import json
 
 import pytest
+from amaranth.back import rtlil
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from scripts import mutate
 from scripts.synth.yosys import ToolError
 from scripts.verify import mutate_explained, mutate_report, mutate_run
 from scripts.verify.mutate_explained import Explanation
-from scripts.verify.mutate_netlist import Mutation, sample
+from scripts.verify.mutate_netlist import TOP, Mutation, apply_all, sample
 from scripts.verify.mutate_run import Outcome, bench_files, run_unit
 from scripts.verify.mutate_units import LEFT_OUT, UNITS, Job, capture
 from tests.support.modules import modules
@@ -124,6 +126,29 @@ def test_unit_that_fails_its_own_tests_is_no_base(monkeypatch):
 def test_sample_cannot_be_larger_than_the_netlist(tmp_path):
     with pytest.raises(ToolError, match="the netlist has only 0 mutants, not 5"):
         sample("module \\dut\n  wire input 1 \\a\nend\n", tmp_path, count=5, seed=1)
+
+
+class Table(wiring.Component):
+    """A memory that is read without a clock: nothing could reset what it gives."""
+
+    def __init__(self):
+        super().__init__({"a": In(1), "b": Out(2)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=2, depth=2, init=[1, 2])
+        read, write = memory.read_port(domain="comb"), memory.write_port()
+        m.d.comb += [read.addr.eq(self.a), self.b.eq(read.data)]
+        m.d.comb += [write.addr.eq(self.a), write.data.eq(self.b), write.en.eq(self.a)]
+        return m
+
+
+def test_what_a_memory_does_not_have_is_left_alone(tmp_path):
+    found = sample(rtlil.convert(Table(), name=TOP), tmp_path, count=30, seed=1)
+    listed = (tmp_path / "list.txt").read_text()
+    assert "RD_ARST" in listed and "RD_EN" in listed
+    assert {one.port for one in found} >= {"RD_ADDR", "RD_DATA"}
+    assert "mutant_select" in apply_all(found, tmp_path).read_text()
 
 
 @pytest.mark.parametrize(

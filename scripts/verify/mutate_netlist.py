@@ -8,7 +8,7 @@ from pathlib import Path
 from scripts.synth.design import ROOT, write_whole
 from scripts.synth.yosys import ToolError, run_yosys
 
-__all__ = ["SELECT", "TOP", "Mutation", "apply_all", "ports", "sample"]
+__all__ = ["LEFT", "SELECT", "TOP", "Mutation", "apply_all", "ports", "sample"]
 
 TOP = "dut"
 
@@ -28,7 +28,8 @@ _OPTION = re.compile(r"-(\w+) (\S+)")
 
 #: How far a cell without a name is looked for one.
 _HOPS = 3
-_CLOCKS = ("CLK", "RD_CLK", "WR_CLK")
+#: Left as they are: clocks, and resets of memories' outputs, which Amaranth's memories do not have.
+LEFT = ("CLK", "RD_CLK", "WR_CLK", "RD_ARST", "RD_SRST")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,8 @@ class Mutation:
 def sample(text, folder, *, count, seed):
     """Return so many mutations of an RTLIL text, in the order of the sample.
 
-    Mutants of clocks are left out, and those that replace a constant by itself. The netlist that
+    Mutants of clocks and of resets of memories' outputs are left out, and those that replace a
+    constant by itself. The netlist that
     they are of stays in the folder as ``plain.il``.
 
     Raises
@@ -179,8 +181,10 @@ def _parse(line, number, netlist):
     name, port, bit, mode = (options[key] for key in ("cell", "port", "portbit", "mode"))
     cell = netlist.cells[name]
     before = cell["connections"][port][int(bit)]
-    if port in _CLOCKS or mode == f"const{before}" or before == "x":
+    if port in LEFT or mode == f"const{before}" or before == "x":
         return None
+    if port == "RD_EN" and cell["parameters"]["RD_CLK_ENABLE"][-1 - int(bit)] == "0":
+        return None  # what is read without a clock has no enable
     return Mutation(
         number=number,
         mode=mode,

@@ -16,7 +16,7 @@ from sim import verilate
 from tests.support.runner import SEED
 
 from .mutate_equivalence import proved
-from .mutate_netlist import PREPARE, SELECT, TOP, Mutation, apply_all, ports, sample
+from .mutate_netlist import LEFT, PREPARE, SELECT, TOP, Mutation, apply_all, ports, sample
 from .mutate_server import RESULTS
 
 __all__ = ["BUILD", "Outcome", "run_unit"]
@@ -58,7 +58,7 @@ def run_unit(name, job, *, count, seed, say=print):
     """
     text = rtlil.convert(job.dut, name=TOP).replace(f"{ROOT}/", "")
     digest = hashlib.sha256(
-        f"{version()} {PREPARE} {seed} {SEED} {job.params}".encode() + text.encode()
+        f"{version()} {PREPARE} {LEFT} {seed} {SEED} {job.params}".encode() + text.encode()
     )
     for path in bench_files(job.bench):
         digest.update(path.read_bytes())
