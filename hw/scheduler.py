@@ -163,6 +163,7 @@ class Scheduler(wiring.Component):
         withdrawn = Signal()
         written, owed = Signal(32), Signal()  # it may be among those written then and not taken
         whole = Signal()  # all slots are compared since it was asked for
+        store = Signal()  # `run` is written in this cycle, in which slot and run still stand
         resume = Signal(_Resume)
         last_slot = slot == cfg.max_seqs - 1
         same_id = Signal()  # `run` is what the host names, as it was a cycle ago
@@ -178,6 +179,8 @@ class Scheduler(wiring.Component):
             admission.slot.eq(slot),
             admission.addr.eq(request_addr),
             read.addr.eq(Mux(planner.busy, planner.slot, slot)),
+            # A cycle late, by a register: it goes to every word of LUTs that holds a state.
+            write.en.eq(store),
             write.addr.eq(slot),
             write.data.eq(run),
             planner.state.eq(read.data),
@@ -189,6 +192,7 @@ class Scheduler(wiring.Component):
         with m.If(self.requests_taken == written):
             m.d.sync += owed.eq(0)
         m.d.sync += [
+            store.eq(0),
             same_id.eq(run.request_id == self.cancel_id),
             waiting.eq(self.requests_taken != self.requests_written),
             room.eq((self.events_written - self.events_read)[:32] < self.event_ring_len),
@@ -325,7 +329,7 @@ class Scheduler(wiring.Component):
                     m.d.sync += withdrawn.eq(0)
                     report(EVENT_KINDS["cancelled"], _Resume.NEXT)
                 with m.Else():
-                    m.d.comb += write.en.eq(1)
+                    m.d.sync += store.eq(1)
                     m.d.sync += used.eq(used | (1 << slot))
                     m.next = "NEXT"
 
@@ -380,7 +384,7 @@ class Scheduler(wiring.Component):
                     m.d.sync += run.max_tokens.eq(old.max_tokens - 1)
                 m.next = "STORE"
             with m.State("STORE"):
-                m.d.comb += write.en.eq(1)
+                m.d.sync += store.eq(1)
                 m.d.sync += [index.eq(index + 1), emitted.eq(emitted + segment.emit)]
                 m.next = "SEGMENT"
                 with m.If(segment.emit):

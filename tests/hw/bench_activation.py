@@ -6,9 +6,9 @@ from amaranth.hdl import unsigned
 
 from hw.activation import Activation
 from hw.lib.credit_queue import CreditQueue
-from hw.spec.formats import HEAD_WIDTH, SIG_LUT_LEN
+from hw.spec.formats import FFN_WIDTH, HEAD_WIDTH, SIG_LUT_LEN
 from hw.spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT
-from sim.golden.activation import activate
+from sim.golden.activation import activate, gate_factor
 from tests.hw.vector_stream import Unit, numbers, seeded
 from tests.support.bench import STALLS, params
 
@@ -71,6 +71,41 @@ async def every_gate_of_the_table_and_beyond_equals_golden(dut, name, table_shif
         beat(list(range(first, first + LANES)), up, name, table_shift, shift)
         for first in range(-end, end, LANES)
     ]
+    await UNIT.compares(dut, *[list(both) for both in zip(*pairs, strict=True)])
+
+
+@cocotb.test()
+@cocotb.parametrize(name=[name for name in NAMES if name != "relu"])
+async def every_bit_of_a_fine_gate_counts(dut, name):
+    """Interpolation rounds low bits away; these are gates of which it does not."""
+    random = np.random.default_rng(seeded().getrandbits(32))
+    pairs = []
+    for table_shift in (MAX_TABLE_SHIFT, MAX_TABLE_SHIFT - 1, MAX_TABLE_SHIFT - 7):
+        gates = random.integers(-(1 << (HEAD_WIDTH - 1)), 1 << (HEAD_WIDTH - 1), size=1 << 18)
+        factors = gate_factor(gates, name, table_shift)
+        for bit in range(1, HEAD_WIDTH - 1):
+            tells = factors != gate_factor(gates ^ (1 << bit), name, table_shift)
+            found = gates[tells][: 2 * LANES].tolist()
+            pairs += [
+                beat(found[at : at + LANES], None, name, table_shift, 0)
+                for at in range(0, len(found) - LANES + 1, LANES)
+            ]
+    assert len(pairs) > 60
+    await UNIT.compares(dut, *[list(both) for both in zip(*pairs, strict=True)])
+
+
+@cocotb.test()
+async def every_bit_keeps_the_lowest_number_from_clipping(dut):
+    random = np.random.default_rng(seeded().getrandbits(32))
+    lowest, shift, top = -1 << (FFN_WIDTH - 1), 10, 1 << (HEAD_WIDTH - 1)
+    ups = -random.integers(top // 2, top, size=1 << 14)
+    pairs = []
+    for wanted in (lowest, *(lowest + (1 << bit) for bit in range(FFN_WIDTH - 1))):
+        gates = np.minimum(np.rint((wanted << shift) / ups).astype(np.int64), top - 1)
+        found = activate(gates, ups, "relu", 0, shift) == max(wanted, lowest + 1)
+        assert found.any(), wanted
+        gate, up = int(gates[found][0]), int(ups[found][0])
+        pairs.append(beat([gate] * LANES, [up] * LANES, "relu", 0, shift))
     await UNIT.compares(dut, *[list(both) for both in zip(*pairs, strict=True)])
 
 

@@ -8,7 +8,7 @@ from hw.spec.config import ArchConfig
 from hw.spec.formats import FFN_WIDTH, HEAD_WIDTH, SIG_LUT_LEN
 from hw.spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT
 from sim.golden.activation import activate
-from tests.hw.vector_stream import Unit, numbers, seeded
+from tests.hw.vector_stream import Unit, noise, numbers, seeded
 from tests.support.bench import (
     STALLS,
     expects,
@@ -35,7 +35,7 @@ def strips(rng, rows, count, name, table_shift, shift, *, gated=True):
             for index in range(rows):
                 for beat in range(CONFIG.beats):
                     vector = numbers(rng, HEAD_WIDTH, CONFIG.lanes, near=edges)
-                    meta = {
+                    meta = noise(rng, UNIT.i_shape.members["meta"]) | {
                         "dest": Dest.GLU,
                         "row": rng.randrange(CONFIG.max_rows),
                         "index": index,

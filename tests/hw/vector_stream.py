@@ -3,10 +3,12 @@
 import random
 
 import cocotb
+from amaranth.hdl import Shape
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from tests.support.bench import (
     STALLS,
+    cycle,
     expects,
     measures,
     obeys_rules,
@@ -36,30 +38,40 @@ class Unit:
         await sender
 
     async def fills(self, dut, payloads, results, *, depth, times=3):
-        """Check that exactly ``depth`` payloads get in while none gets out, several times."""
+        """Check that exactly ``depth`` payloads get in while none gets out, several times.
+
+        In the odd ones of these times they come with gaps.
+        """
         await start(dut)
+        rng = seeded()
+        cocotb.start_soon(obeys_rules(dut, self.o_name))
         i, o = (
             {part: getattr(dut, f"{name}__{part}") for part in ("valid", "ready", "payload")}
             for name in (self.i_name, self.o_name)
         )
-        cocotb.start_soon(watchdog(dut, times * (60 * depth + 200)))
+        cocotb.start_soon(watchdog(dut, times * (100 * depth + 400)))
         payloads, results = iter(payloads), iter(results)
-        for _ in range(times):
+        for time in range(times):
             taken = 0
             o["ready"].value = 0
             i["valid"].value = 1
             i["payload"].value = pack(self.i_shape, next(payloads))
-            for _ in range(2 * depth + 30):
+            for _ in range(6 * depth + 60):
                 await ReadOnly()
-                ready = int(i["ready"].value)
+                moves = int(i["ready"].value) and int(i["valid"].value)
+                stuck = int(i["valid"].value) and not moves
                 await RisingEdge(dut.clk)
-                if ready:
+                if moves:
                     taken += 1
                     i["payload"].value = pack(self.i_shape, next(payloads))
+                if time % 2 and not stuck:
+                    i["valid"].value = rng.random() < 0.4
             assert taken == depth
             # The one that waits may not get in: what leaves makes room for it.
             i["valid"].value = 0
+            began = cycle()
             await expects(dut, self.o_name, self.o_shape, [next(results) for _ in range(depth)])
+            assert cycle() - began == depth, "what waits must leave one a cycle"
             next(results)
 
     async def timing(self, dut, payloads, *, count=None):
@@ -95,3 +107,10 @@ def seeded():
     seed = random.getrandbits(16)
     print(f"seed {seed}")
     return random.Random(seed)
+
+
+def noise(rng, layout):
+    """Return random values for all fields of a structure, which a unit has only to pass on."""
+    return {
+        name: rng.getrandbits(Shape.cast(shape).width) for name, shape in layout.members.items()
+    }
