@@ -23,6 +23,7 @@ CHIPS = (
     "tests/e2e/test_sampling.py",
     "tests/e2e/test_families.py",
     "tests/e2e/test_traps.py",
+    "tests/e2e/test_parity.py",
 )
 
 #: What a full run is, as arguments of pytest. Chips are the small ones: `small` takes hours.

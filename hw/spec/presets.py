@@ -21,7 +21,8 @@ PRESETS = {
         max_context=1024, page_len=64, max_head_dim=256, stream_depth=512,
         max_seqs=16, kv_pages=1024, list_len=32, tiles=4,
     ),
-    # A Radiona ULX3S with an LFE5U-85F: 16-bit SDRAM, 208 block RAMs, 156 multipliers.
+    # A Radiona ULX3S with an LFE5U-85F: 16-bit SDRAM, 208 block RAMs, 156 multipliers. Memory gives
+    # two weights a cycle: more lanes would only wait for it.
     "ulx3s": ArchConfig(
         rows=8, cols=8, lanes=2, port_bytes=8, max_rows=8, max_dim=512, act_blocks=96,
         max_context=512, page_len=32, max_head_dim=64, stream_depth=128,

@@ -12,6 +12,7 @@ from hw.spec import isa
 from hw.spec.csr import ERRORS, IRQ, STATUS
 from sim.device.error import ChipError, DeviceError, RequestFailed
 from sim.run.inside import connect
+from tests.support import coverage
 from tests.support.bench import params
 
 
@@ -183,6 +184,7 @@ async def start_while_busy(dut):
         await device.start()
     await device.set_register("control", 1)
     assert await device.register("error_cause") == ERRORS["busy_start"]
+    coverage.trap("busy_start")
     assert await device.register("irq_status") & 1 << IRQ["error"]
     assert [event.token async for event in device.events()] == bench.expected
     await bench.runs()

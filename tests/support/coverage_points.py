@@ -16,6 +16,7 @@ PAIRS = coverage.units()
 #: Errors of `hw.spec.csr.ERRORS` by whose they are.
 CHIP_ERRORS = (
     "bad_opcode", "bad_field", "bad_address", "axi_slverr", "axi_decerr", "watchdog", "bad_request",
+    "busy_start", "memory_parity",
 )  # fmt: skip
 REQUEST_ERRORS = ("bad_request", "bad_page", "bad_token", "page_miss", "too_long")
 DESTINATIONS = [f"linear {name}" for name in isa.DESTINATIONS]
