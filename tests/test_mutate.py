@@ -16,7 +16,7 @@ from scripts.verify import mutate_explained, mutate_report, mutate_run
 from scripts.verify.mutate_explained import Explanation
 from scripts.verify.mutate_netlist import TOP, Mutation, apply_all, sample
 from scripts.verify.mutate_run import Outcome, bench_files, run_unit
-from scripts.verify.mutate_units import LEFT_OUT, UNITS, Job, capture
+from scripts.verify.mutate_units import LEFT_OUT, UNITS, Job, capture, inner
 from tests.support.modules import modules
 
 COUNT = 40
@@ -150,6 +150,24 @@ def test_what_a_memory_does_not_have_is_left_alone(tmp_path):
     assert "RD_EN" in listed
     assert {one.port for one in found} >= {"RD_ADDR", "RD_DATA"}
     assert "mutant_select" in apply_all(found, tmp_path).read_text()
+
+
+def test_mutants_inside_other_units_are_theirs(tmp_path):
+    job = capture("matmul")
+    outside = inner("matmul", job.dut)
+    assert {"matmul.feeder", "matmul.array", "drain.requantiser"} <= outside
+    assert not {"matmul", "matmul.loader"} & outside
+    text = rtlil.convert(job.dut, name=TOP)
+    found = {
+        here: [
+            m.cell.replace("\\", "") for m in sample(text, tmp_path, count=20, seed=1, outside=here)
+        ]
+        for here in (frozenset(), frozenset(outside))
+    }
+    everywhere, own = found.values()
+    assert any("feeder." in cell for cell in everywhere)
+    assert all(cell.startswith(("$flattenmatmul.", "matmul.")) for cell in own)
+    assert not [cell for cell in own if any(f"{place}." in cell for place in outside)]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ PREPARE = (
 _INITIAL = re.compile(r"^( *attribute \\init \d+')([01]+)$", re.M)
 _FLIPPED = str.maketrans("01", "10")
 
+#: Mutants to list for one that is wanted, where most are in other units.
+_MORE = 40
+
 _OPTION = re.compile(r"-(\w+) (\S+)")
 
 #: How far a cell without a name is looked for one.
@@ -92,12 +95,12 @@ class Mutation:
         )
 
 
-def sample(text, folder, *, count, seed):
+def sample(text, folder, *, count, seed, outside=frozenset()):
     """Return so many mutations of an RTLIL text, in the order of the sample.
 
     Mutants of clocks and of resets of memories' outputs are left out, and those that replace a
-    constant by itself. The netlist that
-    they are of stays in the folder as ``plain.il``.
+    constant by itself; so are those in ``outside``, instances as ``matmul.feeder``. The netlist
+    that they are of stays in the folder as ``plain.il``.
 
     Raises
     ------
@@ -108,7 +111,7 @@ def sample(text, folder, *, count, seed):
     # Every register begins as the opposite of what a reset makes it: a missing reset is seen.
     flipped = _INITIAL.sub(lambda match: match[1] + match[2].translate(_FLIPPED), text)
     write_whole(folder / "unit.il", flipped)
-    wanted = 2 * count + 50
+    wanted = (_MORE if outside else 2) * count + 50
     run_yosys(
         [
             "read_rtlil unit.il", *PREPARE, "write_rtlil plain.il", "write_json plain.json",
@@ -120,8 +123,10 @@ def sample(text, folder, *, count, seed):
     netlist = _Netlist(json.loads((folder / "plain.json").read_text())["modules"][TOP])
     found = []
     for line in (folder / "list.txt").read_text().splitlines():
-        mutation = _parse(line, len(found) + 1, netlist)
-        if mutation is not None and len(found) < count:
+        if len(found) == count:
+            break
+        mutation = _parse(line, len(found) + 1, netlist, outside)
+        if mutation is not None:
             found.append(mutation)
     if len(found) < count:
         raise ToolError(f"the netlist has only {len(found)} mutants, not {count}")
@@ -171,14 +176,22 @@ class _Netlist:
         }
 
 
+def _is_in(cell, places):
+    """Return whether a cell of the flat netlist is in one of some instances."""
+    name = cell.removeprefix("$flatten").replace("\\", "")
+    return any(name.startswith(f"{place}.") for place in places)
+
+
 def _outputs(cell):
     ways = cell["port_directions"]
     return [bit for port in ways if ways[port] == "output" for bit in cell["connections"][port]]
 
 
-def _parse(line, number, netlist):
+def _parse(line, number, netlist, outside):
     options = dict(_OPTION.findall(line))
     name, port, bit, mode = (options[key] for key in ("cell", "port", "portbit", "mode"))
+    if _is_in(name, outside):
+        return None
     cell = netlist.cells[name]
     before = cell["connections"][port][int(bit)]
     if port in LEFT or mode == f"const{before}" or before == "x":

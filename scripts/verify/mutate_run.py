@@ -18,6 +18,7 @@ from tests.support.runner import SEED
 from .mutate_equivalence import proved
 from .mutate_netlist import LEFT, PREPARE, SELECT, TOP, Mutation, apply_all, ports, sample
 from .mutate_server import RESULTS
+from .mutate_units import inner
 
 __all__ = ["BUILD", "Outcome", "run_unit"]
 
@@ -60,12 +61,14 @@ def run_unit(name, job, *, count, seed, say=print):
     digest = hashlib.sha256(
         f"{version()} {PREPARE} {LEFT} {seed} {SEED} {job.params}".encode() + text.encode()
     )
+    outside = inner(name, job.dut)
+    digest.update("".join(sorted(outside)).encode())
     for path in bench_files(job.bench):
         digest.update(path.read_bytes())
     folder = BUILD / f"{name}-{count}-{digest.hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     before = _cpu_seconds()
-    mutations = sample(text, folder, count=count, seed=seed)
+    mutations = sample(text, folder, count=count, seed=seed, outside=outside)
     done = _results(folder)
     missing = [m.number for m in mutations if m.number not in done]
     if missing:

@@ -4,7 +4,9 @@ import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["LEFT_OUT", "UNITS", "Job", "capture", "chosen"]
+from amaranth.hdl._ir import Fragment
+
+__all__ = ["LEFT_OUT", "UNITS", "Job", "capture", "chosen", "inner"]
 
 #: Name of a unit, that of its file in ``tests/hw``, to which row of the parameters of its test is
 #: mutated: the smallest that has everything the others have.
@@ -137,6 +139,25 @@ def capture(name):
     finally:
         module.run_bench = original
     return found[0]
+
+
+def inner(name, dut):
+    """Return where other units of `UNITS` are in a unit's component: ``matmul.feeder``.
+
+    What is in these is measured with their own tests. A test may also hold units beside its own.
+    """
+    found = set()
+
+    def walk(fragment, place):
+        for part, called, _ in fragment.subfragments:
+            at = (*place, str(called))
+            kinds = {type(origin).__module__.rpartition(".")[2] for origin in part.origins or ()}
+            if kinds & UNITS.keys() - {name}:
+                found.add(".".join(at))
+            walk(part, at)
+
+    walk(Fragment.get(dut, None), ())
+    return found
 
 
 def _arguments(test, row):
