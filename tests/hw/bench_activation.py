@@ -8,7 +8,8 @@ from hw.activation import Activation
 from hw.lib.credit_queue import CreditQueue
 from hw.spec.formats import FFN_WIDTH, HEAD_WIDTH, SIG_LUT_LEN
 from hw.spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT
-from sim.golden.activation import activate, gate_factor
+from sim.golden.activation import GATE_FRACTION, activate, gate_factor
+from sim.golden.fixed import round_shift
 from tests.hw.vector_stream import Unit, numbers, seeded
 from tests.support.bench import STALLS, params
 
@@ -76,21 +77,24 @@ async def every_gate_of_the_table_and_beyond_equals_golden(dut, name, table_shif
 
 @cocotb.test()
 @cocotb.parametrize(name=[name for name in NAMES if name != "relu"])
-async def every_bit_of_a_fine_gate_counts(dut, name):
-    """Interpolation rounds low bits away; these are gates of which it does not."""
+async def every_bit_counts_that_is_rounded_away(dut, name):
+    """Of the gate, and of its product with the factor: these are gates of which a bit tells."""
     random = np.random.default_rng(seeded().getrandbits(32))
+    end = 1 << (HEAD_WIDTH - 1)
     pairs = []
     for table_shift in (MAX_TABLE_SHIFT, MAX_TABLE_SHIFT - 1, MAX_TABLE_SHIFT - 7):
-        gates = random.integers(-(1 << (HEAD_WIDTH - 1)), 1 << (HEAD_WIDTH - 1), size=1 << 18)
-        factors = gate_factor(gates, name, table_shift)
+        gates = random.integers(-end, end, size=1 << 17)
+        products = gates * gate_factor(gates, name, table_shift)
+        results = round_shift(products, GATE_FRACTION)
         for bit in range(1, HEAD_WIDTH - 1):
-            tells = factors != gate_factor(gates ^ (1 << bit), name, table_shift)
-            found = gates[tells][: 2 * LANES].tolist()
-            pairs += [
-                beat(found[at : at + LANES], None, name, table_shift, 0)
-                for at in range(0, len(found) - LANES + 1, LANES)
-            ]
-    assert len(pairs) > 60
+            others = gates * gate_factor(gates ^ (1 << bit), name, table_shift), products ^ 1 << bit
+            for other in others:
+                tells = gates[results != round_shift(other, GATE_FRACTION)][: 4 * LANES].tolist()
+                pairs += [
+                    beat(tells[at : at + LANES], None, name, table_shift, 0)
+                    for at in range(0, len(tells) - LANES + 1, LANES)
+                ]
+    assert len(pairs) > 200
     await UNIT.compares(dut, *[list(both) for both in zip(*pairs, strict=True)])
 
 

@@ -84,6 +84,27 @@ async def output_equals_golden(dut, i_stall, o_stall):
 
 
 @cocotb.test()
+async def any_element_alone_sets_the_exponent(dut):
+    rng = random.Random(1)
+    inputs, outputs = [], []
+    for place in range(BLOCK_LEN):
+        for size in range(7, WIDTH - 1):
+            block = [rng.randrange(-64, 64) for _ in range(BLOCK_LEN)]
+            block[place] = rng.choice(((1 << size) + rng.randrange(1 << size), -1 << size + 1))
+            inputs += [
+                {"data": block[at : at + LANES], "meta": 0} for at in range(0, BLOCK_LEN, LANES)
+            ]
+            q, exp = block_quantise(block)
+            assert exp[0] == size - 6
+            outputs.append({"q": q.tolist(), "exp": int(exp[0]), "meta": 0})
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 4 * len(inputs) + 200))
+    sender = cocotb.start_soon(sends(dut, "i_act", I_ACT, inputs))
+    await expects(dut, "o_block", O_BLOCK, outputs)
+    await sender
+
+
+@cocotb.test()
 async def latency_and_throughput_are_as_documented(dut):
     inputs, outputs = transfers("latency", 20)
     await start(dut)
