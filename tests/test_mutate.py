@@ -152,6 +152,14 @@ def test_what_a_memory_does_not_have_is_left_alone(tmp_path):
     assert "mutant_select" in apply_all(found, tmp_path).read_text()
 
 
+def test_instance_with_a_number_of_its_own_is_found(tmp_path):
+    job = capture("glu")
+    text = rtlil.convert(job.dut, name=TOP)
+    found = sample(text, tmp_path, count=20, seed=1, outside=inner("glu", job.dut))
+    assert "activation$" in text
+    assert not [m.cell for m in found if "activation$" in m.cell]
+
+
 def test_mutants_inside_other_units_are_theirs(tmp_path):
     job = capture("matmul")
     outside = inner("matmul", job.dut)

@@ -8,7 +8,7 @@ from pathlib import Path
 from scripts.synth.design import ROOT, write_whole
 from scripts.synth.yosys import ToolError, run_yosys
 
-__all__ = ["LEFT", "SELECT", "TOP", "Mutation", "apply_all", "ports", "sample"]
+__all__ = ["SELECT", "TOP", "Mutation", "apply_all", "ports", "sample"]
 
 TOP = "dut"
 
@@ -32,7 +32,7 @@ _OPTION = re.compile(r"-(\w+) (\S+)")
 #: How far a cell without a name is looked for one.
 _HOPS = 3
 #: Left as they are: clocks, and resets of memories' outputs, which Amaranth's memories do not have.
-LEFT = ("CLK", "RD_CLK", "WR_CLK", "RD_ARST", "RD_SRST")
+_LEFT = ("CLK", "RD_CLK", "WR_CLK", "RD_ARST", "RD_SRST")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +178,8 @@ class _Netlist:
 
 def _is_in(cell, places):
     """Return whether a cell of the flat netlist is in one of some instances."""
-    name = cell.removeprefix("$flatten").replace("\\", "")
+    # Amaranth numbers an instance that has the name of a signal: ``activation$27``.
+    name = re.sub(r"\$\d+\.", ".", cell.removeprefix("$flatten").replace("\\", ""))
     return any(name.startswith(f"{place}.") for place in places)
 
 
@@ -194,7 +195,7 @@ def _parse(line, number, netlist, outside):
         return None
     cell = netlist.cells[name]
     before = cell["connections"][port][int(bit)]
-    if port in LEFT or mode == f"const{before}" or before == "x":
+    if port in _LEFT or mode == f"const{before}" or before == "x":
         return None
     if port == "RD_EN" and cell["parameters"]["RD_CLK_ENABLE"][-1 - int(bit)] == "0":
         return None  # what is read without a clock has no enable

@@ -15,8 +15,9 @@ from scripts.synth.yosys import ToolError, version
 from sim import verilate
 from tests.support.runner import SEED
 
+from . import mutate_netlist
 from .mutate_equivalence import proved
-from .mutate_netlist import LEFT, PREPARE, SELECT, TOP, Mutation, apply_all, ports, sample
+from .mutate_netlist import SELECT, TOP, Mutation, apply_all, ports, sample
 from .mutate_server import RESULTS
 from .mutate_units import inner
 
@@ -58,9 +59,8 @@ def run_unit(name, job, *, count, seed, say=print):
         A tool is missing or failed, or the unit fails its own tests.
     """
     text = rtlil.convert(job.dut, name=TOP).replace(f"{ROOT}/", "")
-    digest = hashlib.sha256(
-        f"{version()} {PREPARE} {LEFT} {seed} {SEED} {job.params}".encode() + text.encode()
-    )
+    digest = hashlib.sha256(f"{version()} {seed} {SEED} {job.params}".encode() + text.encode())
+    digest.update(Path(mutate_netlist.__file__).read_bytes())  # how the sample is drawn
     outside = inner(name, job.dut)
     digest.update("".join(sorted(outside)).encode())
     for path in bench_files(job.bench):
