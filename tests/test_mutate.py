@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from scripts import mutate
 from scripts.synth.yosys import ToolError
-from scripts.verify import mutate_explained, mutate_report, mutate_run
+from scripts.verify import mutate_equivalence, mutate_explained, mutate_report, mutate_run
 from scripts.verify.mutate_explained import Explanation
 from scripts.verify.mutate_netlist import TOP, Mutation, apply_all, sample
 from scripts.verify.mutate_run import Outcome, bench_files, run_unit
@@ -150,6 +150,27 @@ def test_what_a_memory_does_not_have_is_left_alone(tmp_path):
     assert "RD_EN" in listed
     assert {one.port for one in found} >= {"RD_ADDR", "RD_DATA"}
     assert "mutant_select" in apply_all(found, tmp_path).read_text()
+
+
+class Rounded(wiring.Component):
+    """What is kept of a number once it is rounded: its three lowest bits decide nothing."""
+
+    def __init__(self):
+        super().__init__({"a": In(8), "b": Out(5)})
+
+    def elaborate(self, platform):
+        m = Module()
+        kept = Signal(8)
+        m.d.sync += [kept.eq(self.a), self.b.eq((kept + 8) >> 4)]
+        return m
+
+
+def test_what_is_held_and_decides_no_output_is_proved_equal(tmp_path):
+    found = sample(rtlil.convert(Rounded(), name=TOP), tmp_path, count=60, seed=1)
+    kept = [m for m in found if m.kind == "$dff" and "kept" in m.names and m.port in "DQ"]
+    assert {m.bit < 3 for m in kept} == {False, True}
+    for mutation in kept:
+        assert mutate_equivalence.proved(mutation, tmp_path) == (mutation.bit < 3), mutation
 
 
 def test_instance_with_a_number_of_its_own_is_found(tmp_path):
