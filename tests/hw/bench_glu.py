@@ -2,8 +2,10 @@
 
 import cocotb
 
+from hw.activation import Activation
 from hw.glu import Glu
 from hw.jobs import Dest
+from hw.lib.credit_queue import CreditQueue
 from hw.spec.config import ArchConfig
 from hw.spec.formats import FFN_WIDTH, HEAD_WIDTH, SIG_LUT_LEN
 from hw.spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT
@@ -111,6 +113,17 @@ async def shifts_reach_both_ends(dut, table_shift, shift, gated):
     await begin(dut, "silu", table_shift, shift, gated=gated)
     # The golden model keeps to shifts of which 64-bit sums do not overflow.
     await compares(dut, *strips(rng, 2, 3, "silu", table_shift, min(shift, 50), gated=gated))
+
+
+@cocotb.test()
+async def as_many_get_in_as_find_room(dut):
+    """Those of the activation, and one that waits before it."""
+    depth = CreditQueue(1, latency=Activation.LATENCY - CreditQueue.LATENCY).depth + 1
+    await begin(dut, "silu", 9, 9, gated=False)
+    rows = CONFIG.max_rows
+    count = -(-4 * depth // (rows * CONFIG.beats))
+    both = strips(seeded(), rows, count, "silu", 9, 9, gated=False)
+    await UNIT.fills(dut, *both, depth=depth, starts=False)
 
 
 @cocotb.test()

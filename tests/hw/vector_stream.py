@@ -37,12 +37,13 @@ class Unit:
         await expects(dut, self.o_name, self.o_shape, results, stall=STALLS[o_stall])
         await sender
 
-    async def fills(self, dut, payloads, results, *, depth, times=3):
+    async def fills(self, dut, payloads, results, *, depth, times=3, starts=True):
         """Check that exactly ``depth`` payloads get in while none gets out, several times.
 
-        In the odd ones of these times they come with gaps.
+        In the odd ones of these times they come with gaps. ``starts``: the clock does not run yet.
         """
-        await start(dut)
+        if starts:
+            await start(dut)
         rng = seeded()
         cocotb.start_soon(obeys_rules(dut, self.o_name))
         i, o = (
