@@ -5,10 +5,10 @@ import sys
 from scripts.command import BAD_INPUT, FAILED, Parser, say
 from scripts.synth.yosys import ToolError, command, notice
 from scripts.verify import mutate_report as report
+from scripts.verify import record
 from scripts.verify.mutate_explained import PATH, load
 from scripts.verify.mutate_run import run_unit
-from scripts.verify.mutate_units import capture, chosen
-from scripts.verify.record import save
+from scripts.verify.mutate_units import UNITS, capture, chosen
 from sim.verilate import BuildError
 
 __all__ = ["main"]
@@ -84,16 +84,19 @@ def main(arguments=None):
     if notice():
         say(notice())
     say(f"{len(units)} modules, {count} mutants of each, seed {seed}")
-    full = options.module is None and count >= COUNT and seed == SEED
+    recorded = count >= COUNT and seed == SEED
     try:
         tallies = _run(units, explanations, count=count, seed=seed)
     except (ToolError, BuildError, OSError) as error:
         print(f"mutate: {error}", file=sys.stderr)
         return FAILED
     print(report.table(tallies))
-    if full:
-        say(f"{save(report.record(tallies, command='make mutate', seed=seed))}")
-    lines = findings(tallies, explanations, full=full)
+    if recorded:
+        kept = report.record(
+            tallies, explanations, UNITS, seed=seed, before=record.load("mutation")
+        )
+        say(f"{record.save(kept)}")
+    lines = findings(tallies, explanations, full=recorded and options.module is None)
     for line in lines:
         print(f"mutate: {line}", file=sys.stderr)
     return FAILED if lines else 0

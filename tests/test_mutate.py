@@ -290,9 +290,25 @@ def test_share_is_that_of_the_mutants_that_change_something():
     outcomes += [Outcome(dataclasses.replace(MUTATION, bit=9), None)]
     found = mutate_report.tally("slice", outcomes, 2.0, [ENTRY])
     assert found.row() == ["slice", "7", "4", "1", "1", "1", "80.0 %", "2"]
-    section = mutate_report.record([found], command="make mutate", seed=1)
+    section = mutate_report.record([found], [ENTRY], ["slice"], seed=1)
     assert ("survivors", "1") in section.summary
-    assert "1 × full" in section.notes
+    assert ("modules below 95 %", "slice") in section.summary
+    assert "- full" in section.notes
+
+
+def test_record_keeps_the_rows_of_units_that_did_not_run():
+    outcomes = [Outcome(MUTATION, "test"), Outcome(dataclasses.replace(MUTATION, bit=1), "test")]
+    units = ["queue", "rope", "slice"]
+    before = None
+    for unit, counted in (("slice", outcomes[:1]), ("queue", outcomes), ("slice", outcomes)):
+        found = mutate_report.tally(unit, counted, 60.0, [])
+        before = mutate_report.record([found], [], units, seed=1, before=before)
+    assert [row[:3] for row in before.rows] == [["queue", "2", "2"], ["slice", "2", "2"]]
+    summary = dict(before.summary)
+    assert summary["modules"] == "2 of 3"
+    assert summary["not measured yet"] == "rope"
+    assert summary["mutants"] == "4"
+    assert summary["CPU time"] == "2 min"
 
 
 def test_table_takes_the_benches_of_the_tests():

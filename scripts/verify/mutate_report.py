@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from scripts.synth.yosys import version
 
-from .record import Record
+from .record import Record, commit
 
 __all__ = ["COLUMNS", "LEAST_PERCENT", "Tally", "record", "stale", "table", "tally"]
 
@@ -100,42 +100,70 @@ def table(tallies):
     )
 
 
-def record(tallies, *, command, seed):
-    """Return the section of the page."""
-    killed, proved, explained, survivors = (
-        sum(len(getattr(found, name)) for found in tallies)
-        for name in ("killed", "proved", "explained", "survivors")
-    )
-    share = 100 * killed / (killed + survivors)
-    reasons = {}
-    for found in tallies:
-        for _, entry in found.explained:
-            reasons[entry.reason] = reasons.get(entry.reason, 0) + 1
+def record(tallies, explanations, units, *, seed, before=None):
+    """Return the section of the page.
+
+    Parameters
+    ----------
+    tallies : list of Tally
+        Of the units that ran.
+    explanations : list of Explanation
+    units : sequence of str
+        All that there are.
+    seed : int
+        Of the sample.
+    before : Record or None
+        The section as it was: the rows of the other units stay, each with its commit.
+    """
+    rows = {row[0]: row for row in (before.rows if before else ())}
+    rows |= {found.unit: [*found.row(), commit()] for found in tallies}
+    missing = [unit for unit in units if unit not in rows]
+    rows = [rows[unit] for unit in units if unit in rows]
+
+    def total(column):
+        at = COLUMNS.index(column)
+        return sum(int(row[at].replace(",", "")) for row in rows)
+
+    least = min(rows, key=_percent)
+    killed, survivors = total("killed"), total("survivors")
     return Record(
         section="mutation",
-        command=command,
+        command="make mutate",
         summary=[
-            ("modules", str(len(tallies))),
-            ("mutants", f"{sum(found.count for found in tallies):,}"),
-            ("killed, of those that change anything", f"{share:.1f} %"),
-            ("least killed of a module", f"{min(found.percent for found in tallies):.1f} %"),
-            ("proved to change nothing", str(proved)),
-            ("explained as equivalent", str(explained)),
+            ("modules", f"{len(rows)} of {len(units)}"),
+            ("not measured yet", ", ".join(missing) or "none"),
+            ("mutants", f"{total('mutants'):,}"),
+            (
+                "killed, of those that change anything",
+                f"{100 * killed / (killed + survivors):.1f} %",
+            ),
+            ("least killed of a module", f"{_percent(least):.1f} %, {least[0]}"),
+            (
+                f"modules below {LEAST_PERCENT} %",
+                ", ".join(row[0] for row in rows if _percent(row) < LEAST_PERCENT) or "none",
+            ),
+            ("proved to change nothing", str(total("proved equal"))),
+            ("explained as equivalent", str(total("explained"))),
             ("survivors", str(survivors)),
             ("seed of the sample", str(seed)),
-            ("CPU time", f"{sum(found.seconds for found in tallies) / 60:,.0f} min"),
+            ("CPU time", f"{total('CPU s') / 60:,.0f} min"),
         ],
-        columns=COLUMNS,
-        rows=[found.row() for found in tallies],
+        columns=[*COLUMNS, "commit"],
+        rows=rows,
         notes=[
             (
                 "A module's netlist holds all of its mutants, chosen by an input; the module's own"
-                " cocotb bench runs on each. Registers begin as the opposite of their reset value."
-                " A survivor counts as proved when a SAT solver shows that no register, memory or"
-                " output differs in any state, as explained when `scripts/verify/mutants.toml`"
-                " says why."
+                " cocotb bench runs on each. What lies inside another module of the table counts"
+                " there. Registers begin as the opposite of their reset value."
+                " A survivor counts as proved when a SAT solver shows that no output differs in any"
+                " state, nor anything held that can reach one; as explained when"
+                " `scripts/verify/mutants.toml` says why:"
             ),
-            *(f"{number} × {reason}" for reason, number in sorted(reasons.items())),
+            *(f"- {reason}" for reason in dict.fromkeys(entry.reason for entry in explanations)),
         ],
         tools=[version()],
     )
+
+
+def _percent(row):
+    return float(row[COLUMNS.index("killed of the rest")].removesuffix(" %"))
