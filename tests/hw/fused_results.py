@@ -35,12 +35,17 @@ def norm_head(x, section, word, gains):
 
 
 def _row(rng, dim):
-    """Return a row of a head: at the ends of the range, zeros, small, or all sizes."""
-    kind = rng.randrange(5)
+    """Return a row of a head: at the ends of the range, zeros, small, all sizes, or one large."""
+    kind = rng.randrange(7)
     if kind == 0:
         return [rng.choice((-(1 << 17), (1 << 17) - 1)) for _ in range(dim)]
     if kind == 1:
         return [0] * dim
+    if kind >= 5:
+        size = rng.randrange(2, HEAD_WIDTH - 1)
+        row = [rng.randrange(-2, 2) for _ in range(dim)]
+        row[rng.randrange(dim)] = rng.choice((1, -1)) * ((1 << size) + rng.randrange(1 << size))
+        return row
     vector = numbers(rng, HEAD_WIDTH, dim)
     return [x >> rng.randrange(HEAD_WIDTH) for x in vector] if kind == 2 else vector
 
