@@ -56,9 +56,13 @@ def beats(count):
     # At the end, ORMs in which every beat shows: a bit of its own, of either sign.
     for row in range(MAX_ROWS if count else 0):
         for beat in range(BEATS):
-            data = [0] * (LANES - 1) + [rng.choice((1 << beat, ~(1 << beat)))]
+            bit = 1 << (beat + 7 * row) % (RESIDUAL_WIDTH - 1)
+            data = [0] * (LANES - 1) + [rng.choice((bit, ~bit))]
             first = int(beat == 0)
             payloads.append({"data": data, "row": row, "beat": beat, "add": 0, "first": first})
+        # A bit that comes back inverted from the memory is right after every other beat.
+        for _ in range(row % 2):
+            payloads.append({"data": [0] * LANES, "row": row, "beat": 0, "add": 0, "first": 0})
     return payloads
 
 
