@@ -35,12 +35,18 @@ def residual_row(rng, kind, dim):
     return [rng.randrange(-(1 << (width - 1)), 1 << (width - 1)) for _ in range(dim)]
 
 
-def jobs(count, *, dim=None):
-    """Return jobs, their results, the residual's words, its ORMs, and the gain's words."""
+def jobs(count, *, dim=None, bits=None):
+    """Return jobs, their results, the residual's words, its ORMs, and the gain's words.
+
+    With ``bits`` each row has one large element, whose highest bit is one of these.
+    """
     rng = seeded()
     gain = numbers(rng, GAIN_WIDTH, MAX_GAINS)
     dims = [dim or 32 * rng.randrange(1, MAX_DIM // 32 + 1) for _ in range(MAX_ROWS)]
     rows = [residual_row(rng, index % 5, length) for index, length in enumerate(dims)]
+    for row, bit in zip(rows, bits or (), strict=False):
+        row[:] = [rng.randrange(-1, 2) for _ in row]
+        row[rng.randrange(len(row))] = rng.choice((1, -1)) * (1 << bit)
     payloads, results = [], []
     for number in range(count):
         row = number % MAX_ROWS
@@ -99,6 +105,15 @@ async def output_equals_golden(dut, i_stall, o_stall):
     await UNIT.compares(dut, payloads, results, i_stall=i_stall, o_stall=o_stall, cycles=20000)
     await ReadOnly()
     assert int(dut.busy.value) == 0
+
+
+@cocotb.test()
+@cocotb.parametrize(first=list(range(0, RESIDUAL_WIDTH - 1, MAX_ROWS)))
+async def any_bit_of_one_element_sets_the_scale(dut, first):
+    bits = range(first, min(first + MAX_ROWS, RESIDUAL_WIDTH - 1))
+    payloads, results, *memories = jobs(len(bits), bits=bits)
+    serve(dut, *memories)
+    await UNIT.compares(dut, payloads, results, cycles=60_000)
 
 
 @cocotb.test()
