@@ -9,16 +9,13 @@ from scripts.synth.design import write_whole
 from scripts.synth.yosys import ToolError, run_yosys
 
 from . import mutate_live
-from .mutate_live import held_for_outputs
+from .mutate_live import held_for_outputs, is_state
 from .mutate_netlist import TOP
 
 __all__ = ["cone", "proved"]
 
 #: Seconds that the solver may think about a mutant; without an answer it counts as not proved.
 TIMEOUT_S = 20
-
-#: Types of the cells that hold state, as they begin; a proof ends at them.
-_STATE = ("$dff", "$adff", "$sdff", "$aldff", "$dlatch", "$mem")
 
 #: Answers of another method do not count.
 _METHOD = hashlib.sha256(
@@ -43,13 +40,9 @@ def proved(mutation, folder):
         if cell["type"] == "$dff":
             cell.update(_wire_of(cell))
             mutation = replace(mutation, port={"D": "A", "Q": "Y"}[mutation.port])
-        known[key] = not _is_state(cell) and _solved(cone(netlist, mutation.cell), mutation, folder)
+        known[key] = not is_state(cell) and _solved(cone(netlist, mutation.cell), mutation, folder)
         write_whole(path, json.dumps(known))
     return known[key]
-
-
-def _is_state(cell):
-    return cell["type"].startswith(_STATE)
 
 
 def _wire_of(register):
@@ -87,7 +80,7 @@ def cone(netlist, name):
     for key, cell in cells.items():
         for bit in _bits(cell, outputs=False):
             readers.setdefault(bit, set()).add(key)
-        if not _is_state(cell):
+        if not is_state(cell):
             driver.update(dict.fromkeys(_bits(cell, outputs=True), key))
     ends = {
         bit
@@ -101,7 +94,7 @@ def cone(netlist, name):
     while todo:
         for bit in _bits(cells[todo.pop()], outputs=True):
             for key in readers.get(bit, ()):
-                if key not in forward and not _is_state(cells[key]):
+                if key not in forward and not is_state(cells[key]):
                     forward.add(key)
                     todo.append(key)
     kept, todo = set(forward), list(forward)

@@ -1,15 +1,22 @@
 """Which bits of what a netlist holds can ever reach one of its outputs."""
 
-from functools import cache
+__all__ = ["held_for_outputs", "is_state"]
 
-__all__ = ["held_for_outputs"]
+#: Types of the cells that hold state, as they begin.
+_STATE = ("$dff", "$adff", "$sdff", "$aldff", "$dlatch", "$mem")
 
 #: Cells of which a bit of the output depends on the bits of the inputs at its place.
-_BITWISE = ("$not", "$and", "$or", "$xor", "$xnor", "$pos", "$mux", "$pmux")
+_BITWISE = ("$not", "$and", "$or", "$xor", "$xnor", "$pos", "$mux")
 #: On those at its place and below.
 _CARRY = ("$add", "$sub", "$neg", "$mul")
+#: Registers, of which a bit holds what it is given at its place.
 _REGISTERS = ("$dff", "$dffe", "$adff", "$adffe", "$sdff", "$sdffe", "$sdffce", "$aldff")
 _MEMORY = "$mem_v2"
+
+
+def is_state(cell):
+    """Return whether a cell holds something from one cycle to the next."""
+    return cell["type"].startswith(_STATE)
 
 
 def held_for_outputs(netlist):
@@ -23,10 +30,9 @@ def held_for_outputs(netlist):
     netlist : dict
         A flat module, as Yosys' ``write_json`` gives it.
     """
-    cells = netlist["cells"]
     driver = {
-        bit: (name, port, place)
-        for name, cell in cells.items()
+        bit: (cell, place)
+        for cell in netlist["cells"].values()
         for port, bits in cell["connections"].items()
         if cell["port_directions"][port] == "output"
         for place, bit in enumerate(bits)
@@ -39,16 +45,13 @@ def held_for_outputs(netlist):
         if isinstance(bit, int)
     ]
     live, held = set(todo), set()
-    constant = cache(lambda name: _trailing_zeros(cells[name]))
     while todo:
         bit = todo.pop()
         if bit not in driver:
             continue
-        name, port, place = driver[bit]
-        cell = cells[name]
-        needed = _needed(cell, port, place, constant(name))
-        needed = {one for one in needed if isinstance(one, int)}
-        if cell["type"] in _REGISTERS or cell["type"] == _MEMORY:
+        cell, place = driver[bit]
+        needed = {one for one in _needed(cell, place) if isinstance(one, int)}
+        if is_state(cell):
             held |= needed
         todo += needed - live
         live |= needed
@@ -62,8 +65,6 @@ def _inputs(cell):
 
 def _trailing_zeros(cell):
     """Return how many of the lowest bits of an addend are constants 0."""
-    if cell["type"] != "$add":
-        return 0
     counts = []
     for bits in _inputs(cell).values():
         ones = [place for place, bit in enumerate(bits) if bit != "0"]
@@ -71,8 +72,8 @@ def _trailing_zeros(cell):
     return max(counts)
 
 
-def _needed(cell, port, place, zeros):
-    """Return the bits that a bit of an output depends on."""
+def _needed(cell, place):
+    """Return the bits that the bit at a place of a cell's output depends on."""
     kind, inputs = cell["type"], _inputs(cell)
 
     def at(bits):
@@ -96,6 +97,7 @@ def _needed(cell, port, place, zeros):
     if kind in _BITWISE:
         return {at(bits) if name != "S" else bits[0] for name, bits in inputs.items()}
     if kind in _CARRY:
+        zeros = _trailing_zeros(cell) if kind == "$add" else 0
         if place < zeros:  # nothing is carried out of where one addend is 0
             return {at(bits) for bits in inputs.values()}
         return {bit for bits in inputs.values() for bit in (*bits[zeros : place + 1], at(bits))}

@@ -116,7 +116,8 @@ def record(tallies, explanations, units, *, seed, before=None):
         The section as it was: the rows of the other units stay, each with its commit.
     """
     rows = {row[0]: row for row in (before.rows if before else ())}
-    rows |= {found.unit: [*found.row(), commit()] for found in tallies}
+    name = commit()
+    rows |= {found.unit: [*found.row(), name] for found in tallies}
     missing = [unit for unit in units if unit not in rows]
     rows = [rows[unit] for unit in units if unit in rows]
 

@@ -4,7 +4,7 @@ import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from amaranth.hdl._ir import Fragment
+from amaranth.hdl import Fragment
 
 __all__ = ["LEFT_OUT", "UNITS", "Job", "capture", "chosen", "inner"]
 
