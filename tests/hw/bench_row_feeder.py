@@ -1,17 +1,22 @@
-"""Bench for `hw.row_feeder`: the place of each strip; what is fed is `bench_matmul`'s."""
+"""Bench for `hw.row_feeder`: the place of each strip, and every row that it feeds."""
+
+import functools
 
 import cocotb
+from amaranth.hdl import Shape
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.jobs import Dest
-from hw.row_feeder import RowFeeder
+from hw.row_feeder import FEED_LATENCY, RowFeeder
 from hw.spec.config import ArchConfig
+from tests.hw.fed_rows import MEMORIES, Memories, fed_rows
 from tests.hw.vector_stream import seeded
 from tests.support.bench import pack, params, start, unpack, watchdog
 
-CONFIG = ArchConfig(**params()["config"])
-DUT = RowFeeder(CONFIG)
-JOB, STRIP = DUT.job.shape(), DUT.strip.shape()
+CONFIG, GROUP = ArchConfig(**params()["config"]), params()["group"]
+DUT = RowFeeder(CONFIG, group=GROUP)
+JOB, STRIP, TAG, FED = (getattr(DUT, name).shape() for name in ("job", "strip", "tag", "fed"))
+PORTS = {name: getattr(DUT, name).shape() for name in MEMORIES}
 
 #: Jobs by name: destination, strips of each section, blocks of a head.
 JOBS = {
@@ -23,7 +28,12 @@ JOBS = {
     "one gate, one up": (Dest.GLU, (1, 1, 0), 0),
     "no up": (Dest.GLU, (5, 0, 0), 0),
     "one gate": (Dest.GLU, (1, 0, 0), 0),
+    "scores": (Dest.SCORES, (3, 0, 0), 2),
+    "values": (Dest.VALUES, (2, 0, 0), 2),
 }
+ATTENTION = (Dest.SCORES, Dest.VALUES)
+if GROUP:  # a group that computes no strip gets no job
+    del JOBS["one gate"]
 
 
 def places(dest, strips, head_blocks):
@@ -37,47 +47,125 @@ def places(dest, strips, head_blocks):
     ]
 
 
-async def run_job(dut, rng, name):
-    """Run a job whose tiles and banks come at random; compare its strips."""
+def random_job(rng, name):
+    """Return a job of `JOBS` with all else at random, and the places of the strips it computes."""
     dest, strips, head_blocks = JOBS[name]
-    job = {
-        "dest": dest,
-        "strips": sum(strips),
-        "blocks": rng.randrange(1, 3),
-        "heads": 1,
-        "head_rows": rng.randrange(1, CONFIG.max_rows + 1),
-        "head_blocks": head_blocks,
-        **{f"strips{index}": count for index, count in enumerate(strips)},
-    }
-    dut.job.value = pack(JOB, job)
-    dut.loading.value = 1
-    found, banks = [], []
-    for cycle in range(5000):
-        dut.tile_ready.value = rng.randrange(2)
-        dut.banks_used.value = rng.choice((0, 0, 1, 2, 3))
-        await ReadOnly()
-        begins, busy = int(dut.begins.value), int(dut.busy.value)
-        if begins:
-            banks.append(begins - 1)
-            found.append(unpack(STRIP, int(dut.strip.value)))
-        await RisingEdge(dut.clk)
-        dut.loading.value = 0
-        if cycle > 1 and not busy:
-            break
     wanted = places(dest, strips, head_blocks)
-    fields = ("section", "section_strip", "head", "block")[: len(wanted[0])]
-    got = [tuple(strip[field] for field in fields) for strip in found]
-    assert got == wanted, name
-    assert [s["last"] for s in found] == [0] * (len(wanted) - 1) + [1], name
-    assert all(a != b for a, b in zip(banks, banks[1:], strict=False)), name
+    if dest not in ATTENTION:
+        wanted = wanted[GROUP :: CONFIG.groups]
+    job = {field: rng.getrandbits(Shape.cast(shape).width) for field, shape in JOB.members.items()}
+    heads = rng.choice([n for n in (1, 2, 3) if n <= CONFIG.max_rows // 2])
+    # Of attention a half of the rows, or what a half has room for, is scored at a time.
+    rows = CONFIG.max_rows // (2 * heads) if dest in ATTENTION else CONFIG.max_rows // heads
+    return job | {
+        "dest": dest,
+        "strips": len(wanted),
+        "blocks": rng.choice((1, 1, 2, 3)),
+        "heads": heads,
+        "head_rows": rng.choice((1, rows)),
+        "head_blocks": head_blocks,
+        "first_block": rng.randrange(CONFIG.max_context // 32 - 3),
+        **{f"strips{index}": count for index, count in enumerate(strips)},
+    }, wanted
+
+
+class Feeder:
+    """The unit's surroundings: they serve its reads and check its outputs in every cycle."""
+
+    def __init__(self, dut, rng):
+        self.dut, self.rng = dut, rng
+        self.bank = 0
+        self.memories = Memories(rng.getrandbits(32))
+        self.pipeline = [None] * FEED_LATENCY  # rows on their way
+
+    async def run(self, name):
+        """Run a job whose tiles and banks come at random; compare its strips and its rows."""
+        dut, rng = self.dut, self.rng
+        job, wanted = random_job(rng, name)
+        rows = list(fed_rows(CONFIG, job, self.bank, self.memories))
+        dut.job.value = pack(JOB, job)
+        dut.loading.value = 1
+        dut.tile_ready.value = 0
+        await ReadOnly()
+        await self.step(None)
+        dut.job.value = rng.getrandbits(Shape.cast(JOB).width)  # copied
+        dut.loading.value = rng.randrange(2)
+        for _ in range(CONFIG.groups - 1):
+            await ReadOnly()
+            await self.step(None)
+        strips, used = [], 0
+        in_tile = False
+        while used < len(rows):
+            dut.tile_ready.value = ready = rng.randrange(2)
+            dut.banks_used.value = banks = rng.choice((0, 0, 1, 2, 3))
+            tag, _, begins = rows[used]
+            free = not banks >> tag["bank"] & 1
+            moves = in_tile or (ready and (free or not begins))
+            await ReadOnly()
+            assert int(dut.busy.value) == 1
+            assert int(dut.feeding.value) == moves
+            assert int(dut.tile_start.value) == (moves and not in_tile)
+            assert int(dut.starved.value) == (not in_tile and not ready)
+            assert int(dut.stalled.value) == (ready and begins and not free)
+            assert int(dut.begins.value) == (moves and begins) << tag["bank"]
+            if moves and begins:
+                strips.append(unpack(STRIP, int(dut.strip.value)))
+            await self.step(rows[used] if moves else None)
+            if moves:
+                used += 1
+                in_tile = used < len(rows) and not rows[used][0]["swap"]
+        dut.tile_ready.value = rng.randrange(2)
+        for cycle in range(rng.choice((1, 2, FEED_LATENCY + 2))):
+            await ReadOnly()
+            for line in ("busy", "feeding", "tile_start", "starved", "stalled", "begins"):
+                assert int(getattr(dut, line).value) == 0, line
+            await self.step(None)
+            dut.loading.value = int(dut.loading.value) and cycle % 2 == 0
+        dut.loading.value = 0
+        await ReadOnly()
+        await self.step(None)
+        self.bank ^= job["strips"] & 1
+        self.compare(name, job, wanted, strips)
+
+    async def step(self, row):
+        """Go on a cycle, in which ``row`` is fetched, from where its signals have settled."""
+        dut = self.dut
+        fed = self.pipeline.pop(0)
+        self.pipeline.append(row)
+        tag = unpack(TAG, int(dut.tag.value))
+        assert tag["valid"] == (fed is not None)
+        if fed is not None:
+            assert tag == fed[0]
+            assert unpack(FED, int(dut.fed.value)) == fed[1]
+        words = {
+            name: self.word(name, *(int(getattr(dut, line).value) for line in lines))
+            for name, lines in MEMORIES.items()
+        }
+        await RisingEdge(dut.clk)
+        for name, word in words.items():
+            getattr(dut, name).value = word
+
+    @functools.cache  # noqa: B019, as long as a test
+    def word(self, name, *address):
+        return pack(PORTS[name], self.memories.read(name, *address))
+
+    def compare(self, name, job, wanted, strips):
+        if job["dest"] not in ATTENTION:
+            fields = ("section", "section_strip", "head", "block")[: len(wanted[0])]
+            assert [tuple(strip[field] for field in fields) for strip in strips] == wanted, name
+        assert [s["last"] for s in strips] == [0] * (len(wanted) - 1) + [1], name
+        job = job | {"dest": job["dest"].value}
+        assert all(strip["job"] == job for strip in strips), name
 
 
 @cocotb.test()
 @cocotb.parametrize(name=list(JOBS))
-async def strips_are_placed_among_the_outputs(dut, name):
+async def rows_are_fed_and_strips_placed_among_the_outputs(dut, name):
     await start(dut)
-    cocotb.start_soon(watchdog(dut, 10_000))
-    await run_job(dut, seeded(), name)
+    cocotb.start_soon(watchdog(dut, 20_000))
+    feeder = Feeder(dut, seeded())
+    for _ in range(3):
+        await feeder.run(name)
 
 
 @cocotb.test()
@@ -85,5 +173,6 @@ async def a_job_leaves_nothing_to_the_next(dut):
     rng = seeded()
     await start(dut)
     cocotb.start_soon(watchdog(dut, 100_000))
+    feeder = Feeder(dut, rng)
     for name in rng.sample(list(JOBS) * 3, 3 * len(JOBS)):
-        await run_job(dut, rng, name)
+        await feeder.run(name)
