@@ -13,14 +13,13 @@ from hw.spec.formats import (
     ACC_WIDTH,
     BLOCK_LEN,
     EXP_WIDTH,
-    FFN_WIDTH,
-    HEAD_WIDTH,
     MULTIPLIER_WIDTH,
     RESIDUAL_WIDTH,
     SCALED_WIDTH,
 )
 from sim.golden.fixed import round_shift, saturate
 from sim.golden.requantise import requantise
+from tests.hw.linear_jobs import WIDTHS
 from tests.hw.read_port import serves
 from tests.hw.vector_stream import numbers, seeded
 from tests.support.bench import (
@@ -40,14 +39,6 @@ LANES, BEATS, COLS = CONFIG.lanes, CONFIG.beats, CONFIG.cols
 DUT = Drain(CONFIG)
 STRIP, SUM = DUT.strip.shape(), DUT.sum.shape()
 HEADER, O_ACT = DUT.i_header.payload.shape(), DUT.o_act.payload.shape()
-WIDTHS = {
-    Dest.RESIDUAL: RESIDUAL_WIDTH,
-    Dest.QKV: HEAD_WIDTH,
-    Dest.GLU: HEAD_WIDTH,
-    Dest.LOGITS: RESIDUAL_WIDTH,
-    Dest.SCORES: FFN_WIDTH,
-    Dest.VALUES: HEAD_WIDTH,
-}
 LINEAR = (Dest.RESIDUAL, Dest.QKV, Dest.GLU, Dest.LOGITS)
 
 
@@ -150,7 +141,7 @@ def make_strip(rng, tables, dest, *, section=0, last=0, rows=None):
                 clips = []
                 if dest == Dest.SCORES:
                     value = round_shift(row_sums[channel], shift1)
-                    value = saturate(value, FFN_WIDTH, clips.append)
+                    value = saturate(value, WIDTHS[dest], clips.append)
                 else:
                     value = requantise(
                         row_sums[channel],

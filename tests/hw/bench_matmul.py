@@ -2,12 +2,24 @@
 
 import cocotb
 import numpy as np
+from amaranth.hdl import Shape
 from cocotb.triggers import RisingEdge
 
+from hw.jobs import Dest
 from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN
 from sim.compiler import image
-from tests.hw.linear_jobs import expected_lanes, fill, job_of, random_linear, random_rows
+from sim.golden.matmul import dot
+from sim.golden.requantise import requantise
+from tests.hw.fed_rows import places
+from tests.hw.linear_jobs import (
+    WIDTHS,
+    expected_lanes,
+    fill,
+    job_of,
+    random_linear,
+    random_rows,
+)
 from tests.hw.matrix_unit import MatrixUnit
 from tests.support.bench import STALLS, collects, obeys_rules, params, sends, start, watchdog
 
@@ -56,6 +68,90 @@ async def results_equal_golden(dut, stall, bias):
             dut, rng, rows=rows, outputs=outputs, inputs=inputs, bias=bias,
             stall=STALLS[stall], job_stall=stall,
         )  # fmt: skip
+
+
+def random_job(rng, dest, values, exponents):
+    """Return a job of a destination with all else at random, its operator, and its results."""
+    counts = {Dest.QKV: (2, 1, 1), Dest.GLU: (2, 2, 0)}.get(dest, (int(rng.integers(1, 4)), 0, 0))
+    head_blocks = 1 + int(rng.integers(2)) if dest == Dest.QKV else int(rng.integers(3))
+    places_ = places(dest, counts, head_blocks)
+    heads, blocks = (int(n) for n in rng.integers(1, 3, 2))
+    head_rows = int(rng.integers(1, CONFIG.max_rows // heads + 1))
+    src = int(rng.integers(CONFIG.act_blocks - blocks - (heads - 1) * head_blocks + 1))
+    shifts = {n: (int(rng.integers(4)), int(rng.integers(24, 32))) for n in range(3)}
+    linear = random_linear(rng, len(places_) * BLOCK_LEN, blocks * BLOCK_LEN, rng.integers(2))
+    job = {
+        name: int(rng.integers(1 << Shape.cast(shape).width))
+        for name, shape in JOB.members.items()
+    } | {
+        **{"dest": dest, "bias": int(linear.bias is not None), "strips": len(places_)},
+        **{"blocks": blocks, "heads": heads, "head_rows": head_rows, "head_blocks": head_blocks},
+        **{"row0": int(rng.integers(CONFIG.max_rows - head_rows + 1)), "src": src},
+    }  # fmt: skip
+    for n, (shift1, shift2) in shifts.items():
+        job |= {f"strips{n}": counts[n], f"shift1_{n}": shift1, f"shift2_{n}": shift2}
+    return job, linear, list(_results(job, linear, places_, values, exponents))
+
+
+def _results(job, linear, places_, values, exponents):
+    """Yield each beat of a job's results, and its label."""
+    beats = [(row, beat) for row in range(job["head_rows"]) for beat in range(CONFIG.beats)]
+    for number, place in enumerate(places_):
+        section, strip = place[:2]
+        outputs = slice(number * BLOCK_LEN, (number + 1) * BLOCK_LEN)
+        bias = None if linear.bias is None else linear.bias[outputs]
+        for head in range(job["heads"]):
+            rows = slice(job["row0"], job["row0"] + job["head_rows"])
+            begin = job["src"] + head * job["head_blocks"]
+            part = slice(begin * BLOCK_LEN, (begin + job["blocks"]) * BLOCK_LEN)
+            y = requantise(
+                dot(
+                    values[rows, part],
+                    exponents[rows, begin : begin + job["blocks"]],
+                    linear.weight[outputs],
+                ),
+                linear.multiplier[outputs],
+                job[f"shift1_{section}"], job[f"shift2_{section}"], WIDTHS[job["dest"]], bias,
+            )  # fmt: skip
+            for row, beat in beats:
+                end = (head, row, beat) == (job["heads"] - 1, *beats[-1])
+                index = head * job["head_rows"] + row
+                label = {
+                    "dest": job["dest"].value,
+                    "row": job["row0"] + row,
+                    "index": (job["half"] * CONFIG.max_rows // 2 + index) % CONFIG.max_rows,
+                    "half": job["half"],
+                    "head_row": row,
+                    **dict(zip(("section", "strip", "head", "block"), place, strict=False)),
+                    "beat": beat,
+                    "dst": (job["dst"] + head * job["head_blocks"] + strip) % 1024,
+                    "strip_end": int(end),
+                    "last": int(end and number == len(places_) - 1),
+                }
+                yield label, y[row, beat * CONFIG.lanes :][: CONFIG.lanes].tolist()
+
+
+@cocotb.test
+@cocotb.parametrize(stall=list(STALLS))
+async def jobs_of_all_kinds_follow_each_other(dut, stall):
+    """Data and label of every beat, while jobs overlap."""
+    rng = np.random.default_rng(7)
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 200_000))
+    cocotb.start_soon(obeys_rules(dut, "o_act"))
+    values, exponents = random_rows(rng, CONFIG.max_rows, CONFIG.act_blocks * BLOCK_LEN)
+    await fill(dut, values, exponents)
+    kinds = [Dest.RESIDUAL, Dest.QKV, Dest.GLU, Dest.LOGITS]
+    jobs = [random_job(rng, dest, values, exponents) for dest in rng.permutation(kinds)]
+    words = [word for _, linear, _ in jobs for word in stream_words(linear)]
+    cocotb.start_soon(sends(dut, "i_words", WORD, words, stall=STALLS[stall]))
+    cocotb.start_soon(sends(dut, "i_job", JOB, [job for job, _, _ in jobs]))
+    wanted = [beat for _, _, results in jobs for beat in results]
+    got = await collects(dut, "o_act", RESULT, len(wanted), stall=STALLS[stall])
+    for number, (beat, (label, lanes)) in enumerate(zip(got, wanted, strict=True)):
+        assert beat["data"] == lanes, f"beat {number} is {beat['data']}, expected {lanes}"
+        # What a destination has no use for says nothing.
+        assert beat["meta"] | label == beat["meta"], f"beat {number} is {beat['meta']}, not {label}"
 
 
 @cocotb.test

@@ -9,7 +9,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 from hw.jobs import Dest
 from hw.row_feeder import FEED_LATENCY, RowFeeder
 from hw.spec.config import ArchConfig
-from tests.hw.fed_rows import MEMORIES, Memories, fed_rows
+from tests.hw.fed_rows import MEMORIES, Memories, fed_rows, places
 from tests.hw.vector_stream import seeded
 from tests.support.bench import pack, params, start, unpack, watchdog
 
@@ -34,17 +34,6 @@ JOBS = {
 ATTENTION = (Dest.SCORES, Dest.VALUES)
 if GROUP:  # a group that computes no strip gets no job
     del JOBS["one gate"]
-
-
-def places(dest, strips, head_blocks):
-    """Return section and strip in it of each strip in order; for q, k, v also head and block."""
-    if dest == Dest.GLU and strips[1]:
-        return [(section, strip) for strip in range(strips[0]) for section in (0, 1)]
-    return [
-        (section, strip, *(divmod(strip, head_blocks) if dest == Dest.QKV else ()))
-        for section, count in enumerate(strips)
-        for strip in range(count)
-    ]
 
 
 def random_job(rng, name):

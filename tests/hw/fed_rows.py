@@ -7,7 +7,7 @@ from hw.jobs import Dest
 from hw.spec.formats import BLOCK_LEN, PROB_PLANE_SHIFT, PROB_WIDTH
 from sim.golden.fixed import round_shift
 
-__all__ = ["MEMORIES", "Memories", "fed_rows"]
+__all__ = ["MEMORIES", "Memories", "fed_rows", "places"]
 
 #: The read ports: what each is addressed with.
 MEMORIES = {
@@ -85,3 +85,14 @@ def _row(config, job, memories, strip, block, row):
     if plane:
         return 0, [p & low for p in folded]
     return PROB_PLANE_SHIFT, [p >> PROB_PLANE_SHIFT for p in folded]
+
+
+def places(dest, strips, head_blocks):
+    """Return section and strip in it of each strip in order; for q, k, v also head and block."""
+    if dest == Dest.GLU and strips[1]:
+        return [(section, strip) for strip in range(strips[0]) for section in (0, 1)]
+    return [
+        (section, strip, *(divmod(strip, head_blocks) if dest == Dest.QKV else ()))
+        for section, count in enumerate(strips)
+        for strip in range(count)
+    ]

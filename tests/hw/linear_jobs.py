@@ -5,14 +5,24 @@ from cocotb.triggers import RisingEdge
 
 from hw.activation_memory import Block
 from hw.jobs import Dest
-from hw.spec.formats import BLOCK_LEN
+from hw.spec.formats import BLOCK_LEN, FFN_WIDTH, HEAD_WIDTH, RESIDUAL_WIDTH
 from sim.golden.block_quantise import block_quantise
 from sim.golden.matmul import dot
 from sim.golden.model import Linear
 from sim.golden.requantise import requantise
 from tests.support.bench import pack
 
-__all__ = ["expected_lanes", "fill", "job_of", "random_linear", "random_rows"]
+__all__ = ["WIDTHS", "expected_lanes", "fill", "job_of", "random_linear", "random_rows"]
+
+#: Bits of the results, by what a job is for.
+WIDTHS = {
+    Dest.RESIDUAL: RESIDUAL_WIDTH,
+    Dest.QKV: HEAD_WIDTH,
+    Dest.GLU: HEAD_WIDTH,
+    Dest.LOGITS: RESIDUAL_WIDTH,
+    Dest.SCORES: FFN_WIDTH,
+    Dest.VALUES: HEAD_WIDTH,
+}
 
 
 def random_linear(rng, outputs, inputs, bias):
