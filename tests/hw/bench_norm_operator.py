@@ -11,9 +11,9 @@ from hw.spec.formats import BLOCK_LEN, GAIN_WIDTH, HEAD_WIDTH, RESIDUAL_WIDTH
 from hw.spec.isa import OPERATORS
 from sim.golden.fixed import or_magnitude
 from sim.golden.rmsnorm import rms_norm
-from tests.hw.fused_results import cut, head_operator, norm_head
+from tests.hw.fused_results import cut, epsilon, head_operator, norm_head
 from tests.hw.read_port import serves
-from tests.hw.vector_stream import Unit, numbers, seeded
+from tests.hw.vector_stream import Unit, numbers, seeded, uneven
 from tests.support.bench import (
     STALLS,
     cycle,
@@ -50,18 +50,14 @@ def operator(rng, *, blocks, rows, emits=None, small=False):
         "blocks": blocks,
         "shift": 15 if small else rng.choice((0, 15, 17, 63)),
         "emit_rows": int(emits is not None),
-        "epsilon": rng.choice((0, 1, (1 << 48) - 1, rng.getrandbits(30))),
+        "epsilon": epsilon(rng),
         "dst": rng.randrange(1024),
     }
     dim = BLOCK_LEN * blocks
     gain = numbers(rng, GAIN_WIDTH, dim)
-    high = (1 << (RESIDUAL_WIDTH - 1)) - 1
-    residual = [
-        [rng.choice((-high, high))] * dim
-        if rng.random() < 0.2
-        else numbers(rng, RESIDUAL_WIDTH, dim)
-        for _ in range(rows)
-    ]
+    # Saturated, the least number does not occur.
+    least = -(1 << (RESIDUAL_WIDTH - 1))
+    residual = [[max(x, least + 1) for x in uneven(rng, RESIDUAL_WIDTH, dim)] for _ in range(rows)]
     emitting = rng.sample(range(rows), emits or 0)
     results = []
     for dst_row, row in enumerate(range(rows) if emits is None else emitting):
@@ -85,7 +81,7 @@ def head_rows(rng, word, gains, rows):
     vectors, jobs, results = [], [], []
     for row in rng.sample(range(CONFIG.max_rows), rows):
         is_key = rng.randrange(2)
-        x = numbers(rng, HEAD_WIDTH, dim)
+        x = uneven(rng, HEAD_WIDTH, dim)
         pieces = cut(norm_head([x], is_key, word, gains)[0], LANES)
         vectors.append((row, x))
         jobs.append({"row": row, "beats": len(pieces), "is_key": is_key})
@@ -133,6 +129,8 @@ async def begin_operator(dut, memories, word, rows, residual, emitting=()):
     dut.word.value = pack(WORD, word)
     dut.rows.value = rows
     dut.start.value = 1
+    await ReadOnly()
+    assert int(dut.busy.value)
     await RisingEdge(dut.clk)
     dut.start.value = 0
 

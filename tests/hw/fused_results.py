@@ -6,9 +6,9 @@ from hw.jobs import Dest
 from hw.spec.formats import BLOCK_LEN, GAIN_WIDTH, HEAD_WIDTH
 from hw.spec.isa import OPERATORS
 from sim.golden.rmsnorm import rms_norm
-from tests.hw.vector_stream import numbers
+from tests.hw.vector_stream import numbers, uneven
 
-__all__ = ["KEY", "QUERY", "VALUE", "cut", "head_operator", "norm_head", "projection"]
+__all__ = ["KEY", "QUERY", "VALUE", "cut", "epsilon", "head_operator", "norm_head", "projection"]
 
 QUERY, KEY, VALUE = range(3)
 
@@ -18,12 +18,22 @@ def cut(vector, lanes):
     return [vector[at : at + lanes] for at in range(0, len(vector), lanes)]
 
 
+def epsilon(rng):
+    """Return an epsilon: an end of its range, or of any size."""
+    return rng.choice((
+        0,
+        1,
+        (1 << 48) - 1,
+        *(rng.getrandbits(rng.randrange(1, 40)) for _ in "abc"),
+    ))
+
+
 def head_operator(rng, blocks):
     """Return (fields of a head_norm word, gains of q and of k)."""
     word = {"opcode": OPERATORS["head_norm"].opcode, "head_blocks": blocks}
     for name in "qk":
         word[f"shift_{name}"] = rng.choice((0, 14, 15, 16, 63))
-        word[f"epsilon_{name}"] = rng.choice((0, 1, (1 << 48) - 1, rng.getrandbits(30)))
+        word[f"epsilon_{name}"] = epsilon(rng)
     return word, [numbers(rng, GAIN_WIDTH, BLOCK_LEN * blocks) for _ in range(2)]
 
 
@@ -32,22 +42,6 @@ def norm_head(x, section, word, gains):
     name = "qk"[section]
     shift, epsilon = word[f"shift_{name}"], word[f"epsilon_{name}"]
     return rms_norm(np.array(x), np.array(gains[section]), shift, epsilon, HEAD_WIDTH).tolist()
-
-
-def _row(rng, dim):
-    """Return a row of a head: at the ends of the range, zeros, small, all sizes, or one large."""
-    kind = rng.randrange(7)
-    if kind == 0:
-        return [rng.choice((-(1 << 17), (1 << 17) - 1)) for _ in range(dim)]
-    if kind == 1:
-        return [0] * dim
-    if kind >= 5:
-        size = rng.randrange(2, HEAD_WIDTH - 1)
-        row = [rng.randrange(-2, 2) for _ in range(dim)]
-        row[rng.randrange(dim)] = rng.choice((1, -1)) * ((1 << size) + rng.randrange(1 << size))
-        return row
-    vector = numbers(rng, HEAD_WIDTH, dim)
-    return [x >> rng.randrange(HEAD_WIDTH) for x in vector] if kind == 2 else vector
 
 
 def projection(rng, config, word, gains, *, rows, heads, normed=True, dst=0):
@@ -59,7 +53,7 @@ def projection(rng, config, word, gains, *, rows, heads, normed=True, dst=0):
     payloads, results = [], []
     for section, count in zip((QUERY, KEY, VALUE), (heads[0], heads[1], heads[1]), strict=True):
         for head in range(count):
-            x = [_row(rng, BLOCK_LEN * blocks) for _ in range(rows)]
+            x = [uneven(rng, HEAD_WIDTH, BLOCK_LEN * blocks) for _ in range(rows)]
             is_normed = normed and section != VALUE
             y = norm_head(x, section, word, gains) if is_normed else x
             x, y = ([cut(row, config.lanes) for row in vectors] for vectors in (x, y))

@@ -103,6 +103,24 @@ def numbers(rng, width, count, *, near=()):
     return result
 
 
+def uneven(rng, width, count):
+    """Return a row for a norm: at the ends of the range, all of one size, or small but for one."""
+    kind, high = rng.randrange(7), (1 << (width - 1)) - 1
+    if kind == 0:
+        return [rng.choice((-high - 1, high)) for _ in range(count)]
+    if kind == 1:
+        size = rng.randrange(3)
+        return [rng.randrange(-size, size + 1) for _ in range(count)]
+    if kind == 2:
+        return numbers(rng, width, count)
+    if kind <= 4:
+        return numbers(rng, rng.randrange(2, width), count)
+    size = rng.randrange(2, width - 1)
+    row = [rng.randrange(-2, 2) for _ in range(count)]
+    row[rng.randrange(count)] = rng.choice((1, -1)) * ((1 << size) + rng.randrange(1 << size))
+    return row
+
+
 def seeded():
     """Return a random generator whose seed is printed; it follows from the seed of the run."""
     seed = random.getrandbits(16)
