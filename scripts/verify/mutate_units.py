@@ -30,7 +30,7 @@ UNITS = {
     "reciprocal": 0,
     "requantiser": 1,
     "residual": 0,
-    "result_merge": 2,
+    "result_merge": 4,
     "result_path": 0,
     "rmsnorm": 0,
     "rope": 0,

@@ -6,7 +6,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.jobs import Dest, result_label
 from hw.spec.config import ArchConfig
-from tests.hw.vector_stream import seeded
+from tests.hw.vector_stream import noise, seeded
 from tests.support.bench import (
     STALLS,
     at_random,
@@ -21,7 +21,8 @@ from tests.support.bench import (
 )
 
 CONFIG = ArchConfig(**params()["config"])
-SHAPE = data.StructLayout({"data": 16, "meta": result_label(CONFIG)})
+META = result_label(CONFIG)
+SHAPE = data.StructLayout({"data": 16, "meta": META})
 TILES, BEATS = CONFIG.tiles, CONFIG.beats
 
 
@@ -33,8 +34,8 @@ def linear_results(rng, strips, rows):
             for beat in range(BEATS):
                 member, own = divmod(beat, CONFIG.own_beats)
                 end = row == rows - 1 and own == CONFIG.own_beats - 1
-                meta = {"dest": Dest.GLU, "row": row, "strip": strip, "beat": beat}
-                meta["strip_end"] = int(end)
+                meta = noise(rng, META) | {"row": row, "strip": strip, "beat": beat}
+                meta |= {"dest": Dest.GLU, "strip_end": int(end)}
                 tile = strip % CONFIG.groups * CONFIG.strip_tiles + member
                 results.append((tile, {"data": rng.getrandbits(16), "meta": meta}))
     return results
@@ -45,7 +46,8 @@ def block(rng, tile, number):
     return [
         {
             "data": rng.getrandbits(16),
-            "meta": {"dest": Dest.VALUES, "row": tile, "strip": number, "beat": beat},
+            "meta": noise(rng, META)
+            | {"dest": Dest.VALUES, "row": tile, "strip": number, "beat": beat},
         }
         for beat in range(BEATS)
     ]
