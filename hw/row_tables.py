@@ -125,7 +125,7 @@ class RowTables(wiring.Component):
                 m.d.sync += known.eq(index)
                 m.next = "MULTIPLY"
             with m.State("MULTIPLY"):
-                words = self.word.words[:16]
+                words = self.word.words[:16]  # `MAX_TABLE_WORDS`
                 m.d.sync += [parts[0].eq(known[:16] * words), parts[1].eq(known[16:24] * words)]
                 m.next = "ADD"
                 with m.If(outside):

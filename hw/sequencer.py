@@ -10,7 +10,7 @@ from .operator_word import HeaderLayout, operator_layout
 from .program_fetch import located_word
 from .spec.csr import ERRORS
 from .spec.formats import BLOCK_LEN
-from .spec.isa import DESTINATIONS, OPERATORS
+from .spec.isa import DESTINATIONS, MAX_TABLE_WORDS, OPERATORS
 from .spec.tables import MAX_TABLE_SHIFT
 from .weight_streamer import WORDS_WIDTH
 
@@ -255,19 +255,22 @@ class Sequencer(wiring.Component):
         def outside(value, least, most):
             return (value < least) | (value > most)
 
+        def no_table(word):
+            return (word.words == 0) | (word.words > MAX_TABLE_WORDS)
+
         def no_rows(word):
             """Rows that emit are asked for in passes that have none."""
             return word.emit_rows & (word.emit_only == 0)
 
         word = views["embed"]
-        m.d.sync += wrong["embed"].eq(outside(word.blocks, 1, max_blocks) | (word.words == 0))
+        m.d.sync += wrong["embed"].eq(outside(word.blocks, 1, max_blocks) | no_table(word))
         word = views["rope"]
-        m.d.sync += wrong["rope"].eq(outside(word.blocks, 1, head_blocks) | (word.words == 0))
+        m.d.sync += wrong["rope"].eq(outside(word.blocks, 1, head_blocks) | no_table(word))
         word = views["norm"]
         m.d.sync += wrong["norm"].eq(
             outside(word.blocks, 1, max_blocks)
             | (word.dst + word.blocks > cfg.act_blocks)
-            | (word.words == 0)
+            | no_table(word)
             | no_rows(word)
         )
         word = views["linear"]
@@ -310,7 +313,7 @@ class Sequencer(wiring.Component):
         )
         word = views["head_norm"]
         m.d.sync += wrong["head_norm"].eq(
-            outside(word.head_blocks, 1, head_blocks) | (word.words == 0)
+            outside(word.head_blocks, 1, head_blocks) | no_table(word)
         )
         m.d.sync += cause.eq(ERRORS["bad_opcode"])
         for name, code in _CODE.items():

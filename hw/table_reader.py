@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .lib.gearbox import Gearbox
 from .lib.slice import Slice
+from .spec.isa import MAX_TABLE_WORDS
 
 __all__ = ["TableReader"]
 
@@ -45,7 +46,7 @@ class TableReader(wiring.Component):
         word = data.ArrayLayout(signed(8), config.cols)
         super().__init__({
             "start": In(1),
-            "words": In(32),
+            "words": In(range(MAX_TABLE_WORDS + 1)),
             "rows": In(range(config.max_rows + 1)),
             "i_words": In(stream.Signature(word)),
             "i_header": In(stream.Signature(word)),

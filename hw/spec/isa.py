@@ -10,6 +10,7 @@ from dataclasses import dataclass
 __all__ = [
     "DESTINATIONS",
     "HEADER",
+    "MAX_TABLE_WORDS",
     "OPERATORS",
     "WORD_BYTES",
     "Operator",
@@ -20,12 +21,16 @@ __all__ = [
 
 WORD_BYTES = 64
 
+#: Most words of one row of a table, and of a norm's gains.
+MAX_TABLE_WORDS = (1 << 16) - 1
+
 #: Fields that every operator word begins with.
 #:
 #: ``emit_only``: the operator is left out of passes that emit no token (a chunk of a prompt that is
 #: not its last); ``end`` never is. ``op_id``: a number of the compiler's choice, for traces and
 #: error reports. ``addr``, ``words``: where the operator's stream lies, and its length in words of
-#: ``cols`` bytes (0: none). For ``embed`` and ``rope``: start of the table, words of one row of it.
+#: ``cols`` bytes (0: none). For ``embed`` and ``rope``: start of the table, words of one row of it;
+#: of these and the norms at most `MAX_TABLE_WORDS`.
 #: Streams lie on channel 0, those of ``linear`` at the same address on each channel of a tile.
 HEADER = (
     ("opcode", 8),

@@ -14,7 +14,14 @@ from hw.sequencer import static_descriptor
 from hw.spec.config import ArchConfig
 from hw.spec.csr import ERRORS
 from hw.spec.formats import BLOCK_LEN
-from hw.spec.isa import DESTINATIONS, OPERATORS, WORD_BYTES, decode, encode
+from hw.spec.isa import (
+    DESTINATIONS,
+    MAX_TABLE_WORDS,
+    OPERATORS,
+    WORD_BYTES,
+    decode,
+    encode,
+)
 from tests.support.bench import (
     STALLS,
     obeys_rules,
@@ -37,7 +44,7 @@ PROGRAM_ADDR = 0x1000
 GOOD = {
     "embed": ("embed", {"blocks": MAX_BLOCKS, "words": 1, "shift": 63}),
     "positions": ("embed", {"blocks": MAX_BLOCKS, "words": 1, "valid": 1, "positions": 1}),
-    "rope": ("rope", {"blocks": HEAD_BLOCKS, "words": 1}),
+    "rope": ("rope", {"blocks": HEAD_BLOCKS, "words": MAX_TABLE_WORDS}),
     "norm": ("norm", {"blocks": MAX_BLOCKS, "dst": CONFIG.act_blocks - MAX_BLOCKS, "words": 1}),
     "final_norm": ("norm", {"blocks": 1, "emit_rows": 1, "emit_only": 1, "words": 1}),
     "head_norm": ("head_norm", {"head_blocks": HEAD_BLOCKS, "words": 1}),
@@ -89,15 +96,22 @@ GOOD = {
 
 #: Changes that make a word of `GOOD` one that must be refused.
 BAD = {
-    "embed": [{"blocks": 0}, {"blocks": MAX_BLOCKS + 1}, {"blocks": 1023}, {"words": 0}],
+    "embed": [
+        {"blocks": 0},
+        {"blocks": MAX_BLOCKS + 1},
+        {"blocks": 1023},
+        {"words": 0},
+        {"words": MAX_TABLE_WORDS + 1},
+    ],
     "positions": [{"blocks": 0}, {"words": 0}],
-    "rope": [{"blocks": 0}, {"blocks": HEAD_BLOCKS + 1}, {"words": 0}],
+    "rope": [{"blocks": 0}, {"blocks": HEAD_BLOCKS + 1}, {"words": 0}, {"words": 1 << 31}],
     "norm": [
         {"blocks": 0},
         {"blocks": MAX_BLOCKS + 1, "dst": 0},
         {"dst": CONFIG.act_blocks - MAX_BLOCKS + 1},
         {"dst": 1023},
         {"words": 0},
+        {"words": MAX_TABLE_WORDS + 1},
     ],
     "residual": [
         {"blocks": 0},
@@ -121,7 +135,12 @@ BAD = {
         {"dst": 0, "strips0": 65535},
         {"head_norm": 1},
     ],
-    "head_norm": [{"head_blocks": 0}, {"head_blocks": HEAD_BLOCKS + 1}, {"words": 0}],
+    "head_norm": [
+        {"head_blocks": 0},
+        {"head_blocks": HEAD_BLOCKS + 1},
+        {"words": 0},
+        {"words": (1 << 32) - 1},
+    ],
     "glu": [
         {"dst": CONFIG.act_blocks - 3},
         {"strips1": 3},

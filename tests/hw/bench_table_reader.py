@@ -3,10 +3,11 @@
 import random
 
 import cocotb
-from cocotb.triggers import ReadOnly, RisingEdge
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 
 from hw.lib.slice import Slice
 from hw.spec.config import ArchConfig
+from hw.spec.isa import MAX_TABLE_WORDS
 from hw.table_reader import TableReader
 from tests.support.bench import (
     STALLS,
@@ -114,6 +115,26 @@ async def timing_is_as_documented(dut):
     latency, cycles = await watching
     assert latency == LEAST + 2 * Slice.LATENCY
     assert cycles == max(words, count) - max(words // count, 1) + 1
+
+
+@cocotb.test()
+@cocotb.parametrize(rows=[1, CONFIG.max_rows - 1, CONFIG.max_rows])
+async def rows_may_have_as_many_words_as_an_operator_can_say(dut, rows):
+    """Python sleeps while they pass."""
+    words = (MAX_TABLE_WORDS if rows == 1 else 33) // LEAST * LEAST
+    cycles = rows * words * max(1, CONFIG.cols // CONFIG.entry_bytes)
+    await start(dut)
+    dut.o_entry__ready.value = 1
+    dut.i_words__valid.value = 1
+    assert await begin(dut, words, rows) == rows * words
+    # The last word arrives when what it was to become does not wait for it any more.
+    spare = CONFIG.cols // CONFIG.entry_bytes + 2 * Slice.LATENCY + 2
+    await ClockCycles(dut.clk, max(1, cycles - spare))
+    await ReadOnly()
+    assert dut.busy.value
+    await ClockCycles(dut.clk, spare)
+    await ReadOnly()
+    assert not dut.busy.value
 
 
 @cocotb.test()
