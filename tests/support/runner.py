@@ -56,6 +56,11 @@ def run_bench(
     tests : str
         Regular expression of the tests to run, by default all.
 
+    Returns
+    -------
+    str
+        What the bench printed; nothing if it did not run again.
+
     Raises
     ------
     BenchFailed
@@ -71,7 +76,7 @@ def run_bench(
         stamp = kept / "passed" / f"{name}-{_bench_digest(text, bench, params, tests)}"
         if stamp.exists():
             print(f"{bench} on {name}: coverage is there already")
-            return
+            return ""
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     folder = BUILD / f"{name}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,11 +119,12 @@ def run_bench(
     result, _ = once(trace=False)
     print(f"{bench} on {name}: {len(result.passed)} tests, seed {SEED}, {result.seconds:.1f} s")
     if result.ok:
+        printed = result.log.read_text(errors="replace")
         if kept is not None:
             stamp.parent.mkdir(parents=True, exist_ok=True)
             stamp.write_text("")
             shutil.rmtree(folder)  # it is large, and will not be asked for again
-        return
+        return printed
     lines = [f"{bench} on {name}, seed {SEED}, log {result.log}:"]
     lines += [f"  {test}: {result.messages[test]}" for test in result.failed]
     if not result.failed:
