@@ -1,5 +1,7 @@
 """Bench for `hw.head_norm`, with the norm at its side."""
 
+import itertools
+
 import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
@@ -77,8 +79,42 @@ async def heads_equal_golden(dut, i_stall, o_stall):
         word, gains = head_operator(rng, blocks)
         await load(dut, word, gains)
         dst = rng.randrange(1024 - 3 * MAX_BLOCKS)
-        payloads, results = projection(rng, CONFIG, word, gains, rows=rows, heads=heads, dst=dst)
+        payloads, results = projection(
+            rng, CONFIG, word, gains, rows=rows, heads=heads, dst=dst,
+            first_strip=rng.getrandbits(15),
+        )  # fmt: skip
         await project(dut, word, payloads, results, **stalls)
+
+
+def one_of_every_size(sizes):
+    """Return a `projection`'s way to draw rows: one element of the next size, the others 0 or -1.
+
+    Nothing but this element decides by how many bits the row is shifted.
+    """
+
+    def draw(rng, width, count):
+        row = [rng.choice((0, -1)) for _ in range(count)]
+        size = next(sizes) % (width - 1)
+        row[rng.randrange(count)] = rng.choice((1, -1)) * ((1 << size) + rng.getrandbits(size))
+        return row
+
+    return draw
+
+
+@cocotb.test()
+@cocotb.parametrize(blocks=[1, MAX_BLOCKS])
+async def rows_are_shifted_by_their_largest_element(dut, blocks):
+    rng = seeded()
+    await begin(dut)
+    word, gains = head_operator(rng, blocks)
+    word |= {"shift_q": 15, "shift_k": 14, "epsilon_q": 0, "epsilon_k": 1}
+    await load(dut, word, gains)
+    draw = one_of_every_size(itertools.count())
+    for _ in range(6):
+        payloads, results = projection(
+            rng, CONFIG, word, gains, rows=MAX_ROWS, heads=(3, 2), draw=draw
+        )
+        await project(dut, word, payloads, results)
 
 
 @cocotb.test()

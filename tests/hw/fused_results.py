@@ -44,16 +44,19 @@ def norm_head(x, section, word, gains):
     return rms_norm(np.array(x), np.array(gains[section]), shift, epsilon, HEAD_WIDTH).tolist()
 
 
-def projection(rng, config, word, gains, *, rows, heads, normed=True, dst=0):
+def projection(
+    rng, config, word, gains, *, rows, heads, normed=True, dst=0, first_strip=0, draw=uneven
+):
     """Return beats of all rows of q, k and v, and what leaves `HeadNorm`: dicts of data and meta.
 
-    ``heads``: of q, and of k and v. ``dst``: block of the first head of each section.
+    ``heads``: of q, and of k and v. ``dst``, ``first_strip``: block and strip of the first head of
+    each section. ``draw`` makes a row, as `uneven` does.
     """
     beats, blocks = config.beats, word["head_blocks"]
     payloads, results = [], []
     for section, count in zip((QUERY, KEY, VALUE), (heads[0], heads[1], heads[1]), strict=True):
         for head in range(count):
-            x = [uneven(rng, HEAD_WIDTH, BLOCK_LEN * blocks) for _ in range(rows)]
+            x = [draw(rng, HEAD_WIDTH, BLOCK_LEN * blocks) for _ in range(rows)]
             is_normed = normed and section != VALUE
             y = norm_head(x, section, word, gains) if is_normed else x
             x, y = ([cut(row, config.lanes) for row in vectors] for vectors in (x, y))
@@ -68,7 +71,7 @@ def projection(rng, config, word, gains, *, rows, heads, normed=True, dst=0):
                             "index": row,
                             "head_row": row,
                             "section": section,
-                            "strip": strip,
+                            "strip": first_strip + strip,
                             "head": head,
                             "block": block,
                             "beat": beat,
