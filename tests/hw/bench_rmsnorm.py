@@ -117,6 +117,42 @@ async def any_bit_of_one_element_sets_the_scale(dut, first):
 
 
 @cocotb.test()
+@cocotb.parametrize(is_head=[0, 1])
+async def the_least_number_becomes_the_one_above(dut, is_head):
+    """Results that are in range but for their lack of an opposite."""
+    rng = seeded()
+    width = HEAD_WIDTH if is_head else NORM_WIDTH
+    least, dim = -1 << (width - 1), 32
+    x = [rng.randrange(-(1 << 20), 1 << 20) for _ in range(dim)]
+    ones = np.ones(dim, dtype=np.int64)
+    unit = rms_norm(np.array([x]), ones, 0, 0, 63)[0]
+    for shift in range(20):
+        exact = np.where(unit == 0, 0, least * (1 << shift) / np.where(unit == 0, 1, unit))
+        gain = np.clip(np.rint(exact), -(1 << 15), (1 << 15) - 1).astype(np.int64)
+        wide = rms_norm(np.array([x]), gain, shift, 0, 63)[0]
+        if (wide == least).any():
+            break
+    else:
+        raise AssertionError("no gains lead to the least number")
+    norm = rms_norm(np.array([x]), gain, shift, 0, width)[0].tolist()
+    words = {(0, beat): x[beat * LANES :][:LANES] for beat in range(dim // LANES)}
+    gains = {beat: gain[beat * LANES :][:LANES].tolist() for beat in range(dim // LANES)}
+    serve(dut, words, {0: int(or_magnitude(x))}, gains)
+    beats = dim // LANES
+    job = {"row": 0, "dst_row": 0, "beats": beats, "gain_beat": 0, "epsilon": 0, "shift": shift}
+    results = [
+        {
+            "data": norm[beat * LANES :][:LANES],
+            "row": 0,
+            "beat": beat,
+            "last": int(beat == beats - 1),
+        }
+        for beat in range(beats)
+    ]
+    await UNIT.compares(dut, [job | {"is_head": is_head}], results, cycles=2000)
+
+
+@cocotb.test()
 @cocotb.parametrize(dim=[32, MAX_DIM])
 async def one_row_takes_as_long_as_documented(dut, dim):
     payloads, results, *memories = jobs(1, dim=dim)
