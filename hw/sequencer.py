@@ -256,7 +256,7 @@ class Sequencer(wiring.Component):
             return (value < least) | (value > most)
 
         def no_table(word):
-            return (word.words == 0) | (word.words > MAX_TABLE_WORDS)
+            return outside(word.words, 1, MAX_TABLE_WORDS)
 
         def no_rows(word):
             """Rows that emit are asked for in passes that have none."""
