@@ -5,6 +5,8 @@ import pytest
 from sim.coverage import collect
 from sim.coverage.collect import DamagedData
 from sim.coverage.constants import constants
+from sim.coverage.nets import one_of_each
+from sim.coverage.wiring import read
 
 VERILOG = """
 module dut(i, out);
@@ -49,7 +51,7 @@ endmodule
 
 
 def test_constants_are_followed_through_wires_and_ports():
-    found = constants(VERILOG)
+    found = constants(read(VERILOG))
     assert found["dut"] == {
         "zero": 0xF,
         "joined": 0b110011,
@@ -59,6 +61,37 @@ def test_constants_are_followed_through_wires_and_ports():
         "next": 0b0101,
     }
     assert found["dut.inner"] == {"a": 0b110011, "b": 0b110011}
+
+
+def test_wire_counts_once_where_it_is_driven():
+    modules = read(VERILOG)
+    kept = {"dut": {"i", "out", "zero", "joined", "sum$1"}, "dut.inner": {"a", "b"}}
+    # `out` is `joined`, through the inner module; its bits 2 to 3 are `i`, 0 to 1 bits of `zero`.
+    assert one_of_each(modules, kept, set()) == {
+        "dut": {"i": 0x3, "zero": 0xF, "joined": 0x30, "sum$1": 0x3F}
+    }
+
+
+def test_wire_that_a_shared_module_drives_counts_where_it_is_used():
+    modules = read(
+        """
+module top(a);
+  output [1:0] a;
+  wire [1:0] a;
+  \\top.shared  shared (
+    .b(a)
+  );
+endmodule
+
+module \\top.shared (b);
+  output [1:0] b;
+  reg [1:0] b = 2'h0;
+endmodule
+"""
+    )
+    kept = {"top": {"a"}, "top.shared": {"b"}}
+    assert one_of_each(modules, kept, {"top.shared"}) == {"top": {"a": 3}}
+    assert one_of_each(modules, kept, set()) == {"top.shared": {"b": 3}}
 
 
 def test_bits_with_two_names_count_once():

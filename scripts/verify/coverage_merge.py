@@ -174,13 +174,14 @@ def _unit(name, unit, runs, allowed):
 
 def _signal(report, name, signal, bits, allowed):
     there, rose, fell, free = bits
+    width = (there | rose | fell | free).bit_length()
     count = report.counts["toggles"]
     count.total += 2 * there.bit_count()
-    count.met += rose.bit_count() + fell.bit_count()
+    count.met += (rose & there).bit_count() + (fell & there).bit_count()
     missing = {}  # (edge, reason): bits
     for edge, met in (("rises", rose), ("falls", fell)):
         for bit in _bits(there & ~met):
-            text = f"{signal}[{bit}]" if there > 1 else signal
+            text = f"{signal}[{bit}]" if width > 1 else signal
             if free >> bit & 1:
                 reason = allowed.reason(Finding("toggle", name, f"{text} {edge}"))
             else:
@@ -188,7 +189,7 @@ def _signal(report, name, signal, bits, allowed):
             count.excluded += reason is not None
             missing.setdefault((edge, reason), []).append(bit)
     for (edge, reason), which in missing.items():
-        text = f"{signal}[{_ranges(which)}]" if there > 1 else signal
+        text = f"{signal}[{_ranges(which)}]" if width > 1 else signal
         report.holes.append(Hole(signal, f"{text} never {edge}", len(which), reason))
 
 

@@ -9,12 +9,17 @@ from pathlib import Path
 
 from sim.coverage.constants import constants
 from sim.coverage.emit import COMMENT, ROOT
+from sim.coverage.nets import one_of_each
+from sim.coverage.wiring import read
 
 __all__ = ["FILE", "VARIABLE", "DamagedData", "Unit", "collect", "folder", "keep", "load"]
 
 #: Environment variable that names the folder of what is collected; unset: nothing is.
 VARIABLE = "SERRANO_COVERAGE"
 FILE = "coverage.dat"
+
+#: Units that others have inside, each with its own widths.
+LIBRARY = "hw/lib/"
 
 _MODULE = re.compile(r"^module \\?(\S+?)\s*\(")
 _MODULE_SRC = re.compile(r'^\(\* src = "([^"|]*):\d+')
@@ -37,8 +42,8 @@ class Unit:
     lines : dict
         Statement (``file:line``) to whether it was reached.
     signals : dict
-        Name of a signal to four integers, with one bit for each of the signal: which there are,
-        which rose, which fell, and which something drives that is no constant.
+        Name of a signal to four integers, with one bit for each of the signal: which are counted
+        here, which rose, which fell, and which something drives that is no constant.
     """
 
     lines: dict = field(default_factory=dict)
@@ -81,7 +86,14 @@ class _Verilog:
                 # The comment stands behind the first assignment of its block.
                 self.statements[number - 1] = line.removeprefix(COMMENT).split()
             self.modules[number] = module
-        self.constants = constants(text)
+        self.wiring = read(text)
+        self.constants = constants(self.wiring)
+
+    def shared(self):
+        """Return the modules that come from `LIBRARY`, or from no file of ours."""
+        ours = {name for name, unit in self.units.items() if (unit or "").startswith("hw/")}
+        library = {name for name in ours if self.units[name].startswith(LIBRARY)}
+        return library | (set(self.units) - ours)
 
     def module(self, line):
         """Return the name of the module of a line, if that comes from `hw/`, or None."""
@@ -148,13 +160,17 @@ def collect(path):
                             unit.reach(place, count)
         except (KeyError, ValueError, OSError) as error:
             raise DamagedData(f"{path}: a point that is none of ours: {error!r}") from None
-    for (file, module), signals in toggles.items():
-        verilog = files[file]
-        fixed = verilog.constants.get(module, {})
-        for name in _not_twice(signals):
-            there, rose, fell = signals[name]
-            free = there & ~fixed.get(name, 0)
-            units[verilog.units[module]].toggle(name, there, rose, fell, free)
+    for file, verilog in files.items():
+        seen = {module: signals for (one, module), signals in toggles.items() if one == file}
+        kept = {module: _not_twice(signals) for module, signals in seen.items()}
+        counted = one_of_each(verilog.wiring, kept, verilog.shared())
+        for module, signals in seen.items():
+            fixed = verilog.constants.get(module, {})
+            for name in kept[module]:
+                there, rose, fell = signals[name]
+                free = there & ~fixed.get(name, 0)
+                there &= counted.get(module, {}).get(name, 0)
+                units[verilog.units[module]].toggle(name, there, rose, fell, free)
     return units
 
 
