@@ -16,8 +16,9 @@ from scripts.verify.coverage_merge import merge
 from sim.coverage import collect
 from sim.coverage.collect import Unit
 from sim.coverage.emit import COMMENT, convert
-from sim.run.session import Request
+from sim.run.session import MemoryTiming, Request
 from sim.verilate import BuildError
+from tests.support import bench
 from tests.support import coverage as functional
 from tests.support.runner import run_bench
 
@@ -289,6 +290,17 @@ def test_units_of_the_cross_drive_streams():
     assert "mult18x18d" not in functional.watched()
 
 
+def test_edges_are_noted_with_shape_and_stall(monkeypatch):
+    from cocotb_coverage.coverage import coverage_db
+
+    monkeypatch.setattr(functional, "ENABLED", True)
+    note = functional.stream("takes", data.ArrayLayout(4, 2), bench.STALLS["one_in_four"])
+    note([3, 15])
+    bins = coverage_db["edges.shapes x stalls x edges"].detailed_coverage
+    met = {key for key, hits in bins.items() if hits}
+    assert met == {("takes", "array", "one_in_four", "highest")}
+
+
 def test_runs_and_errors_of_chips_are_noted():
     from cocotb_coverage.coverage import coverage_db
 
@@ -309,7 +321,10 @@ def test_runs_and_errors_of_chips_are_noted():
         SimpleNamespace(kind="end", tokens=[5]),
         SimpleNamespace(kind="failed", tokens=[]),
     ]
-    points.note_session(SimpleNamespace(compiled=compiled, requests=requests, results=results))
+    timing = MemoryTiming({"latency": 60})
+    points.note_session(
+        SimpleNamespace(compiled=compiled, requests=requests, results=results, timing=timing)
+    )
 
     def met(name):
         bins = coverage_db[name].detailed_coverage
@@ -318,6 +333,8 @@ def test_runs_and_errors_of_chips_are_noted():
     assert met("operators.operators x modes x tiles") == {
         ("embed", "prompt", 2), ("attention", "prompt", 2), ("linear glu", "prompt", 2),
     }  # fmt: skip
+    assert ("attention", "stalled") in met("operators.operators x memories")
+    assert met("operators.memory") == {"stalled"}
     assert met("models.activation") == {"gelu_tanh"}
     assert met("models.gated") == {False}
     assert met("models.window") == met("models.bias") == {True}
@@ -327,6 +344,7 @@ def test_runs_and_errors_of_chips_are_noted():
     points.error("page_miss", None)
     assert met("errors.of a chip") == {"axi_slverr"}
     assert met("errors.operator") == {"linear glu"}
+    assert met("errors.causes x operators") == {("axi_slverr", "linear glu")}
     assert met("errors.of a request") == {"page_miss"}
     with pytest.raises(ValueError, match="cause must be one of none, .*, not 'smoke'"):
         points.error("smoke", None)

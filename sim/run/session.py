@@ -202,9 +202,9 @@ class Session:
         self.memory = compiled.write_image(self.folder / IMAGE)
         for addr in flip:
             self.memory[compiled.memory_map.offset(addr)] ^= 0xFF
-        timing = timing or MemoryTiming()
+        self.timing = timing or MemoryTiming()
         image = harness.image_plusargs(self.folder / IMAGE, compiled.memory_map)
-        self._plusargs = [*image, *timing.plusargs(), *plusargs]
+        self._plusargs = [*image, *self.timing.plusargs(), *plusargs]
         if trace:
             self._plusargs.append(f"+trace={self.trace_path}")
         self._max_cycles = max_cycles

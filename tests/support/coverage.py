@@ -129,6 +129,7 @@ def stream(side, shape, stall):
                 continue
             seen.add(key)
             points.number(side, "signed" if one.signed else "unsigned", _width(one), found)
+            points.edge(side, kind, name, found)
 
     return payload
 

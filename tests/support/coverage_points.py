@@ -7,7 +7,17 @@ from hw.spec.csr import ERRORS
 from hw.spec.tables import ACTIVATIONS
 from tests.support import coverage
 
-__all__ = ["error", "handshake", "note_session", "number", "operator", "run", "shape", "stream"]
+__all__ = [
+    "edge",
+    "error",
+    "handshake",
+    "note_session",
+    "number",
+    "operator",
+    "run",
+    "shape",
+    "stream",
+]
 
 SIDES = list(coverage.SIDES)
 STALLS = list(coverage.STALLS)
@@ -29,6 +39,10 @@ NAMED = {
 }  # fmt: skip
 MODES = ["prompt", "one token", "several sequences"]
 TILES = [1, 2, 4]
+#: How the simulated memory answers: as it does when nothing is asked of it, or otherwise.
+MEMORIES = ["as it is", "stalled"]
+#: Errors that a run of an operator can end with; the others come before any operator.
+AT_WORK = ("bad_field", "bad_address", "axi_slverr", "axi_decerr", "watchdog", "memory_parity")
 
 
 @CoverPoint("streams.unit and side", vname="pair", bins=[" ".join(pair) for pair in PAIRS])
@@ -69,6 +83,18 @@ def number(side, sign, width, edge):
     """Note a number at an edge of its range."""
 
 
+@CoverPoint("edges.side", vname="side", bins=SIDES)
+@CoverPoint("edges.kind", vname="kind", bins=list(coverage.KINDS))
+@CoverPoint("edges.stall", vname="stall", bins=STALLS)
+@CoverPoint("edges.edge", vname="edge", bins=list(coverage.EDGES))
+@CoverCross(
+    "edges.shapes x stalls x edges",
+    items=["edges.side", "edges.kind", "edges.stall", "edges.edge"],
+)
+def edge(side, kind, stall, edge):
+    """Note a number at an edge of its range, in what shape it is, and how that is stalled."""
+
+
 @CoverPoint("handshakes.unit", vname="unit", bins=coverage.watched())
 @CoverPoint("handshakes.state", vname="state", bins=["moved", "held", "moved again"])
 @CoverCross("handshakes.units x states", items=["handshakes.unit", "handshakes.state"])
@@ -79,11 +105,13 @@ def handshake(unit, state):
 @CoverPoint("operators.operator", vname="operator", bins=OPERATORS)
 @CoverPoint("operators.mode", vname="mode", bins=MODES)
 @CoverPoint("operators.tiles", vname="tiles", bins=TILES)
+@CoverPoint("operators.memory", vname="memory", bins=MEMORIES)
 @CoverCross(
     "operators.operators x modes x tiles",
     items=["operators.operator", "operators.mode", "operators.tiles"],
 )
-def operator(operator, mode, tiles):
+@CoverCross("operators.operators x memories", items=["operators.operator", "operators.memory"])
+def operator(operator, mode, tiles, memory):
     """Note an operator that a chip ran."""
 
 
@@ -112,6 +140,16 @@ def run(drawn, end, prefix, report):
     "errors.operator",
     xf=lambda cause, name: NAMED.get(name.rsplit(" ", 1)[-1]),
     bins=list(dict.fromkeys(NAMED.values())),
+)
+@CoverCross(
+    "errors.causes x operators",
+    items=["errors.of a chip", "errors.operator"],
+    ign_bins=[
+        (cause, operator)
+        for cause in CHIP_ERRORS
+        if cause not in AT_WORK
+        for operator in dict.fromkeys(NAMED.values())
+    ],
 )
 def _chip_error(cause, name):
     """Note an error that ends a run, and the name of the operator that was at work."""
@@ -155,7 +193,7 @@ def note_session(session):
         if what == "linear":
             what = f"linear {names[int(step.fields['dest'])]}"
         for mode in modes:
-            operator(what, mode, config.tiles)
+            operator(what, mode, config.tiles, MEMORIES[bool(session.timing.options)])
     activations = {code: name for name, code in ACTIVATIONS.items()}
     linears = [s for s in compiled.steps if s.operator == "linear"]
     windows = [s for s in compiled.steps if s.operator == "attention"]
