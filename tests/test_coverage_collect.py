@@ -72,6 +72,11 @@ def test_wire_counts_once_where_it_is_driven():
     }
 
 
+def test_words_of_memories_do_not_count():
+    modules = read("module top(a);\n  input a;\n  wire a;\n  reg [7:0] words [3:0];\nendmodule\n")
+    assert one_of_each(modules, {"top": {"a", "words[2]"}}, set()) == {"top": {"a": 1}}
+
+
 def test_wire_that_a_shared_module_drives_counts_where_it_is_used():
     modules = read(
         """

@@ -3,7 +3,6 @@
 import pytest
 
 from scripts import faults
-from scripts.verify import fault_area
 from sim.faults.case import KINDS, Case
 from sim.verilate import BuildError
 
@@ -103,12 +102,3 @@ def test_no_simulator_is_one_line(campaign, capsys, monkeypatch):
     monkeypatch.setattr(faults, "build_faulty", build)
     assert faults.main([]) == 1
     assert capsys.readouterr().err == "faults: no C++ compiler: install g++ or clang++\n"
-
-
-def test_cells_are_counted_in_every_place_of_a_module():
-    modules = {
-        "\\top": {"num_cells_by_type": {"LUT4": 1, "top.half": 2}},
-        "\\top.half": {"num_cells_by_type": {"LUT4": 3, "top.leaf": 1}},
-        "\\top.leaf": {"num_cells_by_type": {"TRELLIS_FF": 5}},
-    }
-    assert fault_area._total(modules, "top") == {"LUT4": 7, "TRELLIS_FF": 10}

@@ -10,7 +10,7 @@ from .design import BUILD, TOP, alone, memories, without_sources, write_whole
 from .finding import Finding
 from .yosys import run_yosys, version
 
-__all__ = ["DEVICE", "FIGURES", "figures", "misplaced", "subtrees", "synthesise", "whole"]
+__all__ = ["DEVICE", "FIGURES", "figures", "mapped", "misplaced", "subtrees", "synthesise", "whole"]
 
 #: What a table shows of a unit, as (name, heading).
 FIGURES = {
@@ -68,7 +68,7 @@ def _cells(path):
     return {kind: count for kind, count in counts.items() if not kind.startswith("box")}
 
 
-def _mapped(log):
+def _became(log):
     """Return memory name to what it became, in the order of the log."""
     return {
         name.rsplit(".", 1)[-1]: _KINDS[kind] if kind else "FF"
@@ -76,8 +76,27 @@ def _mapped(log):
     }
 
 
-def _mapping(label, text, top, flat, folder):
-    """Run one of `MAPPINGS` on RTLIL, or find what it gave; return cells and memories."""
+def mapped(label, text, top, folder, *, flat=False):
+    """Run one of `MAPPINGS` on RTLIL, or find what it gave; return cells and memories.
+
+    Parameters
+    ----------
+    label : str
+        A key of `MAPPINGS`.
+    text : str
+        RTLIL.
+    top : str
+        Its top module. All it holds is counted.
+    folder : Path
+        Where results are kept.
+    flat : bool
+        Whether to do away with the hierarchy first.
+
+    Raises
+    ------
+    ToolError
+        From Yosys.
+    """
     script = [line.format(top=top) for line in MAPPINGS[label]]
     if flat:
         script.insert(0, "flatten")
@@ -89,7 +108,7 @@ def _mapping(label, text, top, flat, folder):
     work.mkdir(parents=True, exist_ok=True)
     (work / "in.il").write_text(text)
     log = run_yosys(["read_rtlil in.il", f"hierarchy -top {top}", *script], work)
-    result = {"cells": _cells(work / "stat.json"), "memories": _mapped(log)}
+    result = {"cells": _cells(work / "stat.json"), "memories": _became(log)}
     write_whole(kept, json.dumps(result))
     shutil.rmtree(work)
     return result
@@ -103,7 +122,7 @@ def _measured(portable, ecp5, top, flat, folder):
     none = {"cells": {}, "memories": {}}
     texts = {"ecp5": ecp5, "gates": portable}
     found = {
-        label: none if text is None else _mapping(label, text, top, flat, folder)
+        label: none if text is None else mapped(label, text, top, folder, flat=flat)
         for label, text in texts.items()
     }
     return {

@@ -14,7 +14,8 @@ def one_of_each(modules, kept, shared):
     """Return module to signal to a mask of the bits to count: one bit of each wire.
 
     That is where it is driven; if a module of ``shared`` drives it, then the first other that it
-    passes: a queue has many users, and bits that one does not need.
+    passes: a queue has many users, and bits that one does not need. What has no width, the words of
+    memories, is left out.
 
     Parameters
     ----------
