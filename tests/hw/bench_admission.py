@@ -25,15 +25,16 @@ from tests.support.bench import (
 
 CONFIG = ArchConfig(**params()["config"])
 FETCH = Admission(CONFIG).o_fetch.payload.shape()
-REQUESTS, PROMPTS, TABLES = 0x1_0000, 0x1_1000, 0x1_2000
+#: Where the ring, prompts and page tables begin behind the start of the host's region, and its end.
+HOST, PROMPTS, TABLES, HOST_BYTES = 0x1_0000, 0x1000, 0x2000, 0x3000
 WIDTHS = {name: width for name, width in REQUEST if not name.startswith("spare")}
 REGISTERS = {
     "kv_base": 0x4000_0000,
     "page_bytes": 0x1000,
     "kv_pages": CONFIG.kv_pages - 1,
     "context": CONFIG.max_context,
-    "host_base": REQUESTS,
-    "host_limit": TABLES + 0x1000,
+    "host_base": HOST,
+    "host_limit": HOST + HOST_BYTES,
 }
 
 
@@ -43,19 +44,24 @@ class Slots:
     def __init__(self, dut, stall="never"):
         self.dut = dut
         self.idle = STALLS[stall]()
-        self.model = SlowScheduler(CONFIG, **REGISTERS, vocab=1, max_prefill=0)
         self.memory, self.asked = {}, []
         self.table, self.claimed_at = {}, []
 
     async def begin(self):
         await start(self.dut)
         cocotb.start_soon(watchdog(self.dut, 200_000))
-        for name, value in REGISTERS.items():
-            getattr(self.dut, name).value = value
+        self.move()
         cocotb.start_soon(obeys_rules(self.dut, "o_fetch"))
         cocotb.start_soon(self.fetches())
         cocotb.start_soon(self.watches_table())
         await self.does("clear")
+
+    def move(self, **registers):
+        """Set the registers, with no request in any slot."""
+        self.registers = REGISTERS | registers
+        self.model = SlowScheduler(CONFIG, **self.registers, vocab=1, max_prefill=0)
+        for name, value in self.registers.items():
+            getattr(self.dut, name).value = value
 
     async def fetches(self):
         while True:
@@ -90,14 +96,15 @@ class Slots:
     async def admit(self, slot, pages, **changes):
         """Admit a request into a slot; return None, or why not as (cause, detail)."""
         dut, model = self.dut, self.model
+        host = self.registers["host_base"]
         request = {
             "request_id": 77,
-            "prompt_addr": PROMPTS,
+            "prompt_addr": host + PROMPTS,
             "prompt_len": 1,
             "max_tokens": 1,
             "eos_token": 0,
             "start_pos": 0,
-            "page_table_addr": TABLES,
+            "page_table_addr": host + TABLES,
             "page_count": len(pages),
             "shared_pages": 0,
             "top_k": 1,
@@ -109,17 +116,16 @@ class Slots:
         } | changes
         raw = encode_request(**request)
         self.memory = {
-            REQUESTS + n: int.from_bytes(raw[n : n + 4], "little")
-            for n in range(0, REQUEST_BYTES, 4)
+            host + n: int.from_bytes(raw[n : n + 4], "little") for n in range(0, REQUEST_BYTES, 4)
         }
         self.memory |= {request["page_table_addr"] + 4 * n: page for n, page in enumerate(pages)}
         self.asked.clear()
-        dut.slot.value, dut.addr.value = slot, REQUESTS
+        dut.slot.value, dut.addr.value = slot, host
         await self.does("admit")
         model.admit(request, pages, [0], slot)
         assert int(dut.request.value) == pack(request_layout(), request)
         assert int(dut.refused.value) == (model.slots[slot] is None), request
-        assert self.asked[0] == (REQUESTS, REQUEST_WORDS)
+        assert self.asked[0] == (host, REQUEST_WORDS)
         if int(dut.refused.value):
             event = model.events.pop()
             got = int(dut.cause.value), int(dut.detail.value)
@@ -127,7 +133,8 @@ class Slots:
             return got
         assert self.asked[1:] == [(request["page_table_addr"], len(pages))]
         for index, page in enumerate(pages):
-            addr = (REGISTERS["kv_base"] + page * REGISTERS["page_bytes"]) % (1 << 32)
+            addr = self.registers["kv_base"] + page * self.registers["page_bytes"]
+            addr %= 1 << 32
             assert self.table[slot, index] == addr
         return None
 
@@ -247,6 +254,35 @@ async def garbage_is_refused_and_claims_nothing(dut, seed):
         await slots.release(0)
     wanted = ("bad_request", "too_long", "page_miss", "bad_page")
     assert causes == {None, *(ERRORS[cause] for cause in wanted)}
+
+
+@cocotb.test()
+@cocotb.parametrize(seed=range(2))
+async def regions_may_lie_anywhere_and_pages_be_of_any_size(dut, seed):
+    """Every second time all bits of where they lie are the other way round."""
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    slots = await begin(dut)
+    for number in range(16):
+        if number % 2 == 0:
+            host = rng.randrange(HOST_BYTES, (1 << 32) - 2 * HOST_BYTES) & ~0xFFF
+            kv_base, page_bytes, pages, context = (rng.getrandbits(32) for _ in range(4))
+        else:
+            host = (~host % (1 << 32)) & ~0xFFF
+            kv_base, page_bytes, pages, context = (
+                ~value % (1 << 32) for value in (kv_base, page_bytes, pages, context)
+            )
+        slots.move(
+            host_base=host,
+            host_limit=host + HOST_BYTES,
+            kv_base=kv_base,
+            page_bytes=page_bytes,
+            kv_pages=pages,
+            context=context,
+        )
+        named, fields = random_request(rng)
+        await slots.admit(0, named, **fields)
+        await slots.release(0)
 
 
 @cocotb.test()
