@@ -12,7 +12,7 @@ from hw.operator_word import operator_layout
 from hw.spec.config import ArchConfig
 from tests.hw.read_port import serves
 from tests.hw.segments import attention_steps, random_segments
-from tests.hw.vector_stream import seeded
+from tests.hw.vector_stream import noise, seeded
 from tests.support.bench import STALLS, obeys_rules, pack, params, start, unpack, watchdog
 
 CONFIG = ArchConfig(**params()["config"])
@@ -202,17 +202,22 @@ def segment_of(first_pos, rows, **changes):
 
 
 def word_of(rng, **changes):
-    return {
-        "q_src": rng.choice((0, 3, 500)),
-        "dst": rng.choice((0, 7, 500)),
-        "head_blocks": rng.randrange(1, 3),
-        "kv_heads": rng.randrange(1, 4),
-        "group": rng.randrange(1, CONFIG.max_rows + 1),
-        "shift": rng.choice((0, 63, 20)),
-        "kv_offset": rng.getrandbits(32),
-        "head_stride": rng.getrandbits(32),
-        "window": rng.choice((0, 1, rng.randrange(1, CONFIG.max_context + 1), TOP)),
-    } | changes
+    """Return an operator's word; the fields that are not attention's hold anything."""
+    return (
+        noise(rng, WORD)
+        | {
+            "q_src": rng.choice((0, 3, 500, 520)),
+            "dst": rng.choice((0, 7, 500, 520)),
+            "head_blocks": rng.randrange(1, 3),
+            "kv_heads": rng.randrange(1, 4),
+            "group": rng.randrange(1, CONFIG.max_rows + 1),
+            "shift": rng.choice((0, 63, 20)),
+            "kv_offset": rng.getrandbits(32),
+            "head_stride": rng.getrandbits(32),
+            "window": rng.choice((0, 1, rng.randrange(1, CONFIG.max_context + 1), TOP)),
+        }
+        | changes
+    )
 
 
 @cocotb.test()

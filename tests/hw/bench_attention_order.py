@@ -11,6 +11,7 @@ from hw.operator_word import operator_layout
 from hw.spec.config import ArchConfig
 from tests.hw.read_port import serves
 from tests.hw.segments import attention_steps, random_segments
+from tests.hw.vector_stream import noise
 from tests.support.bench import (
     STALLS,
     collects,
@@ -40,14 +41,19 @@ async def prepare(dut):
 
 
 def word_of(rng, **changes):
-    return {
-        "kv_heads": TILE + rng.randrange(1, 3 * CONFIG.tiles + 1),
-        "group": rng.choice((1, 2, 3, MOST)),
-        "head_blocks": rng.randrange(1, 3),
-        "kv_offset": rng.getrandbits(32),
-        "head_stride": rng.getrandbits(32),
-        "window": rng.choice((0, 1, 40)),
-    } | changes
+    """Return an operator's word; the fields that are not attention's hold anything."""
+    return (
+        noise(rng, WORD)
+        | {
+            "kv_heads": TILE + rng.randrange(1, 3 * CONFIG.tiles + 1),
+            "group": rng.choice((1, 2, 3, MOST)),
+            "head_blocks": rng.randrange(1, 3),
+            "kv_offset": rng.getrandbits(32),
+            "head_stride": rng.getrandbits(32),
+            "window": rng.choice((0, 1, 40)),
+        }
+        | changes
+    )
 
 
 async def begin(dut, kept, segments, word):
@@ -90,6 +96,28 @@ async def steps_equal_nested_loops(dut, stall, seed):
         assert not int(dut.busy.value)
         await RisingEdge(dut.clk)
     assert halved == {0, 1}
+
+
+@cocotb.test()
+async def group_may_be_as_large_as_its_field(dut):
+    """Then its query heads go one at a time, however few rows there are."""
+    rng = random.Random(7)
+    kept = await prepare(dut)
+    for group, blocks in ((255, 4), (1, 1), (68, 15), (85, 10), (170, 5)):
+        segments = random_segments(rng, CONFIG, rows=[1])
+        # All query heads of all KV heads have to lie where addresses reach.
+        fields = {"group": group, "head_blocks": max(1, blocks // (TILE + 1))}
+        word = word_of(rng, kv_heads=TILE + 1, **fields)
+        steps = await begin(dut, kept, segments, word)
+        got = await collects(dut, "o_step", STEP, len(steps))
+        assert len(steps) == (2 * group + 1 if group > MOST else 3)
+        for found, (phase, step) in zip(got, steps, strict=True):
+            assert found["phase"] == phase.value
+            assert found["item"]["heads"] == step["heads"]
+            assert found["item"]["query_block"] == step["query_block"]
+        await ReadOnly()
+        assert not int(dut.busy.value)
+        await RisingEdge(dut.clk)
 
 
 @cocotb.test()

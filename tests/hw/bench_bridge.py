@@ -162,8 +162,13 @@ class Host:
         return CODES[reply[-1]], reply[2:-1]
 
 
-async def begins(dut, *, cycles=400_000, **options):
+async def begins(dut, **options):
     await start(dut)
+    return await joins(dut, **options)
+
+
+async def joins(dut, *, cycles=400_000, **options):
+    """Return a host of a bridge that is started."""
     cocotb.start_soon(watchdog(dut, cycles))
     cocotb.start_soon(obeys_rules(dut, "o_byte"))
     host = Host(dut, **options)
@@ -272,6 +277,20 @@ async def ping_tells_what_is_there(dut):
         }
     (sent, counted), (later, counted_later) = times
     assert counted_later - counted == later - sent
+
+
+@cocotb.test()
+async def counts_of_faults_of_the_line_stop_at_their_end(dut):
+    await start(dut)
+    dut.framing_error.value, dut.line_break.value = 1, 1
+    await ClockCycles(dut.clk, (1 << 16) + 10)  # before anything of the bench looks at each
+    dut.framing_error.value, dut.line_break.value = 0, 0
+    host = await joins(dut)
+    await host.send(bytes([FLAG, FLAG]))
+    status, data = await host.ask(encode_request("ping", 200))
+    ping = decode_ping(data)
+    assert status == "ok"
+    assert (ping["framing_errors"], ping["breaks"]) == ((1 << 16) - 1, (1 << 16) - 1)
 
 
 @cocotb.test()

@@ -233,10 +233,11 @@ async def read_only_registers_show_their_inputs(dut):
             getattr(dut, name).value = bits >> bit & 1
         assert await host.read("status") == bits
     names = ["requests_taken", "events_written", *(["parity_errors"] if CONFIG.parity else [])]
-    for index, name in enumerate(names):
-        getattr(dut, name).value = 0x89ABCDEF + index
-    for index, name in enumerate(names):
-        assert await host.read(name) == 0x89ABCDEF + index
+    for flip in (0, (1 << 32) - 1, 0):
+        for index, name in enumerate(names):
+            getattr(dut, name).value = (0x89ABCDEF + index) ^ flip
+        for index, name in enumerate(names):
+            assert await host.read(name) == (0x89ABCDEF + index) ^ flip
 
 
 async def error_of(host):
@@ -248,7 +249,7 @@ async def first_error_is_kept_until_the_next_start(dut):
     host = await begin(dut)
     assert await error_of(host) == [0, 0, 0]
     for cause in sorted(set(ERRORS.values()) - {ERRORS["none"]}):
-        first = [cause, 0xFFFF0000 + cause, 0xF000 + cause]
+        first = [cause, 0xFFFF0000 ^ (cause * 0x11111111), 0xF000 ^ (cause * 0x1111)]
         keys = ("error_cause", "error_addr", "error_op")
         await strobe(dut, error_valid=1, **dict(zip(keys, first, strict=True)))
         await strobe(dut, error_valid=1, error_cause=1, error_addr=1, error_op=1)

@@ -15,7 +15,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize("name", list(STEPS))
-@pytest.mark.parametrize(("width", "cleared"), [(64, 0), (12, 0), (64, (1 << 32) - 20)])
+@pytest.mark.parametrize(("width", "cleared"), [(64, 0), (12, 0), (64, (1 << 32) - 20), (64, -20)])
 def test_counter_bank(name, width, cleared):
     dut = CounterBank(STEPS[name], width=width, cleared=cleared)
     params = {"steps": STEPS[name], "width": width, "cleared": cleared}

@@ -15,7 +15,7 @@ def test_csr(name, parity):
     run_bench(Csr(replace(preset(name), parity=parity)), "tests.hw.bench_csr", params=params)
 
 
-@pytest.mark.parametrize("cleared", [(1 << 32) - 50, (5 << 32) - 1])
+@pytest.mark.parametrize("cleared", [(1 << 32) - 50, (5 << 32) - 1, (1 << 63) - 50])
 def test_counters_carry_into_the_high_word(monkeypatch, cleared):
     monkeypatch.setattr(Csr, "_CLEARED", cleared)
     params = {"preset": "tiny", "parity": False, "cleared": cleared}
