@@ -1,5 +1,6 @@
 """Bench for `hw.value_exponents`."""
 
+import itertools
 import random
 
 import cocotb
@@ -25,6 +26,7 @@ PASSES = [
     (CONFIG.cols, 1),
     (CONFIG.cols - 1, 2),
     (BLOCK_LEN - 3, 6),
+    (BLOCK_LEN - 3, CONFIG.max_rows),
     (BLOCK_LEN - 1, 1),
     (CONFIG.max_context - 1, 1),
     (CONFIG.max_context - CONFIG.max_rows, CONFIG.max_rows),
@@ -32,15 +34,23 @@ PASSES = [
 ]
 
 
-def exponents_of(rng, first_pos, pos_blocks, head_blocks):
-    """Return exponents (block, position), small but for peaks, some of them around the rows."""
+def exponents_of(rng, first_pos, rows, pos_blocks, head_blocks):
+    """Return exponents (block, position): small but for peaks, some of them around the rows.
+
+    In some blocks every row sees a larger one than the row before.
+    """
     table = []
     for _ in range(head_blocks):
         top = rng.choice((1, 4, TOP))
         line = [rng.randrange(top) for _ in range(pos_blocks * BLOCK_LEN)]
-        for pos in (0, first_pos - 1, first_pos, first_pos + 1, len(line) - 1):
-            if 0 <= pos < len(line) and rng.random() < 0.4:
-                line[pos] = rng.choice((TOP, TOP - 1, top))
+        if rng.random() < 0.5:
+            for pos in (0, first_pos - 1, first_pos, first_pos + 1, len(line) - 1):
+                if 0 <= pos < len(line) and rng.random() < 0.4:
+                    line[pos] = rng.choice((TOP, TOP - 1, top))
+        else:
+            rising = sorted(rng.sample(range(1, TOP + 1), rows))
+            line[:first_pos] = [rng.randrange(rising[0]) for _ in range(first_pos)]
+            line[first_pos : first_pos + rows] = rising
         table.append(line)
     return table
 
@@ -50,8 +60,50 @@ def words_of(table):
     return [flat[n : n + CONFIG.cols] for n in range(0, len(flat), CONFIG.cols)]
 
 
+class Held:
+    """What the unit is to hold: exponents by half, block and span; maxima by block and row."""
+
+    def __init__(self):
+        self.exponents, self.maxima = {}, {}
+
+    async def loads(self, dut, table, first_pos, rows, bank, stall="never"):
+        """Load a table into a bank."""
+        await loads(dut, table, first_pos, rows, stall, bank)
+        for block, line in enumerate(table):
+            for span in range(len(line) // BLOCK_LEN):
+                exponents = line[BLOCK_LEN * span :][:BLOCK_LEN]
+                self.exponents[bank % 2, block, span] = exponents
+            for row in range(rows):
+                place = bank * (CONFIG.max_rows // 2) + row
+                self.maxima[block, place] = max(line[: first_pos + row + 1])
+
+    async def compares(self, dut, rng):
+        """Read all of it, through all ports at once, each in an order of its own."""
+        ports = {
+            "read": (("read_half", "read_block", "read_pos_block"), self.exponents),
+            "feed_max": (("feed_block", "feed_row"), self.maxima),
+            "drain_max": (("drain_block", "drain_row"), self.maxima),
+        }
+        orders = [rng.sample(list(held), len(held)) for _, held in ports.values()]
+        dut.drain_en.value = 1
+        for places in itertools.zip_longest(*orders):
+            asked = list(zip(ports.items(), places, strict=True))
+            for (_, (names, _)), place in asked:
+                for name, value in zip(names, place or [0] * len(names), strict=True):
+                    getattr(dut, name).value = value
+            await RisingEdge(dut.clk)
+            await ReadOnly()
+            for (port, (names, held)), place in asked:
+                if place is not None:
+                    got = unpack(getattr(DUT, port).shape(), getattr(dut, port).value)
+                    assert got == held[place], f"{port} at {dict(zip(names, place, strict=True))}"
+            await RisingEdge(dut.clk)
+        dut.drain_en.value = 0
+
+
 async def loads(dut, table, first_pos, rows, stall="never", bank=0):
     """Load a table, and return for how many cycles the unit was busy."""
+    rng = random.Random(first_pos)
     dut.bank.value = bank
     dut.first_pos.value = first_pos
     dut.rows.value = rows
@@ -70,7 +122,8 @@ async def loads(dut, table, first_pos, rows, stall="never", bank=0):
         dut.start.value = 0
         # What belongs to the next head may be there already.
         for name in ("bank", "first_pos", "rows", "pos_blocks", "head_blocks"):
-            getattr(dut, name).value = 0
+            port = getattr(dut, name)
+            port.value = rng.getrandbits(len(port))
     await RisingEdge(dut.clk)
     assert sender.done(), "busy fell before the last word"
     return cycles
@@ -89,20 +142,6 @@ async def asks(dut, answer, **addresses):
     return unpack(getattr(DUT, answer).shape(), bits)
 
 
-async def compares(dut, table, first_pos, rows, bank=0):
-    base, half = bank * (CONFIG.max_rows // 2), bank % 2
-    for block, line in enumerate(table):
-        for span in range(len(line) // BLOCK_LEN):
-            got = await asks(dut, "read", read_half=half, read_block=block, read_pos_block=span)
-            assert got == line[BLOCK_LEN * span :][:BLOCK_LEN], f"block {block}, span {span}"
-        for row in range(rows):
-            largest = max(line[: first_pos + row + 1])
-            place = base + row
-            feed = await asks(dut, "feed_max", feed_block=block, feed_row=place)
-            drain = await asks(dut, "drain_max", drain_en=1, drain_block=block, drain_row=place)
-            assert (feed, drain) == (largest, largest), f"block {block}, row {row}"
-
-
 async def prepare(dut, cycles=60_000):
     await start(dut)
     cocotb.start_soon(watchdog(dut, cycles))
@@ -111,49 +150,47 @@ async def prepare(dut, cycles=60_000):
 @cocotb.test()
 @cocotb.parametrize(stall=list(STALLS))
 async def exponents_and_maxima_equal_slow_code(dut, stall):
-    """Heads of all sizes, one after the other: nothing is left of the head before."""
+    """Heads of all sizes, one after the other: none disturbs what another left."""
     rng = random.Random(21)
+    held = Held()
     await prepare(dut)
     for first_pos, rows in PASSES:
         least = -(-(first_pos + rows) // BLOCK_LEN)
         pos_blocks = rng.choice((least, SPANS))
-        table = exponents_of(rng, first_pos, pos_blocks, rng.choice((1, HEAD_BLOCKS)))
-        bank = rng.choice((0, 2))
-        await loads(dut, table, first_pos, rows, stall, bank)
-        await compares(dut, table, first_pos, rows, bank)
+        table = exponents_of(rng, first_pos, rows, pos_blocks, rng.choice((1, HEAD_BLOCKS)))
+        await held.loads(dut, table, first_pos, rows, rng.choice((0, 2)), stall)
+        await held.compares(dut, rng)
 
 
 @cocotb.test()
 async def banks_leave_each_other_alone(dut):
     """Exponents of two banks and maxima of all four are there at once."""
     rng = random.Random(23)
+    held = Held()
     await prepare(dut)
-    most, tables = CONFIG.max_rows // 2, []
-    first_pos = CONFIG.max_context - most
-    for bank in range(4):
-        table = exponents_of(rng, first_pos, SPANS, HEAD_BLOCKS)
-        table[0][0] = TOP - bank
-        await loads(dut, table, first_pos, most, bank=bank)
-        tables.append(table)
-    for bank in (2, 3):
-        await compares(dut, tables[bank], first_pos, most, bank)
-    for bank, table in enumerate(tables):
-        for row in range(most):
-            largest = max(table[0][: first_pos + row + 1])
-            place = bank * most + row
-            assert await asks(dut, "feed_max", feed_row=place) == largest
-            assert await asks(dut, "drain_max", drain_en=1, drain_row=place) == largest
+    most = CONFIG.max_rows // 2
+    for _ in range(4):
+        for bank in rng.sample(range(4), 4):
+            rows = rng.choice((most, rng.randrange(1, most + 1)))
+            # Positions that no row sees come behind the last row, but for the last choice.
+            first_pos = rng.choice((0, 1, BLOCK_LEN - rows, CONFIG.max_context - rows))
+            table = exponents_of(rng, first_pos, rows, SPANS, HEAD_BLOCKS)
+            table[0][0] = TOP - bank
+            await held.loads(dut, table, first_pos, rows, bank)
+            await held.compares(dut, rng)
 
 
 @cocotb.test()
 async def a_later_peak_is_not_seen(dut):
+    rng = random.Random(24)
+    held = Held()
     await prepare(dut)
     for peak in range(2 * CONFIG.cols):
         line = [3] * BLOCK_LEN
         line[min(peak, BLOCK_LEN - 1)] = TOP
         first_pos = CONFIG.cols // 2
-        await loads(dut, [line], first_pos, 2)
-        await compares(dut, [line], first_pos, 2)
+        await held.loads(dut, [line], first_pos, 2, 0)
+        await held.compares(dut, rng)
 
 
 @cocotb.test()
