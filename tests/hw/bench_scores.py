@@ -6,27 +6,21 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from hw.jobs import RowScale
+from hw.jobs import Dest, RowScale
 from hw.scores import Scores
 from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN, SCORE_WIDTH
 from sim.golden.attention import reciprocal
 from sim.golden.softmax import MASKED, softmax
-from tests.hw.vector_stream import numbers, seeded
-from tests.support.bench import (
-    STALLS,
-    cycle,
-    params,
-    sends,
-    start,
-    unpack,
-    watchdog,
-)
+from tests.hw.vector_stream import noise, numbers, seeded
+from tests.support.bench import STALLS, cycle, params, sends, start, unpack, watchdog
 
 CONFIG = ArchConfig(**params()["config"])
 DUT = Scores(CONFIG)
 I_SCORE = DUT.i_score.payload.shape()
 PROB = DUT.prob.shape()
+#: What `expect` is given with.
+FIELDS = ("half", "first_pos", "window", "heads", "head_rows", "pos_blocks")
 LANES, BEATS = CONFIG.lanes, CONFIG.beats
 HIGH = (1 << (SCORE_WIDTH - 1)) - 1
 
@@ -38,6 +32,7 @@ class Work:
         self.half, self.base = half, half * (CONFIG.max_rows // 2)
         self.first_pos, self.heads, self.head_rows = first_pos, heads, head_rows
         self.window = window
+        self.rng = rng
         self.rows = heads * head_rows
         self.pos_blocks = -(-(first_pos + head_rows) // BLOCK_LEN)
         count = self.pos_blocks * BLOCK_LEN
@@ -83,7 +78,9 @@ class Work:
         return [
             {
                 "data": self.scores[row][at : at + LANES],
-                "meta": {
+                "meta": noise(self.rng, I_SCORE["meta"].shape)
+                | {
+                    "dest": self.rng.choice(list(Dest)),
                     "index": self.base + row,
                     "half": self.half,
                     "last": int(
@@ -103,13 +100,14 @@ class Work:
 
 async def feed(dut, work, stall):
     """Announce a chunk and send its scores, with the documented gap between those of one row."""
-    for name in ("half", "first_pos", "window", "heads", "head_rows", "pos_blocks"):
+    for name in FIELDS:
         getattr(dut, name).value = getattr(work, name)
     dut.expect.value = 1
     await RisingEdge(dut.clk)
     dut.expect.value = 0
-    for name in ("half", "first_pos", "window", "heads", "head_rows", "pos_blocks"):
-        getattr(dut, name).value = 0
+    for name in FIELDS:
+        port = getattr(dut, name)
+        port.value = work.rng.getrandbits(len(port))
     beats = work.beats()
     per_strip = len(beats) // work.pos_blocks
     for at in range(0, len(beats), per_strip):
@@ -160,18 +158,39 @@ async def checks(dut, work):
 
 
 async def runs(dut, work, stall="never"):
+    """Run a chunk while nothing else goes on, and check how long that takes."""
     await feed(dut, work, STALLS[stall])
     cycles = await completes(dut, work.half)
+    # The first cycle of both is that after the last beat.
+    busy = DUT.softmax_cycles(rows=work.rows, pos_blocks=work.pos_blocks)
+    assert cycles == (DUT.maximum_cycles - 1, busy)
     await checks(dut, work)
-    return cycles
+    await ReadOnly()
+    assert not int(dut.busy.value)
+    await RisingEdge(dut.clk)
+
+
+async def ready_falls_as_documented(dut):
+    """Watch for ever that a half's bit falls where scores are expected there, and nowhere else."""
+    before = expected = 0
+    while True:
+        await ReadOnly()
+        now = int(dut.ready.value)
+        assert before & ~now == before & expected, f"ready fell from {before} to {now}"
+        before, expected = now, int(dut.expect.value) << int(dut.half.value)
+        await RisingEdge(dut.clk)
+
+
+async def prepare(dut, cycles=40_000):
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, cycles))
 
 
 @cocotb.test()
 @cocotb.parametrize(stall=list(STALLS))
 async def probabilities_and_scales_equal_golden(dut, stall):
     rng = seeded()
-    await start(dut)
-    cocotb.start_soon(watchdog(dut, 40_000))
+    await prepare(dut)
     most, context = CONFIG.max_rows, CONFIG.max_context
     sizes = [
         (0, 1, 1),
@@ -183,15 +202,16 @@ async def probabilities_and_scales_equal_golden(dut, stall):
         *((rng.randrange(context - most), 2, rng.randrange(1, most // 2 + 1)) for _ in range(4)),
     ]
     for first_pos, heads, head_rows in sizes:
-        await runs(dut, Work(rng, first_pos=first_pos, heads=heads, head_rows=head_rows), stall)
+        half = rng.randrange(2) if heads * head_rows <= most // 2 else 0
+        work = Work(rng, first_pos=first_pos, heads=heads, head_rows=head_rows, half=half)
+        await runs(dut, work, stall)
 
 
 @cocotb.test()
 async def later_positions_never_reach_the_maximum(dut):
     """Every position of a strip is once the last that is seen."""
     rng = seeded()
-    await start(dut)
-    cocotb.start_soon(watchdog(dut, 40_000))
+    await prepare(dut)
     for first_pos in range(BLOCK_LEN):
         await runs(dut, Work(rng, first_pos=first_pos, heads=1, head_rows=1))
 
@@ -201,8 +221,7 @@ async def later_positions_never_reach_the_maximum(dut):
 async def positions_before_the_window_are_not_seen(dut, window):
     """In passes of many rows, each of which begins to see somewhere else."""
     rng = seeded()
-    await start(dut)
-    cocotb.start_soon(watchdog(dut, 40_000))
+    await prepare(dut)
     most, context = CONFIG.max_rows, CONFIG.max_context
     passes = [(0, 1, most), (BLOCK_LEN - 3, 2, most // 2), (context - most, 1, most)]
     passes += [(rng.randrange(context - most), 2, most // 2) for _ in range(4)]
@@ -214,13 +233,11 @@ async def positions_before_the_window_are_not_seen(dut, window):
 @cocotb.test()
 @cocotb.parametrize(rows=[1, CONFIG.max_rows])
 async def softmax_takes_as_long_as_documented(dut, rows):
-    await start(dut)
-    cocotb.start_soon(watchdog(dut, 10_000))
-    work = Work(seeded(), first_pos=CONFIG.max_context - 1, heads=rows, head_rows=1)
-    cycles = await runs(dut, work)
-    # The first cycle of both is that after the last beat.
-    busy = DUT.softmax_cycles(rows=rows, pos_blocks=work.pos_blocks)
-    assert cycles == (DUT.maximum_cycles - 1, busy)
+    rng = seeded()
+    await prepare(dut)
+    for pos_blocks in range(1, CONFIG.max_context // BLOCK_LEN + 1):
+        first_pos = pos_blocks * BLOCK_LEN - 1
+        await runs(dut, Work(rng, first_pos=first_pos, heads=rows, head_rows=1))
 
 
 @cocotb.test()
@@ -229,8 +246,8 @@ async def halves_do_not_disturb_each_other(dut, seed):
     """Scores of one half come while the softmax of the other runs, or waits for it."""
     print(f"seed {seed}")
     rng = random.Random(seed)
-    await start(dut)
-    cocotb.start_soon(watchdog(dut, 60_000))
+    await prepare(dut, 60_000)
+    cocotb.start_soon(ready_falls_as_documented(dut))
     most, before = CONFIG.max_rows // 2, None
     for number in range(16):
         heads = rng.randrange(1, most + 1)
@@ -243,9 +260,14 @@ async def halves_do_not_disturb_each_other(dut, seed):
         if before:
             await completes(dut, before.half)
             await checks(dut, before)
+            if rng.randrange(2):
+                await completes(dut, work.half)
+                await checks(dut, work)
+                await checks(dut, before)
         before = work
     await completes(dut, before.half)
     await checks(dut, before)
+    assert not int(dut.busy.value)
 
 
 @cocotb.test()
