@@ -19,7 +19,10 @@ HIGH = (1 << (SCORE_WIDTH - 1)) - 1
 
 
 def score_row(rng, kind, count):
-    """Return scores: of all sizes, all alike, near the largest, or around the last octave."""
+    """Return scores: of all sizes, all alike, near the largest, around the last octave, or far off.
+
+    Those far off would have a probability but for one bit of their distance.
+    """
     if kind == 0:
         return numbers(rng, SCORE_WIDTH, count)
     if kind == 1:
@@ -27,13 +30,18 @@ def score_row(rng, kind, count):
     top = rng.choice((HIGH, 0, rng.randrange(-HIGH // 2, HIGH)))
     if kind == 2:
         return [top - rng.randrange(2500) for _ in range(count)]
-    return [top - rng.choice((0, 15 * 256, 15 * 256 - 1, 14 * 256, 4000)) for _ in range(count)]
+    if kind == 3:
+        return [top - rng.choice((0, 15 * 256, 15 * 256 - 1, 14 * 256, 4000)) for _ in range(count)]
+    near = [rng.randrange(2500) for _ in range(count)]
+    far = [rng.choice((0, 1 << rng.randrange(12, SCORE_WIDTH))) for _ in range(count)]
+    return [max(-HIGH, HIGH - n - f) for n, f in zip(near, far, strict=True)]
 
 
 def jobs(count, *, beats=None):
     """Return jobs, their results, the probabilities as written, and the score words."""
     rng = seeded()
-    rows = [score_row(rng, row % 5, MAX_CONTEXT) for row in range(MAX_ROWS)]
+    kinds = rng.sample(range(5), 5)
+    rows = [score_row(rng, kinds[row % 5], MAX_CONTEXT) for row in range(MAX_ROWS)]
     words = {
         (row, beat): z[beat * LANES : (beat + 1) * LANES]
         for row, z in enumerate(rows)
@@ -50,7 +58,9 @@ def jobs(count, *, beats=None):
         ))
         limit = min(limit, beats * LANES if beats else MAX_CONTEXT)
         first = rng.choice((0, limit - 1, rng.randrange(limit), max(0, limit - 33)))
-        visited = beats or -(-limit // 32) * 32 // LANES
+        # Some words behind the limit may be visited too.
+        least = -(-limit // LANES)
+        visited = beats or min(least + rng.choice((0, 0, 1, 7)), MAX_CONTEXT // LANES)
         z = np.full(visited * LANES, MASKED)
         z[first:limit] = rows[row][first:limit]
         probs, total = softmax(z)
@@ -77,6 +87,18 @@ async def gathers(dut, count, written, cycles=None):
         await RisingEdge(dut.clk)
 
 
+async def busy_says_that_a_row_is_inside(dut):
+    """Watch from the reset on, for ever."""
+    inside = 0
+    while True:
+        await ReadOnly()
+        if not int(dut.rst.value):
+            assert int(dut.busy.value) == (inside > 0), f"{inside} rows inside, cycle {cycle()}"
+            inside += int(dut.i_job__valid.value) & int(dut.i_job__ready.value)
+            inside -= int(dut.o_row__valid.value) & int(dut.o_row__ready.value)
+        await RisingEdge(dut.clk)
+
+
 def serve(dut, words):
     port = ("score_row", "score_beat")
     score = DUT.score.shape()
@@ -90,6 +112,7 @@ async def output_equals_golden(dut, i_stall, o_stall):
     serve(dut, words)
     written = []
     cocotb.start_soon(gathers(dut, len(writes), written))
+    cocotb.start_soon(busy_says_that_a_row_is_inside(dut))
     await UNIT.compares(dut, payloads, results, i_stall=i_stall, o_stall=o_stall, cycles=20000)
     for got, expected in zip(written, writes, strict=True):
         assert got == expected
