@@ -29,13 +29,14 @@ def draw(rng, index, **fields):
     """Return how a token is drawn; rows may report side by side."""
     multiplier, shift = temperature_scale(rng.choice((0.3, 1, 1.7, 2.0 ** rng.uniform(-7, 7))))
     room = CANDIDATE_BYTES * LIST_LEN
+    somewhere = CANDIDATE_BYTES * rng.randrange((TOP - room) // CANDIDATE_BYTES)
     sampling = {
         "top_k": rng.choice((1, LIST_LEN, rng.randrange(1, LIST_LEN + 1))),
         "report_count": rng.choice((0, 1, LIST_LEN, rng.randrange(LIST_LEN + 1))),
         "multiplier": multiplier,
         "shift": shift,
         "seed": rng.getrandbits(32),
-        "candidates_addr": rng.choice((TOP - CONFIG.max_seqs * room, 8 * 0x1235)) + index * room,
+        "candidates_addr": rng.choice((TOP - (CONFIG.max_seqs - index) * room, somewhere)),
     }
     position = rng.choice((1, CONFIG.max_context, rng.randrange(CONFIG.max_context)))
     return {"sampling": sampling | fields, "position": position}
@@ -49,10 +50,14 @@ def token_of(task, logits):
     return sample(np.array(logits), position=task["position"], **rest)
 
 
-def written_by(task, logits):
-    """Return what memory holds of a row's candidates afterwards: a byte for each address."""
+def written_by(task, logits, indices_of=None):
+    """Return what memory holds of a row's candidates afterwards: a byte for each address.
+
+    ``indices_of``: indices of the logits, by default from 0.
+    """
     count, addr = (task["sampling"][name] for name in ("report_count", "candidates_addr"))
     values, indices = top_candidates(np.array(logits, dtype=np.int64), count)
+    indices = indices if indices_of is None else indices_of[indices]
     words = np.full((count, 2), (NO_CANDIDATE, 0), np.int64)
     words[: len(values)] = np.stack((indices, values), axis=1)
     raw = words.astype("<u4").tobytes()
@@ -94,7 +99,8 @@ async def chooses(dut, emits):
 
 
 async def expects_tokens(dut, tokens):
-    for index, token in enumerate(tokens):
+    # Twice: what is chosen stays, whatever is looked up.
+    for index, token in 2 * list(enumerate(tokens)):
         dut.choice_index.value = index
         await RisingEdge(dut.clk)
         await ReadOnly()
@@ -137,6 +143,43 @@ async def passes_equal_golden(dut, i_stall, o_stall, valid):
             expected |= written_by(draws[index], row[:count])
         assert memory == expected
         tokens = [token_of(draws[index], row[:count]) for index, row in enumerate(rows)]
+        await expects_tokens(dut, tokens)
+
+
+@cocotb.test()
+async def tokens_and_candidates_have_any_index(dut):
+    rng = seeded()
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 20000))
+    memory, draws = {}, {}
+    cocotb.start_soon(serves(dut, draw_layout(CONFIG), "draw", draws, addr="draw_index"))
+    cocotb.start_soon(writes(dut, memory, "never"))
+    lanes, vocab = CONFIG.lanes, DUT.sampler.max_vocab
+    for _ in range(4):
+        # Few beats of a large vocabulary, the same for each row.
+        starts = sorted(rng.sample(range(0, vocab, lanes), 5))
+        indices = np.array([at + lane for at in starts for lane in range(lanes)])
+        rows = [logit_row(rng, 0, len(indices)) for _ in range(CONFIG.max_seqs)]
+        beats = [
+            {
+                "data": row[place * lanes :][:lanes],
+                "row": index,
+                "index": at,
+                "first": place == 0,
+                "valid_count": vocab,
+            }
+            for place, at in enumerate(starts)
+            for index, row in enumerate(rows)
+        ]
+        memory.clear()
+        draws |= {index: draw(rng, index, report_count=LIST_LEN) for index in range(len(rows))}
+        await sends(dut, "i_logits", LOGITS, beats)
+        await chooses(dut, len(rows))
+        expected = {}
+        for index, row in enumerate(rows):
+            expected |= written_by(draws[index], row, indices)
+        assert memory == expected
+        tokens = [indices[token_of(draws[index], row)] for index, row in enumerate(rows)]
         await expects_tokens(dut, tokens)
 
 
