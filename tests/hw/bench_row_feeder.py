@@ -4,7 +4,7 @@ import functools
 
 import cocotb
 from amaranth.hdl import Shape
-from cocotb.triggers import ReadOnly, RisingEdge
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 
 from hw.jobs import Dest
 from hw.row_feeder import FEED_LATENCY, RowFeeder
@@ -24,6 +24,7 @@ JOBS = {
     "logits": (Dest.LOGITS, (3, 0, 0), 0),
     "qkv": (Dest.QKV, (6, 4, 4), 2),
     "qkv of one block": (Dest.QKV, (3, 1, 1), 1),
+    "qkv of three heads": (Dest.QKV, (6, 6, 6), 2),
     "gate and up": (Dest.GLU, (3, 3, 0), 0),
     "one gate, one up": (Dest.GLU, (1, 1, 0), 0),
     "no up": (Dest.GLU, (5, 0, 0), 0),
@@ -36,13 +37,18 @@ if GROUP:  # a group that computes no strip gets no job
     del JOBS["one gate"]
 
 
+def random_fields(rng):
+    """Return a job of nothing but chance."""
+    return {field: rng.getrandbits(Shape.cast(shape).width) for field, shape in JOB.members.items()}
+
+
 def random_job(rng, name):
     """Return a job of `JOBS` with all else at random, and the places of the strips it computes."""
     dest, strips, head_blocks = JOBS[name]
     wanted = places(dest, strips, head_blocks)
     if dest not in ATTENTION:
         wanted = wanted[GROUP :: CONFIG.groups]
-    job = {field: rng.getrandbits(Shape.cast(shape).width) for field, shape in JOB.members.items()}
+    job = random_fields(rng)
     heads = rng.choice([n for n in (1, 2, 3) if n <= CONFIG.max_rows // 2])
     # Of attention a half of the rows, or what a half has room for, is scored at a time.
     rows = CONFIG.max_rows // (2 * heads) if dest in ATTENTION else CONFIG.max_rows // heads
@@ -165,3 +171,98 @@ async def a_job_leaves_nothing_to_the_next(dut):
     feeder = Feeder(dut, rng)
     for name in rng.sample(list(JOBS) * 3, 3 * len(JOBS)):
         await feeder.run(name)
+
+
+def row_job(rng, dest, strips, blocks):
+    """Return a linear job of one row, and the places of its first strips."""
+    job = random_fields(rng) | {
+        "dest": dest,
+        "strips": len(range(GROUP, sum(strips), CONFIG.groups)),
+        "blocks": blocks,
+        "heads": 1,
+        "head_rows": 1,
+        "head_blocks": 1,
+        **{f"strips{index}": count for index, count in enumerate(strips)},
+    }
+    few = [min(count, 2048) for count in strips]
+    return job, places(dest, few, 1)[GROUP :: CONFIG.groups]
+
+
+async def runs_steadily(dut, job, wanted, limit=None):
+    """Run a job of one row, all or so many blocks of it, with all tiles and banks there."""
+    dut.job.value = pack(JOB, job)
+    dut.loading.value = 1
+    dut.tile_ready.value = 0
+    dut.banks_used.value = 0
+    await RisingEdge(dut.clk)
+    dut.loading.value = 0
+    await ClockCycles(dut.clk, CONFIG.groups)
+    dut.tile_ready.value = 1
+    each = CONFIG.own_subs * job["blocks"]
+    behind = FEED_LATENCY // CONFIG.tiles_per_block
+    for at in range(limit or job["strips"] * each):
+        strip, step = divmod(at, each)
+        await ReadOnly()
+        assert int(dut.busy.value) == 1
+        assert int(dut.tile_start.value) == 1
+        assert int(dut.act_block.value) == (job["src"] + step % job["blocks"]) % 1024
+        assert int(dut.begins.value) == (not step) << (strip & 1)
+        if at >= behind:
+            tag = unpack(TAG, int(dut.tag.value))
+            assert tag["swap"] == 1
+            assert tag["first"] == ((at - behind) % job["blocks"] == 0)
+        if not step:
+            info = unpack(STRIP, int(dut.strip.value))
+            assert (info["section"], info["section_strip"]) == wanted[strip][:2]
+            assert info["last"] == (strip == job["strips"] - 1)
+        await ClockCycles(dut.clk, CONFIG.tiles_per_block)
+    await ReadOnly()
+    assert int(dut.busy.value) == (limit is not None)
+    await RisingEdge(dut.clk)
+
+
+async def resets(dut):
+    """Break off whatever runs."""
+    dut.rst.value = 1
+    await RisingEdge(dut.clk)
+    dut.rst.value = 0
+    await ReadOnly()
+    assert int(dut.busy.value) == 0
+    await RisingEdge(dut.clk)
+
+
+@cocotb.test()
+@cocotb.parametrize(size=[(1024, 1), (1, 512)])
+async def long_jobs_are_counted_to_their_end(dut, size):
+    rng = seeded()
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 200_000))
+    strips, blocks = (number + (number > 1) * rng.randrange(16) for number in size)
+    job, wanted = row_job(rng, Dest.LOGITS, (CONFIG.groups * strips, 0, 0), blocks)
+    await runs_steadily(dut, job, wanted)
+
+
+@cocotb.test()
+@cocotb.parametrize(section=[0, 1, 2])
+async def no_bit_of_the_number_of_strips_is_lost(dut, section):
+    rng = seeded()
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 100_000))
+    for bit in range(3, 16):
+        # Were the bit lost, the section and the job would end soon.
+        strips = [1, 1, 1]
+        strips[section] = (1 << bit) + rng.randrange(1, 3)
+        job, wanted = row_job(rng, Dest.QKV, strips, 1)
+        await runs_steadily(dut, job, wanted, limit=8 * CONFIG.own_subs // CONFIG.groups)
+        await resets(dut)
+
+
+@cocotb.test()
+async def no_bit_of_the_number_of_blocks_is_lost(dut):
+    rng = seeded()
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 100_000))
+    for bit in range(4, 12):
+        job, wanted = row_job(rng, Dest.RESIDUAL, (4, 0, 0), (1 << bit) + rng.randrange(1, 16))
+        await runs_steadily(dut, job, wanted, limit=16)
+        await resets(dut)
