@@ -1,5 +1,7 @@
 """Bench for `hw.result_path`."""
 
+import random
+
 import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
@@ -45,6 +47,16 @@ SHAPES = {name: getattr(DUT, name).payload.shape() for name in OUTPUTS}
 HEAD_BLOCKS = CONFIG.max_head_dim // BLOCK_LEN
 ACTIVATION, TABLE_SHIFT, GLU_SHIFT = "gelu", 8, 7
 ONE = 1 << ROPE_FRACTION
+
+
+def for_blocks(seed=2):
+    """Idle as long as some blocks take, from a fixed seed."""
+    rng = random.Random(seed)
+    while True:
+        yield rng.choice((0, 0, rng.randrange(4 * BEATS)))
+
+
+O_STALLS = STALLS | {"for_blocks": for_blocks}
 
 
 class Job:
@@ -153,7 +165,11 @@ def add_job(rng, tables, kind):
             gates = []
             for label in ups:
                 gates.append(numbers(rng, HEAD_WIDTH, BLOCK_LEN))
-                job.add_act(gates[-1], Dest.GLU, **(label | {"section": 0}))
+                # A gate is found again by its index and beat; its product has the label of the up.
+                other = next(labels(rng, rng.randrange(1 << 16)))
+                noise = {name: other[name] for name in ("strip", "head", "block", "dst")}
+                rows = {name: rng.randrange(CONFIG.max_rows) for name in ("row", "head_row")}
+                job.add_act(gates[-1], Dest.GLU, **(label | noise | rows | {"section": 0}))
             for gate, label in zip(gates, ups, strict=True):
                 up = numbers(rng, HEAD_WIDTH, BLOCK_LEN)
                 job.add_act(up, Dest.GLU, **label)
@@ -235,7 +251,7 @@ async def runs(dut, job, written, *, i_stall="never", o_stall="never"):
     dut.norm_dst.value = job.norm_dst
     dut.head_norm.value = job.head_norm
     dut.gated.value = job.gated
-    i_stall, o_stall = STALLS[i_stall], STALLS[o_stall]
+    i_stall, o_stall = STALLS[i_stall], O_STALLS[o_stall]
     tasks = [
         sends(dut, "i_act", I_ACT, job.acts, stall=i_stall),
         sends(dut, "i_norm", I_NORM, job.norms, stall=i_stall),
@@ -261,7 +277,7 @@ KINDS = ("residual", "qkv", "normed", "glu", "ungated", "logits", "values", "nor
 
 
 @cocotb.test()
-@cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
+@cocotb.parametrize(i_stall=list(STALLS), o_stall=list(O_STALLS))
 async def results_go_where_their_label_says(dut, i_stall, o_stall):
     rng = seeded()
     tables = await begin(dut, rng)
