@@ -7,9 +7,9 @@ import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.sampler import Sampler
-from hw.spec.formats import BLOCK_LEN
+from hw.spec.formats import BLOCK_LEN, SCORE_FRACTION
 from sim.golden.sampler import sample, temperature_scale, top_candidates
-from tests.hw.logit_stream import KINDS, logit_row, strips
+from tests.hw.logit_stream import KINDS, LOW, logit_row, strips
 from tests.hw.vector_stream import seeded
 from tests.sim.slow_sampler import edge_seed
 from tests.support.bench import (
@@ -79,8 +79,25 @@ async def fills(dut, rows, valid_count, *, stall="never"):
     await sends(dut, "i_logits", LOGITS, payloads, stall=STALLS[stall])
 
 
+async def is_busy_with_jobs(dut):
+    """Watch for ever that ``busy`` is high from a job to its token."""
+    ports = [
+        (getattr(dut, f"{name}__valid"), getattr(dut, f"{name}__ready"))
+        for name in ("i_job", "o_token")
+    ]
+    inside = False
+    while True:
+        await ReadOnly()
+        if inside:
+            assert int(dut.busy.value)
+        valid, ready = ports[inside]
+        inside ^= bool(int(valid.value) and int(ready.value))
+        await RisingEdge(dut.clk)
+
+
 def begin(dut, cycles):
     cocotb.start_soon(watchdog(dut, cycles))
+    cocotb.start_soon(is_busy_with_jobs(dut))
     for name in ("o_token", "o_candidate"):
         cocotb.start_soon(obeys_rules(dut, name))
 
@@ -138,6 +155,33 @@ async def draws_of_a_row_equal_golden(dut, temperature, octaves):
     sender = cocotb.start_soon(sends(dut, "i_job", JOB, tasks))
     await expects(dut, "o_token", TOKEN, tokens)
     await sender
+
+
+@cocotb.test()
+@cocotb.parametrize(shift=[0, 1, 4, 16, 31])
+async def no_bit_of_a_depth_is_lost(dut, shift):
+    rng = seeded()
+    await start(dut)
+    begin(dut, 60000)
+    best = ~LOW
+    for multiplier in (1, 1, 3, 1 << 15, rng.getrandbits(16) | 1):
+        # By score: near the largest, where each bit changes a probability, or so far below that
+        # it has none, but would have one without its highest bit.
+        rows = []
+        for _ in range(min(MAX_ROWS, 4)):
+            near = [rng.randrange(15 << SCORE_FRACTION) for _ in range(LIST_LEN - 1)]
+            scores = [rng.choice((n, n + (1 << rng.randrange(12, 47)))) for n in near]
+            depths = [0] + [min((n << shift) // multiplier, best - LOW) for n in scores]
+            rng.shuffle(depths)
+            rows.append([best - n for n in depths] + logit_row(rng, 0, BLOCK_LEN - LIST_LEN))
+        await fills(dut, rows, LIST_LEN)
+        scale = {"top_k": LIST_LEN, "report_count": 0, "multiplier": multiplier, "shift": shift}
+        order = list(range(len(rows))) * 6
+        tasks = [job(rng, row, rows[row][:LIST_LEN], **scale) for row in order]
+        tokens = [token_of(task, rows[task["row"]][:LIST_LEN]) for task in tasks]
+        sender = cocotb.start_soon(sends(dut, "i_job", JOB, tasks))
+        await expects(dut, "o_token", TOKEN, tokens)
+        await sender
 
 
 @cocotb.test()
