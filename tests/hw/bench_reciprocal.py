@@ -6,6 +6,7 @@ from amaranth.hdl import unsigned
 
 from hw.reciprocal import Reciprocal
 from sim.golden.attention import reciprocal
+from tests.hw.one_at_a_time import OneAtATime
 from tests.hw.vector_stream import Unit, seeded
 from tests.support.bench import STALLS, params
 
@@ -39,3 +40,8 @@ async def output_equals_golden(dut, i_stall, o_stall):
 async def latency_and_throughput_are_as_documented(dut):
     period = Reciprocal.LATENCY + 1
     assert await UNIT.timing(dut, sums(0)[0][:4]) == (Reciprocal.LATENCY, 3 * period + 1)
+
+
+@cocotb.test()
+async def results_wait_among_gaps_and_resets(dut):
+    await OneAtATime(dut, UNIT, Reciprocal.LATENCY).run(*sums(100))
