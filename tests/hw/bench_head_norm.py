@@ -6,10 +6,12 @@ import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.head_norm import HeadNorm
+from hw.jobs import Dest
 from hw.operator_word import operator_layout
 from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN
-from tests.hw.fused_results import QUERY, VALUE, cut, head_operator, projection
+from sim.golden.fixed import or_magnitude
+from tests.hw.fused_results import KEY, QUERY, VALUE, cut, head_operator, projection
 from tests.hw.vector_stream import Unit, seeded
 from tests.hw.with_norm import WithNorm
 from tests.support.bench import (
@@ -22,23 +24,75 @@ from tests.support.bench import (
     params,
     sends,
     start,
+    unpack,
     watchdog,
 )
 
 CONFIG = ArchConfig(**params()["config"])
 LANES, BEATS, MAX_ROWS = CONFIG.lanes, CONFIG.beats, CONFIG.max_rows
 MAX_BLOCKS = CONFIG.max_head_dim // BLOCK_LEN
-DUT = WithNorm(HeadNorm(CONFIG), CONFIG)
+DUT = WithNorm(HeadNorm(CONFIG), CONFIG, watched=True)
 UNIT = Unit(DUT, "i_act", "o_act")
 WORD = operator_layout("head_norm")
 ENTRY = DUT.i_entry.payload.shape()
+JOB = DUT.job.shape()
 NORM = DUT.norm.norm
 
 
+def jobs_of(payloads):
+    """Return the jobs that the rows of q and k in a projection become, each with its ORM."""
+    rows = {}
+    for payload in payloads:
+        meta = payload["meta"]
+        if meta["section"] != VALUE:
+            place = (meta["section"], meta["head"], meta["row"])
+            rows.setdefault(place, []).extend(payload["data"])
+    return [
+        ({"row": row, "beats": len(x) // LANES, "is_key": int(section == KEY)}, or_magnitude(x))
+        for (section, _, row), x in rows.items()
+    ]
+
+
+def labelled(rng, payloads, results):
+    """Put noise into what `HeadNorm` has only to hand on: each head has its own."""
+    drawn, other = {}, rng.getrandbits(8)
+    for one in (*payloads, *results):
+        meta = one["meta"]
+        head = (meta["section"], meta["head"])
+        if head not in drawn:
+            drawn[head] = {
+                "dest": rng.choice(list(Dest)),
+                "half": rng.randrange(2),
+                "head": meta["head"] ^ other,
+                "strip_end": rng.randrange(2),
+            }
+        one["meta"] = meta | drawn[head]
+    return payloads, results
+
+
+async def watches_jobs(dut, jobs):
+    """Check each job that the norm takes, and the ORM a cycle later."""
+    while True:
+        await ReadOnly()
+        taken = int(dut.job_taken.value)
+        job = unpack(JOB, dut.job.value)
+        await RisingEdge(dut.clk)
+        if taken:
+            expected, orm = jobs.pop(0)
+            assert job == expected
+            await ReadOnly()
+            assert int(dut.orm.value) == orm
+            await RisingEdge(dut.clk)
+
+
 async def begin(dut, cycles=60_000):
+    """Return the jobs that are to come, which `project` adds to."""
     await start(dut)
+    jobs = []
     cocotb.start_soon(watchdog(dut, cycles))
     cocotb.start_soon(obeys_rules(dut, "o_act"))
+    cocotb.start_soon(watches_jobs(dut, jobs))
+    return jobs
 
 
 async def load(dut, word, gains):
@@ -55,19 +109,23 @@ async def load(dut, word, gains):
     dut.word.value = 0
 
 
-async def project(dut, word, payloads, results, *, normed=1, i_stall="never", o_stall="never"):
+async def project(
+    dut, jobs, word, payloads, results, *, normed=1, i_stall="never", o_stall="never"
+):
     dut.enable.value = normed
     dut.head_blocks.value = word["head_blocks"]
+    jobs += jobs_of(payloads) if normed else []
     sender = cocotb.start_soon(sends(dut, "i_act", UNIT.i_shape, payloads, stall=STALLS[i_stall]))
     await expects(dut, "o_act", UNIT.o_shape, results, stall=STALLS[o_stall])
     await sender
+    assert not jobs
 
 
 @cocotb.test()
 @cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS))
 async def heads_equal_golden(dut, i_stall, o_stall):
     rng = seeded()
-    await begin(dut)
+    jobs = await begin(dut)
     stalls = {"i_stall": i_stall, "o_stall": o_stall}
     for blocks, rows, heads in (
         (MAX_BLOCKS, MAX_ROWS, (2, 1)),
@@ -83,7 +141,7 @@ async def heads_equal_golden(dut, i_stall, o_stall):
             rng, CONFIG, word, gains, rows=rows, heads=heads, dst=dst,
             first_strip=rng.getrandbits(15),
         )  # fmt: skip
-        await project(dut, word, payloads, results, **stalls)
+        await project(dut, jobs, word, *labelled(rng, payloads, results), **stalls)
 
 
 def one_of_every_size(sizes):
@@ -105,7 +163,7 @@ def one_of_every_size(sizes):
 @cocotb.parametrize(blocks=[1, MAX_BLOCKS])
 async def rows_are_shifted_by_their_largest_element(dut, blocks):
     rng = seeded()
-    await begin(dut)
+    jobs = await begin(dut)
     word, gains = head_operator(rng, blocks)
     word |= {"shift_q": 15, "shift_k": 14, "epsilon_q": 0, "epsilon_k": 1}
     await load(dut, word, gains)
@@ -114,20 +172,20 @@ async def rows_are_shifted_by_their_largest_element(dut, blocks):
         payloads, results = projection(
             rng, CONFIG, word, gains, rows=MAX_ROWS, heads=(3, 2), draw=draw
         )
-        await project(dut, word, payloads, results)
+        await project(dut, jobs, word, payloads, results)
 
 
 @cocotb.test()
 async def constants_stay_until_the_next_are_loaded(dut):
     rng = seeded()
-    await begin(dut)
+    jobs = await begin(dut)
     word, gains = head_operator(rng, MAX_BLOCKS)
     await load(dut, word, gains)
     for normed in (1, 0, 1):
         payloads, results = projection(
             rng, CONFIG, word, gains, rows=2, heads=(2, 1), normed=bool(normed)
         )
-        await project(dut, word, payloads, results, normed=normed)
+        await project(dut, jobs, word, payloads, results, normed=normed)
 
 
 @cocotb.test()
@@ -151,10 +209,11 @@ async def what_is_not_normed_passes_in_the_next_cycle(dut, section):
 async def rows_take_as_long_as_documented(dut, blocks):
     """Whether the norm or the way out bounds them, rows come at the norm's pace."""
     rng = seeded()
-    await begin(dut)
+    jobs = await begin(dut)
     word, gains = head_operator(rng, blocks)
     await load(dut, word, gains)
     payloads, results = projection(rng, CONFIG, word, gains, rows=MAX_ROWS, heads=(1, 1))
+    jobs += jobs_of(payloads)
     dut.enable.value = 1
     dut.head_blocks.value = blocks
     cocotb.start_soon(sends(dut, "i_act", UNIT.i_shape, payloads))
@@ -171,10 +230,11 @@ async def rows_take_as_long_as_documented(dut, blocks):
 async def the_next_head_waits_for_the_one_before(dut):
     """With the way out closed nothing of a second head is taken; what is inside is not lost."""
     rng = seeded()
-    await begin(dut)
+    jobs = await begin(dut)
     word, gains = head_operator(rng, MAX_BLOCKS)
     await load(dut, word, gains)
     payloads, results = projection(rng, CONFIG, word, gains, rows=1, heads=(2, 1))
+    jobs += jobs_of(payloads)
     dut.enable.value = 1
     dut.head_blocks.value = MAX_BLOCKS
     cocotb.start_soon(sends(dut, "i_act", UNIT.i_shape, payloads))

@@ -18,7 +18,7 @@ def test_emitted_verilog_equals_golden(fields):
     fields = fields | {"max_rows": 8, "max_dim": 64}
     config = ArchConfig(**fields)
     run_bench(
-        WithNorm(HeadNorm(config), config),
+        WithNorm(HeadNorm(config), config, watched=True),
         "tests.hw.bench_head_norm",
         name="headnorm",
         params={"config": fields},

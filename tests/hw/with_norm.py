@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.norm_operator import NormOperator
+from hw.spec.formats import HEAD_WIDTH
 
 __all__ = ["WithNorm"]
 
@@ -17,19 +18,30 @@ class WithNorm(wiring.Component):
     part : wiring.Component
         Its members are this one's, but for ``heads``.
     config : ArchConfig
+    watched : bool
+        Show what the two say to each other.
 
     Members
     -------
     start, word, i_entry, norm_busy
         Of the operator, to load gains and constants.
+    job_taken, job, orm : Out
+        Of ``heads``, if ``watched``: the norm takes a job, the job, and the ORM that it reads.
     """
 
-    def __init__(self, part, config):
+    def __init__(self, part, config, *, watched=False):
         self.part = part
+        self.watched = watched
         self.norm = NormOperator(config)
         norm = self.norm.signature.members
         self.shared = [name for name in part.signature.members if name != "heads"]
+        watch = {
+            "job_taken": Out(1),
+            "job": Out(part.heads.job.payload.shape()),
+            "orm": Out(HEAD_WIDTH - 1),
+        }
         super().__init__({
+            **(watch if watched else {}),
             **{name: part.signature.members[name] for name in self.shared},
             **{name: norm[name] for name in ("start", "word", "i_entry")},
             "norm_busy": Out(1),
@@ -46,6 +58,13 @@ class WithNorm(wiring.Component):
             norm.word.eq(self.word),
             self.norm_busy.eq(norm.busy),
         ]
+        if self.watched:
+            job = part.heads.job
+            m.d.comb += [
+                self.job_taken.eq(job.valid & job.ready),
+                self.job.eq(job.payload),
+                self.orm.eq(part.heads.orm),
+            ]
         for name in self.shared:
             member = part.signature.members[name]
             ours, inner = getattr(self, name), getattr(part, name)
