@@ -211,12 +211,24 @@ async def rows_of_heads_leave_the_residual_alone(dut):
     _, jobs, results = head_rows(rng, *head_operator(rng, HEAD_BLOCKS), 2)
     cocotb.start_soon(sends(dut, "heads__job", JOB, jobs))
     dut.heads__norm__ready.value = 1
-    left = len(results)
+    left, reads = len(results), 0
     while left:
         await ReadOnly()
+        reads += int(dut.heads__read_en.value)
         assert not int(dut.residual_en.value)
         assert not int(dut.o_norm__valid.value)
         left -= int(dut.heads__norm__valid.value)
+        await RisingEdge(dut.clk)
+    assert reads == 2 * len(results), "nothing is read that no job asks for"
+
+
+async def leaves_heads_alone(dut):
+    """Check that no row of a head is read, and no result offered to heads."""
+    while True:
+        await ReadOnly()
+        assert not int(dut.heads__read_en.value)
+        assert not int(dut.heads__norm__valid.value)
+        assert not int(dut.heads__job__ready.value)
         await RisingEdge(dut.clk)
 
 
@@ -232,7 +244,10 @@ async def rows_take_as_long_as_documented(dut, blocks, emits):
     timing = cocotb.start_soon(measures(dut, "i_entry", "o_norm", len(results)))
     cocotb.start_soon(sends(dut, "i_entry", UNIT.i_shape, gain))
     await begin_operator(dut, memories, word, rows, residual, emitting)
+    await RisingEdge(dut.clk)
+    watch = cocotb.start_soon(leaves_heads_alone(dut))
     latency, cycles = await timing
+    watch.cancel()
     assert latency == beats + DUT.norm.first_cycles + beats
     between = max(2 * beats, beats + DUT.norm.search_cycles)
     assert cycles == (len(results) // beats - 1) * between + beats

@@ -2,12 +2,13 @@
 
 import cocotb
 import numpy as np
-from cocotb.triggers import ReadOnly
+from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.rmsnorm import RmsNorm
 from hw.spec.formats import GAIN_WIDTH, HEAD_WIDTH, NORM_WIDTH, RESIDUAL_WIDTH
 from sim.golden.fixed import or_magnitude
 from sim.golden.rmsnorm import rms_norm
+from tests.hw.fused_results import cut
 from tests.hw.read_port import serves
 from tests.hw.vector_stream import Unit, numbers, seeded
 from tests.support.bench import STALLS, params
@@ -18,6 +19,7 @@ LANES, MAX_DIM, MAX_ROWS, MAX_GAINS = (
 )
 DUT = RmsNorm(**SIZES)
 UNIT = Unit(DUT, "i_job", "o_norm")
+DIM = 32  # of rows whose length does not matter
 
 
 def residual_row(rng, kind, dim):
@@ -35,6 +37,20 @@ def residual_row(rng, kind, dim):
     return [rng.randrange(-(1 << (width - 1)), 1 << (width - 1)) for _ in range(dim)]
 
 
+def words_of(vector, row=0):
+    """Return the words of a vector by (row, beat)."""
+    return {(row, beat): piece for beat, piece in enumerate(cut(vector, LANES))}
+
+
+def beats_of(norm, dst_row):
+    """Return a normalised row as it is to leave."""
+    pieces = cut(norm.tolist(), LANES)
+    return [
+        {"data": piece, "row": dst_row, "beat": beat, "last": int(beat == len(pieces) - 1)}
+        for beat, piece in enumerate(pieces)
+    ]
+
+
 def jobs(count, *, dim=None, bits=None):
     """Return jobs, their results, the residual's words, its ORMs, and the gain's words.
 
@@ -42,7 +58,9 @@ def jobs(count, *, dim=None, bits=None):
     """
     rng = seeded()
     gain = numbers(rng, GAIN_WIDTH, MAX_GAINS)
-    dims = [dim or 32 * rng.randrange(1, MAX_DIM // 32 + 1) for _ in range(MAX_ROWS)]
+    # A row need not be whole blocks.
+    lengths = (LANES * rng.randrange(1, MAX_DIM // LANES + 1) for _ in range(MAX_ROWS))
+    dims = [dim or rng.choice((length, max(32, length // 32 * 32))) for length in lengths]
     rows = [residual_row(rng, index % 5, length) for index, length in enumerate(dims)]
     for row, bit in zip(rows, bits or (), strict=False):
         row[:] = [rng.randrange(-1, 2) for _ in row]
@@ -67,22 +85,12 @@ def jobs(count, *, dim=None, bits=None):
         })
         own_gain = np.array(gain[gain_beat * LANES :][: dims[row]])
         width = HEAD_WIDTH if is_head else NORM_WIDTH
-        norm = rms_norm(np.array([x]), own_gain, shift, epsilon, width)[0].tolist()
-        results += [
-            {
-                "data": norm[beat * LANES : (beat + 1) * LANES],
-                "row": dst_row,
-                "beat": beat,
-                "last": int(beat == beats - 1),
-            }
-            for beat in range(beats)
-        ]
-    words = {
-        (row, beat): x[beat * LANES : (beat + 1) * LANES]
-        for row, x in enumerate(rows)
-        for beat in range(len(x) // LANES)
-    }
-    gains = {beat: gain[beat * LANES : (beat + 1) * LANES] for beat in range(MAX_GAINS // LANES)}
+        norm = rms_norm(np.array([x]), own_gain, shift, epsilon, width)[0]
+        results += beats_of(norm, dst_row)
+    words = {}
+    for row, x in enumerate(rows):
+        words |= words_of(x, row)
+    gains = {beat: word for (_, beat), word in words_of(gain).items()}
     orms = {row: int(or_magnitude(x)) for row, x in enumerate(rows)}
     return payloads, results, words, orms, gains
 
@@ -117,39 +125,76 @@ async def any_bit_of_one_element_sets_the_scale(dut, first):
 
 
 @cocotb.test()
+@cocotb.parametrize(first=list(range(0, 48, MAX_ROWS)))
+async def every_bit_of_epsilon_counts(dut, first):
+    """Of rows whose squares are no more than it, so that it decides the result."""
+    rng = seeded()
+    payloads, results, words, orms = [], [], {}, {}
+    gain = [rng.choice((1, -1)) * rng.randrange(1 << 14, 1 << 15) for _ in range(DIM)]
+    for row, bit in enumerate(range(first, first + MAX_ROWS)):
+        high = min((1 << 15) - 1, 1 << max(0, bit - 5) // 2)
+        x = [rng.randrange(-high, high + 1) for _ in range(DIM)]
+        x[0] = high
+        job = {"row": row, "dst_row": row, "beats": DIM // LANES, "gain_beat": 0}
+        job |= {"epsilon": 1 << bit, "shift": 14, "is_head": 0}
+        payloads.append(job)
+        results += beats_of(rms_norm(np.array([x]), np.array(gain), 14, 1 << bit)[0], row)
+        words |= words_of(x, row)
+        orms[row] = int(or_magnitude(x))
+    serve(dut, words, orms, {beat: word for (_, beat), word in words_of(gain).items()})
+    await UNIT.compares(dut, payloads, results, cycles=4000)
+
+
+@cocotb.test()
 @cocotb.parametrize(is_head=[0, 1])
 async def the_least_number_becomes_the_one_above(dut, is_head):
-    """Results that are in range but for their lack of an opposite."""
+    """Results that are in range but for their lack of an opposite, in one lane after the other."""
     rng = seeded()
     width = HEAD_WIDTH if is_head else NORM_WIDTH
-    least, dim = -1 << (width - 1), 32
-    x = [rng.randrange(-(1 << 20), 1 << 20) for _ in range(dim)]
-    ones = np.ones(dim, dtype=np.int64)
-    unit = rms_norm(np.array([x]), ones, 0, 0, 63)[0]
+    least = -1 << (width - 1)
+    x = np.array([rng.randrange(-(1 << 20), 1 << 20) for _ in range(DIM)])
+    ones = np.ones(DIM, dtype=np.int64)
+    unit = rms_norm(x[None], ones, 0, 0, 63)[0]
     for shift in range(20):
         exact = np.where(unit == 0, 0, least * (1 << shift) / np.where(unit == 0, 1, unit))
         gain = np.clip(np.rint(exact), -(1 << 15), (1 << 15) - 1).astype(np.int64)
-        wide = rms_norm(np.array([x]), gain, shift, 0, 63)[0]
-        if (wide == least).any():
+        found = np.flatnonzero(rms_norm(x[None], gain, shift, 0, 63)[0] == least)
+        if found.size:
             break
     else:
         raise AssertionError("no gains lead to the least number")
-    norm = rms_norm(np.array([x]), gain, shift, 0, width)[0].tolist()
-    words = {(0, beat): x[beat * LANES :][:LANES] for beat in range(dim // LANES)}
-    gains = {beat: gain[beat * LANES :][:LANES].tolist() for beat in range(dim // LANES)}
-    serve(dut, words, {0: int(or_magnitude(x))}, gains)
-    beats = dim // LANES
-    job = {"row": 0, "dst_row": 0, "beats": beats, "gain_beat": 0, "epsilon": 0, "shift": shift}
-    results = [
-        {
-            "data": norm[beat * LANES :][:LANES],
-            "row": 0,
-            "beat": beat,
-            "last": int(beat == beats - 1),
+    payloads, results, words, gains = [], [], {}, {}
+    beats = DIM // LANES
+    for row in range(min(LANES, MAX_ROWS, MAX_GAINS // DIM)):
+        moved, moved_gain = (np.roll(vector, row - found[0]) for vector in (x, gain))
+        payloads.append({
+            "row": row,
+            "dst_row": row,
+            "beats": beats,
+            "gain_beat": row * beats,
+            "epsilon": 0,
+            "shift": shift,
+            "is_head": is_head,
+        })
+        norm = rms_norm(moved[None], moved_gain, shift, 0, width)[0]
+        assert norm[row] == least + 1
+        results += beats_of(norm, row)
+        words |= words_of(moved.tolist(), row)
+        gains |= {
+            row * beats + beat: word for (_, beat), word in words_of(moved_gain.tolist()).items()
         }
-        for beat in range(beats)
-    ]
-    await UNIT.compares(dut, [job | {"is_head": is_head}], results, cycles=2000)
+    orm = int(or_magnitude(x))
+    serve(dut, words, dict.fromkeys(range(MAX_ROWS), orm), gains)
+    await UNIT.compares(dut, payloads, results, cycles=4000)
+
+
+async def notes_reads(dut, reads):
+    """Note which row and beat is read, from the reset on."""
+    while True:
+        await ReadOnly()
+        if int(dut.read_en.value) and not int(dut.rst.value):
+            reads.append((int(dut.read_row.value), int(dut.read_beat.value)))
+        await RisingEdge(dut.clk)
 
 
 @cocotb.test()
@@ -158,8 +203,12 @@ async def one_row_takes_as_long_as_documented(dut, dim):
     payloads, results, *memories = jobs(1, dim=dim)
     serve(dut, *memories)
     beats = dim // LANES
+    reads = []
+    cocotb.start_soon(notes_reads(dut, reads))
     got = await UNIT.timing(dut, payloads, count=beats)
     assert got == (beats + DUT.first_cycles, beats)
+    # The residual writes through the same port.
+    assert sorted(reads) == sorted(2 * [(payloads[0]["row"], beat) for beat in range(beats)])
 
 
 @cocotb.test()
