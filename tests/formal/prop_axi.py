@@ -1,27 +1,18 @@
 """The rules of AXI4, on the port of the memory controller."""
 
-from amaranth.hdl import Cat, Mux
-
 from hw.burst_cutter import BurstCutter
-from hw.lib.axi import BURST_INCR, PAGE_BYTES
+from hw.lib.axi import PAGE_BYTES
 from hw.memory_controller import MemoryController
 from hw.memory_reader import MemoryReader
 from hw.memory_writer import MemoryWriter
 from scripts.verify.formal_bench import Bench
 from scripts.verify.formal_order import Order
 from scripts.verify.formal_property import Bug, Property
+from tests.formal.axi_rules import Writes, check_burst, check_kind, check_offers_stay
 
-ADDRESS = ("id", "addr", "len", "size", "burst", "lock", "cache", "prot", "qos")
-DATA = ("data", "strb", "last")
 _BYTES = 4
 _WRITER, _CUTTER = "hw/memory_writer.py", "hw/burst_cutter.py"
 _CONTROLLER = "hw/memory_controller.py"
-
-
-def channel(port, name, fields):
-    """Return (valid, ready, payload) of a channel of a port."""
-    payload = Cat(getattr(port, name + field) for field in fields)
-    return getattr(port, f"{name}valid"), getattr(port, f"{name}ready"), payload
 
 
 def _controller(b, *, max_burst=4, **arguments):
@@ -35,19 +26,8 @@ def stable():
     """While the chip stops (`halt`) and errors come, too."""
     b = Bench()
     axi = _controller(b, hold=("bus_offset",)).axi
-    for name, names in (("ar", ADDRESS), ("aw", ADDRESS), ("w", DATA)):
-        valid, ready, payload = channel(axi, name, names)
-        b.always(b.kept(valid, ready, payload, name), f"{name}_is_kept")
-        b.cover(b.past(valid & ~ready, f"{name}_late") & valid & ready, f"{name}_taken_late")
-    b.always(axi.rready & axi.bready, "answers_are_always_taken")
+    check_offers_stay(b, axi)
     return b
-
-
-def _checked_burst(b, valid, addr, beats, most, name):
-    last = addr[:12] + (beats << 2) - 1
-    b.always(~valid | (last < PAGE_BYTES), f"{name}_stays_in_a_page")
-    b.always(~valid | (addr[:2] == 0), f"{name}_is_aligned")
-    b.always(~valid | ((beats != 0) & (beats <= most)), f"{name}_is_not_too_long")
 
 
 def bursts():
@@ -61,10 +41,8 @@ def bursts():
         valid = getattr(axi, f"{channel}valid")
         beats = getattr(axi, f"{channel}len") + 1
         addr = getattr(axi, f"{channel}addr")
-        _checked_burst(b, valid, addr, beats, 4, channel)
-        kind = getattr(axi, f"{channel}burst") == BURST_INCR
-        size = getattr(axi, f"{channel}size") == 2
-        b.always(~valid | (kind & size), f"{channel}_counts_up_in_whole_beats")
+        check_burst(b, valid, addr, beats, 4, channel, data_bytes=_BYTES)
+        check_kind(b, axi, channel, data_bytes=_BYTES)
         b.cover(valid & (addr[:12] + (beats << 2) == PAGE_BYTES), f"{channel}_ends_at_a_page")
     return b
 
@@ -82,7 +60,7 @@ def regions():
         b.assume(region.limit <= 1 << 16, f"region_{index}_ends_in_memory")
         inside = inside | ((burst.p.addr >= region.base) & (end <= region.limit))
     b.always(~burst.valid | inside, "is_inside_a_region")
-    _checked_burst(b, burst.valid, burst.p.addr, burst.p.beats, 4, "burst")
+    check_burst(b, burst.valid, burst.p.addr, burst.p.beats, 4, "burst", data_bytes=_BYTES)
     refused = b.register(1, "refused")
     with b.m.If(dut.flush):
         b.m.d.sync += refused.eq(0)
@@ -97,42 +75,16 @@ def regions():
     return b
 
 
-def _write_side(b, dut_axi):
-    """Return (bursts asked for, ended, answered): of which the answers are the environment's."""
-    axi = dut_axi
-    asked, ended, answered = (b.register(8, name) for name in ("asked", "ended", "answered"))
-    asks = axi.awvalid & axi.awready
-    ends = axi.wvalid & axi.wready & axi.wlast
-    b.m.d.sync += [
-        asked.eq(asked + asks),
-        ended.eq(ended + ends),
-        answered.eq(answered + axi.bvalid),
-    ]
-    b.assume(~axi.bvalid | (answered != ended), "answers_are_of_ended_bursts")
-    return asked, ended, answered
-
-
 def write_data():
     """Data follows its address, and its last beat is where the address said; also under halt."""
     b = Bench()
-    m = b.m
     axi = _controller(b, hold=("bus_offset", "regions")).axi
     b.assume(axi.rvalid == 0, "no_reads")
     b.assume(axi.arready == 0, "no_read_addresses")
-    asked, ended, answered = _write_side(b, axi)
-    b.always(~axi.wvalid | (asked != ended), "no_data_before_its_address")
-    # Of one burst, any one: how long it was said to be, and how long it is.
-    marked, number, length = b.register(1, "marked"), b.register(8, "number"), b.register(8, "len")
-    beat = b.register(8, "beat")
-    with m.If(axi.awvalid & axi.awready & ~marked & b.free(1, "chosen")):
-        m.d.sync += [marked.eq(1), number.eq(asked), length.eq(axi.awlen)]
-    with m.If(axi.wvalid & axi.wready):
-        m.d.sync += beat.eq(Mux(axi.wlast, 0, beat + 1))
-    here = marked & axi.wvalid & (ended == number)
-    b.always(~here | (axi.wlast == (beat == length)), "the_last_beat_is_the_last")
-    b.cover(here & axi.wlast & (length == 1), "a_burst_of_two")
-    b.cover(here & axi.wlast & (number == 1), "a_second_burst")
-    b.cover((answered == 1) & axi.wvalid, "a_burst_after_an_answer")
+    writes = Writes(b, axi)
+    b.cover(writes.here & axi.wlast & (writes.length == 1), "a_burst_of_two")
+    b.cover(writes.here & axi.wlast & (writes.number == 1), "a_second_burst")
+    b.cover((writes.answered == 1) & axi.wvalid, "a_burst_after_an_answer")
     return b
 
 

@@ -5,7 +5,7 @@ from amaranth.hdl import Cat
 from hw.board.memory_share import MemoryShare
 from scripts.verify.formal_bench import Bench
 from scripts.verify.formal_property import Bug, Property
-from tests.formal.prop_axi import ADDRESS, DATA, channel
+from tests.formal.axi_rules import ADDRESS, DATA, channel
 
 _FILE = "hw/board/memory_share.py"
 
