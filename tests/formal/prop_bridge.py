@@ -1,8 +1,11 @@
 """The bridge's way to memory: the rules of AXI4, and that bytes come and go as they were asked."""
 
+from unittest.mock import patch
+
 from amaranth.hdl import Mux, Signal
 from amaranth.utils import exact_log2
 
+from hw.board import bridge_memory
 from hw.board.bridge_memory import LINE_BEATS, BridgeMemory
 from hw.lib.axi import RESP_OKAY
 from scripts.verify.formal_bench import Bench
@@ -10,6 +13,20 @@ from scripts.verify.formal_property import Bug, Property
 from tests.formal.axi_rules import Writes, check_burst, check_kind, check_offers_stay
 
 _FILE = "hw/board/bridge_memory.py"
+
+
+class _ShortLines(BridgeMemory):
+    """A bridge whose lines have two beats: whole lines, and two of them, in few cycles."""
+
+    BEATS = 2
+
+    def __init__(self, **arguments):
+        with patch.object(bridge_memory, "LINE_BEATS", self.BEATS):
+            super().__init__(**arguments)
+
+    def elaborate(self, platform):
+        with patch.object(bridge_memory, "LINE_BEATS", self.BEATS):
+            return super().elaborate(platform)
 
 
 class _Commands:
@@ -23,9 +40,9 @@ class _Commands:
         Byte of its first beat that it begins with, byte of its burst that it ends with.
     """
 
-    def __init__(self, b, dut):
+    def __init__(self, b, dut, beats=LINE_BEATS):
         command = dut.i_command
-        line = LINE_BEATS * dut.port_bytes
+        line = beats * dut.port_bytes
         room = line - command.p.addr[: exact_log2(line)]
         inside = (command.p.count != 0) & (command.p.count <= room)
         b.assume(~command.valid | inside, "commands_are_inside_a_line")
@@ -38,21 +55,17 @@ class _Commands:
         self.last = (self.first + self.now.count - 1)[: exact_log2(line)]
 
 
-def _bridge(b, port_bytes, **arguments):
-    return b.drive(BridgeMemory(port_bytes=port_bytes), **arguments)
-
-
 def stable():
     """Whatever commands come."""
     b = Bench()
-    check_offers_stay(b, _bridge(b, 4).axi)
+    check_offers_stay(b, b.drive(BridgeMemory(port_bytes=4)).axi)
     return b
 
 
 def bursts():
     """Of every address that is asked for: the command's, of one burst at a time."""
     b = Bench()
-    dut = _bridge(b, 4)
+    dut = b.drive(BridgeMemory(port_bytes=4))
     axi = dut.axi
     commands = _Commands(b, dut)
     b.assume((axi.bvalid == 0) & (axi.rvalid == 0), "no_answers_yet")
@@ -75,9 +88,9 @@ def write():
     """From a command and its bytes to the answer, of any command, and of what follows it."""
     b = Bench()
     m = b.m
-    dut = _bridge(b, 2, fix={"abandon": 0})
+    dut = b.drive(_ShortLines(port_bytes=2), fix={"abandon": 0})
     axi = dut.axi
-    commands = _Commands(b, dut)
+    commands = _Commands(b, dut, dut.BEATS)
     now = commands.now
     b.assume(axi.rvalid == 0, "no_reads")
     writes = Writes(b, axi)
@@ -86,8 +99,8 @@ def write():
     b.always(~commands.taken | ~is_open, "no_command_before_the_answer")
     b.always(~axi.arvalid | ~is_open, "no_read_before_the_answer")
     # Of one byte, any one: it is what was taken for its place.
-    bytes_taken = b.register(6, "bytes_taken")
-    place = b.constant(4, "place")  # in the burst
+    bytes_taken = b.register(3, "bytes_taken")
+    place = b.constant(2, "place")  # in the burst
     byte = b.register(8, "byte")
     moves = dut.i_byte.valid & dut.i_byte.ready
     with m.If(commands.taken):
@@ -107,7 +120,7 @@ def write():
     b.always(dut.done == b.past(axi.bvalid, "answer"), "done_tells_the_answer")
     failed = b.past(axi.bresp != RESP_OKAY, "bad")
     b.always(~dut.done | (dut.error == failed), "error_tells_what_it_was")
-    b.cover(here & strobe & (byte != 0) & (writes.length == LINE_BEATS - 1), "a_whole_line")
+    b.cover(here & strobe & (byte != 0) & (now.count == 4), "a_whole_line")
     b.cover(here & (writes.number == 1) & (writes.length == 1), "a_second_burst")
     b.cover(dut.done & dut.error, "a_failure")
     return b
@@ -117,13 +130,13 @@ def read():
     """From a command to its bytes."""
     b = Bench()
     m = b.m
-    dut = _bridge(b, 2)
+    dut = b.drive(_ShortLines(port_bytes=2))
     axi = dut.axi
-    commands = _Commands(b, dut)
+    commands = _Commands(b, dut, dut.BEATS)
     now = commands.now
     b.assume(~dut.i_command.valid | ~dut.i_command.p.write, "no_writes")
     # The memory gives as many beats as were asked for.
-    left = b.register(4, "left")
+    left = b.register(2, "left")
     asks = axi.arvalid & axi.arready
     with m.If(asks):
         m.d.sync += left.eq(axi.arlen + 1)
@@ -146,16 +159,16 @@ def read():
     gives = ends & ~is_bad & ~dropped & ~dut.abandon
     b.always(dut.done == b.past(ends, "ends"), "done_tells_the_end")
     b.always(~dut.done | (dut.error == b.past(is_bad, "was_bad")), "error_tells_what_it_was")
-    promised, given = b.register(6, "promised"), b.register(6, "given")
+    promised, given = b.register(4, "promised"), b.register(4, "given")
     moves = dut.o_byte.valid & dut.o_byte.ready
     m.d.sync += [promised.eq(promised + Mux(gives, now.count, 0)), given.eq(given + moves)]
-    owed = (promised - given)[:6]
+    owed = (promised - given)[:4]
     b.always(~dut.o_byte.valid | (owed != 0), "makes_nothing_up")
     b.always(~axi.arvalid | (owed <= 2), "loses_nothing")
     # Of one byte, any one: it comes in its turn.
-    beat = b.register(3, "beat")
-    place = b.constant(4, "place")  # in the burst
-    byte, mark, number = b.register(8, "byte"), b.register(8, "mark"), b.register(6, "number")
+    beat = b.register(1, "beat")
+    place = b.constant(2, "place")  # in the burst
+    byte, mark, number = b.register(8, "byte"), b.register(8, "mark"), b.register(4, "number")
     marked = b.register(1, "marked")
     value = Signal(8)
     arrives = axi.rvalid & (beat == place >> 1)
@@ -166,7 +179,7 @@ def read():
         m.d.sync += [marked.eq(1), mark.eq(value), number.eq(promised + place - commands.first)]
     here = marked & moves & (given == number)
     b.always(~here | (dut.o_byte.payload == mark), "gives_what_it_read")
-    b.cover(here & (mark != 0) & (given == 4), "a_later_byte")
+    b.cover(here & (mark != 0) & (given == 3), "a_later_byte")
     b.cover(here & (number != place - commands.first) & (place == 3), "of_a_second_command")
     b.cover(asks & dropped & (promised == 0), "an_abandoned_one")
     b.cover(dut.done & dut.error & (beat == 0) & (now.count > 2), "a_failure")
@@ -208,9 +221,9 @@ PROPERTIES = [
         says="what the bridge writes are the bytes that it was given, where its command says; data "
         "come after their address, WLAST where AWLEN says, one burst before the next",
         bench=write,
-        depth=32,
+        depth=15,
         induction=False,
-        cover=32,
+        cover=20,
         bugs=(
             Bug(what="data need no address", file=_FILE,
                 old="with m.If(axi.awready):", new="with m.If(1):"),
@@ -227,9 +240,9 @@ PROPERTIES = [
         says="the bytes that the bridge gives are those that its command asked for, in order, if "
         "the burst went well and was not abandoned; one burst at a time",
         bench=read,
-        depth=22,
+        depth=15,
         induction=False,
-        cover=30,
+        cover=20,
         bugs=(
             Bug(what="what was abandoned is given", file=_FILE,
                 old="with m.If(bad | abandoned | self.abandon):", new="with m.If(bad):"),
