@@ -12,6 +12,9 @@ _FILE = "hw/fetcher.py"
 #: Width of counts of words: more than what can be on its way.
 _COUNT = 10
 
+#: Width of the address of a word, in the memory that words are read from.
+_ADDRESS = 6
+
 
 def _memory(b, dut):
     """Answer commands, from a memory of which one word, any one, is known.
@@ -21,8 +24,8 @@ def _memory(b, dut):
     m = b.m
     fetch, beat = dut.o_fetch, dut.i_beat
     per_beat = dut.port_bytes // 4
-    address, value = b.constant(30, "address"), b.constant(32, "value")
-    owed, at = b.register(9, "owed"), b.register(30, "at")
+    address, value = b.constant(_ADDRESS, "address"), b.constant(32, "value")
+    owed, at = b.register(9, "owed"), b.register(_ADDRESS, "at")
     moves = beat.valid & beat.ready
     with m.If(fetch.valid & fetch.ready):
         m.d.sync += [owed.eq(fetch.p.beats), at.eq(fetch.p.addr >> 2)]
@@ -31,45 +34,75 @@ def _memory(b, dut):
     b.assume(~beat.valid | (owed != 0), "beats_are_owed")
     for lane in range(per_beat):
         word = Cat(beat.payload[4 * lane + byte] for byte in range(4))
-        known = beat.valid & ((at + lane)[:30] == address)
+        known = beat.valid & ((at + lane)[:_ADDRESS] == address)
         b.assume(~known | (word == value), f"lane_{lane}_is_of_memory")
     return address, value, owed
 
 
-def words(port_bytes):
-    """Of one request, any one, among others of both clients."""
+class _Requests:
+    """What both clients ask for: at least a word, at whole words.
+
+    Members
+    -------
+    takes, takes_data : Value
+        A request is taken; it is of the client of data.
+    taken, now : Signal
+        That request; the one that was taken last.
+    """
+
+    def __init__(self, b, dut):
+        m = b.m
+        program, data = dut.i_program, dut.i_data
+        shape = data.payload.shape()
+        for name, request in (("program", program), ("data", data)):
+            legal = (request.p.words != 0) & (request.p.addr[:2] == 0)
+            b.assume(~request.valid | legal, f"{name}_asks_for_words")
+        self.takes_data, takes_program = data.valid & data.ready, program.valid & program.ready
+        self.takes = self.takes_data | takes_program
+        self.taken = Signal(shape)
+        m.d.comb += self.taken.eq(Mux(self.takes_data, data.p, program.p))
+        self.now = b.register(shape, "now", init=None)
+        with m.If(self.takes):
+            m.d.sync += self.now.eq(self.taken)
+        b.always(~takes_program | ~data.valid, "data_goes_first")
+
+
+def commands(port_bytes):
+    """One for each request, of the beats that hold its words."""
     b = Bench()
     m = b.m
     dut = b.drive(Fetcher(port_bytes=port_bytes))
     per_beat, shift = port_bytes // 4, exact_log2(port_bytes)
-    address, value, owed = _memory(b, dut)
-    for name in ("program", "data"):
-        request = getattr(dut, f"i_{name}")
-        legal = (request.p.words != 0) & (request.p.addr[:2] == 0)
-        b.assume(~request.valid | legal, f"{name}_asks_for_words")
-    program, data = dut.i_program, dut.i_data
-    takes_data, takes_program = data.valid & data.ready, program.valid & program.ready
-    takes = takes_data | takes_program
-    request = Signal(data.payload.shape())
-    m.d.comb += request.eq(Mux(takes_data, data.p, program.p))
-    b.always(~takes_program | ~data.valid, "data_goes_first")
-
-    # One command for each request, of the beats that hold its words.
-    now = b.register(data.payload.shape(), "now", init=None)
+    requests = _Requests(b, dut)
+    now, fetch = requests.now, dut.o_fetch
     waits = b.register(1, "waits")  # it has no command yet
-    fetch = dut.o_fetch
-    asks = fetch.valid & fetch.ready
-    with m.If(takes):
-        m.d.sync += [now.eq(request), waits.eq(1)]
-    with m.Elif(asks):
+    with m.If(requests.takes):
+        m.d.sync += waits.eq(1)
+    with m.Elif(fetch.valid & fetch.ready):
         m.d.sync += waits.eq(0)
-    skipped = (now.addr[:shift] >> 2) if per_beat > 1 else 0
-    beats = fetch.p.beats
+    words = now.words + (now.addr[:shift] >> 2)
+    room = fetch.p.beats * per_beat
     b.always(fetch.valid == waits, "a_command_for_a_request")
-    b.always(~fetch.valid | (fetch.p.addr == (now.addr >> shift) << shift), "begins_with_its_beat")
-    b.always(~fetch.valid | (beats * per_beat >= now.words + skipped), "asks_for_all")
-    b.always(~fetch.valid | ((beats - 1) * per_beat < now.words + skipped), "asks_for_no_more")
-    b.always(~takes | (~waits & (owed == 0)), "one_request_after_the_other")
+    b.always(~requests.takes | ~waits, "one_request_after_the_other")
+    b.always(~waits | (fetch.p.addr == (now.addr >> shift) << shift), "begins_with_its_beat")
+    b.always(~waits | ((room >= words) & (room < words + per_beat)), "asks_for_all_and_no_more")
+    b.cover(fetch.valid & (now.words == 255) & (words == room), "a_long_one")
+    if per_beat > 1:
+        b.cover(fetch.valid & (now.words == 2) & (room == 4), "in_two_beats")
+    return b
+
+
+def words(port_bytes):
+    """Of one request, any one, among others of both clients, in a small memory."""
+    b = Bench()
+    m = b.m
+    dut = b.drive(Fetcher(port_bytes=port_bytes))
+    per_beat = port_bytes // 4
+    address, value, owed = _memory(b, dut)
+    requests = _Requests(b, dut)
+    takes, data, request = requests.takes, dut.i_data, requests.taken
+    b.assume(~takes | (request.addr >> (_ADDRESS + 2) == 0), "the_memory_is_small")
+    b.always(~takes | (owed == 0), "all_beats_were_taken")
 
     # Words of the followed request: in their turn, of memory, and to who asked for them.
     promised, given = b.register(_COUNT, "promised"), b.register(_COUNT, "given")
@@ -88,11 +121,16 @@ def words(port_bytes):
     mark = b.register(data.payload.shape(), "mark", init=None)
     start = b.register(_COUNT, "start")
     with m.If(takes & ~marked & b.free(1, "chosen")):
-        m.d.sync += [marked.eq(1), mark.eq(request), start.eq(promised), for_data.eq(takes_data)]
+        m.d.sync += [
+            marked.eq(1),
+            mark.eq(request),
+            start.eq(promised),
+            for_data.eq(requests.takes_data),
+        ]
     place = (given - start)[:_COUNT]
     here = marked & offers & (place < mark.words)
     b.always(~here | (dut.o_data.valid == for_data), "is_for_who_asked")
-    known = here & ((mark.addr[2:] + place)[:30] == address)
+    known = here & ((mark.addr[2:] + place)[:_ADDRESS] == address)
     b.always(~known | (word == value), "is_what_memory_holds")
     b.cover(known & gives & (place == per_beat) & (value != 0), "a_word_of_a_later_beat")
     b.cover(known & ~for_data & (start != 0) & (value != 0), "the_program_after_data")
@@ -100,10 +138,28 @@ def words(port_bytes):
 
 
 PROPERTIES = [
+    *(
+        Property(
+            name=f"fetcher.commands_{port_bytes}",
+            says=f"each request becomes one command, for those beats of {port_bytes} bytes that "
+            "hold its words; data go first",
+            bench=lambda port_bytes=port_bytes: commands(port_bytes),
+            depth=2,
+            cover=6,
+            bugs=(
+                Bug(what="the beat of the last word is not asked for", file=_FILE,
+                    old="skipped + per_beat - 1)", new="skipped - 1)"),
+                Bug(what="the program goes first", file=_FILE,
+                    old="self.i_program.ready.eq(~self.i_data.valid)",
+                    new="self.i_program.ready.eq(1)"),
+            ),
+        )
+        for port_bytes in (4, 16)
+    ),
     Property(
         name="fetcher.words",
-        says="each request becomes one command, for the beats that hold its words; its client gets "
-        "these words, as memory holds them, in order, none lost or made up; data go first",
+        says="a client gets the words that it asked for, as memory holds them, in order, none "
+        "lost or made up",
         bench=lambda: words(8),
         depth=12,
         induction=False,
@@ -111,18 +167,12 @@ PROPERTIES = [
         bugs=(
             Bug(what="it begins with the first word of the beat", file=_FILE,
                 old="m.d.sync += place.eq(skipped)", new="m.d.sync += place.eq(0)"),
-            Bug(what="the words before it are not counted", file=_FILE,
-                old="(request.words + skipped + per_beat - 1)",
-                new="(request.words + per_beat - 1)"),
             Bug(what="a word is of who asked last", file=_FILE,
                 old="self.o_data.valid.eq(word.valid & word.p.for_data)",
                 new="self.o_data.valid.eq(word.valid & for_data)"),
             Bug(what="what is left of the last beat stays", file=_FILE,
                 old="(place == per_beat - 1) | (request.words == 1)",
                 new="(place == per_beat - 1)"),
-            Bug(what="the program goes first", file=_FILE,
-                old="self.i_program.ready.eq(~self.i_data.valid)",
-                new="self.i_program.ready.eq(1)"),
         ),
     ),
     Property(
