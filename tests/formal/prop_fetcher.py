@@ -161,9 +161,9 @@ PROPERTIES = [
         says="a client gets the words that it asked for, as memory holds them, in order, none "
         "lost or made up",
         bench=lambda: words(8),
-        depth=12,
+        depth=10,
         induction=False,
-        cover=16,
+        cover=12,
         bugs=(
             Bug(what="it begins with the first word of the beat", file=_FILE,
                 old="m.d.sync += place.eq(skipped)", new="m.d.sync += place.eq(0)"),
@@ -179,9 +179,9 @@ PROPERTIES = [
         name="fetcher.words_of_a_narrow_port",
         says="the same where a beat is a word",
         bench=lambda: words(4),
-        depth=12,
+        depth=10,
         induction=False,
-        cover=16,
+        cover=12,
         bugs=(
             Bug(what="a word goes twice", file=_FILE,
                 old="m.d.comb += beat.ready.eq(1)", new="m.d.comb += beat.ready.eq(place == 0)"),
