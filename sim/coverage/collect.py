@@ -26,6 +26,7 @@ _MODULE_SRC = re.compile(r'^\(\* src = "([^"|]*):\d+')
 _POINT = re.compile(r"^C '(.*)' (\d+)$")
 _TOGGLE = re.compile(r"^(.*?)(?:\[(\d+)\])?:(0->1|1->0)$")
 _ENCODED = re.compile("__0([0-9a-fA-F]{2})")
+_NUMBERED = re.compile(r"\$\d+")
 _HEADER = "# SystemC::Coverage-3"
 
 
@@ -241,6 +242,17 @@ def _digest(file):
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else None
 
 
+def _one_name(signals):
+    """Return signals by the names that the source gives them, those of one name together.
+
+    Amaranth numbers what has the same name, and the numbers depend on what a unit is a part of.
+    """
+    unit = Unit()
+    for name, masks in signals.items():
+        unit.toggle(_NUMBERED.sub("", name), *(int(bits, 16) for bits in masks))
+    return unit.signals
+
+
 def load(path):
     """Return file of `hw/` to its `Unit`, from what `keep` wrote.
 
@@ -266,10 +278,7 @@ def load(path):
                     for place, hit in unit["lines"].items()
                     if place.rpartition(":")[0] in same
                 },
-                {
-                    name: tuple(int(bits, 16) for bits in masks)
-                    for name, masks in unit["signals"].items()
-                },
+                _one_name(unit["signals"]),
             )
             for file, unit in content["units"].items()
             if file in same
