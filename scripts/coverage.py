@@ -33,11 +33,19 @@ TESTS = (
     (*CHIPS, "-k", "not 16x16 and not 256_wide"),
 )
 
-#: What a short run is: only the first case of every test of a unit, and one chip.
+#: What a short run is: the first case of every test of a unit, and what makes chips do most.
 SHORT = (
     (*TESTS[0], coverage_plugin.FIRST),
     TESTS[1],
-    (*CHIPS[:-1], "-k", "not 16x16 and not 8x and not tiles and not 256_wide"),
+    (
+        f"{CHIPS[0]}[4x4]",
+        f"{CHIPS[0]}[4x4, parity]",
+        "tests/e2e/test_traps.py::test_trap_is_reported_and_the_next_run_is_right",
+        "tests/e2e/test_parity.py::test_trap_of_parity",
+        "tests/e2e/test_families.py::test_every_family_is_computed_bit_for_bit",
+        "tests/e2e/test_batch.py::test_requests_join_and_leave_while_others_run",
+        "tests/e2e/test_batch.py::test_good_requests_survive_an_attack[1]",
+    ),
 )
 
 
@@ -54,7 +62,9 @@ def _parser():
     )
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run collected")
     parser.add_argument(
-        "--short", action="store_true", help="the first case of every test of a unit, and one chip"
+        "--short",
+        action="store_true",
+        help="the first case of each unit's tests, and few of chips",
     )
     parser.add_argument("tests", nargs="*", help="of pytest, instead of all; leaves no record")
     return parser
