@@ -184,7 +184,7 @@ def row_job(rng, dest, strips, blocks):
         "head_blocks": 1,
         **{f"strips{index}": count for index, count in enumerate(strips)},
     }
-    few = [min(count, 2048) for count in strips]
+    few = [min(count, 4096) for count in strips]
     return job, places(dest, few, 1)[GROUP :: CONFIG.groups]
 
 
