@@ -6,12 +6,13 @@ from collections import deque
 import cocotb
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
-from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge, Timer, with_timeout
 
 from hw.burst_cutter import command_layout
 from hw.memory_controller import STREAM_BEATS_WIDTH
 from hw.weight_streamer import WeightStreamer, descriptor_layout
 from tests.support.bench import (
+    PERIOD_NS,
     STALLS,
     collects,
     cycle,
@@ -22,6 +23,7 @@ from tests.support.bench import (
     params,
     sends,
     start,
+    unpack,
     watchdog,
 )
 
@@ -93,28 +95,34 @@ class Controller:
         self.dut.o_command__ready.value = 0
 
 
+async def idle_tells(dut):
+    """Watch for ever that ``idle`` is low while words are owed, and high when all are taken."""
+    i, o = (
+        [getattr(dut, f"{name}__{part}") for part in ("valid", "ready", "payload")]
+        for name in ("i_descriptor", "o_words")
+    )
+    owed, waits = 0, False  # waits: for what descriptors of no words leave behind to be gone
+    while True:
+        await ReadOnly()
+        idle = int(dut.idle.value)
+        waits &= not idle
+        assert waits or idle == (owed == 0), f"idle is {idle}, {owed} words are owed"
+        if int(i[0].value) and int(i[1].value):
+            words = unpack(DESCRIPTOR, i[2].value)["words"]
+            owed += words
+            waits |= not words
+        owed -= int(o[0].value) and int(o[1].value)
+        if int(dut.halt.value):
+            owed, waits = 0, False
+        await RisingEdge(dut.clk)
+
+
 async def is_idle_after(dut, cycles=4):
     await ClockCycles(dut.clk, cycles)
     await ReadOnly()
     assert int(dut.idle.value)
     assert not int(dut.o_words__valid.value)
     await RisingEdge(dut.clk)
-
-
-@cocotb.test()
-@cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS), latency=[0, 40])
-async def words_are_those_that_descriptors_name(dut, i_stall, o_stall, latency):
-    await start(dut)
-    cocotb.start_soon(watchdog(dut, 40000))
-    for name in ("o_words", "o_command"):
-        cocotb.start_soon(obeys_rules(dut, name))
-    rng = random.Random(SEED)
-    descriptors = descriptors_of(rng, 40, 30)
-    Controller(dut, latency=latency, stall=STALLS[i_stall])
-    cocotb.start_soon(sends(dut, "i_descriptor", DESCRIPTOR, descriptors, stall=STALLS[i_stall]))
-    words = [word for descriptor in descriptors for word in words_at(descriptor)]
-    await expects(dut, "o_words", WORDS, words, stall=STALLS[o_stall])
-    await is_idle_after(dut)
 
 
 @cocotb.test()
@@ -136,25 +144,43 @@ async def wider_side_never_idles_across_descriptors(dut, beats):
     assert cycle() - first <= (len(expected) - 1) * max(1, WORD // PORT) + spare * (beats < 66) + 12
 
 
-@cocotb.test()
-async def addresses_and_lengths_are_those_of_whole_beats(dut):
-    await start(dut)
-    cocotb.start_soon(watchdog(dut, 2000))
+def commands_of(descriptor):
+    """Return the commands of a descriptor: whole beats, as many at a time as a command can name."""
     most = 1 << (STREAM_BEATS_WIDTH - 1)
-    long = 2 * most * max(1, PORT // WORD) + 1
-    descriptors = [
-        {"addr": 2 * ALIGN, "words": words} for words in (1, 2, 3, 4, 5, PORT, long, (1 << 32) - 1)
+    beats = -(-descriptor["words"] * WORD // PORT)
+    return [
+        {"addr": (descriptor["addr"] + at * PORT) % (1 << 32), "beats": min(most, beats - at)}
+        for at in range(0, beats, most)
     ]
+
+
+def long_descriptors(rng):
+    """Return descriptors of all sizes at any address, among them ends of commands met exactly."""
+    most = (1 << (STREAM_BEATS_WIDTH - 1)) * PORT // WORD
+    words = [1, 2, 3, 5, PORT]
+    words += [most * k + more for k in (1, 2) for more in (-1, 0, 1)]
+    words += [rng.getrandbits(rng.randrange(20, 31)) for _ in range(4)]
+    words += [(1 << 32) // WORD]
+    rng.shuffle(words)
+    return [{"addr": rng.randrange((1 << 32) // ALIGN) * ALIGN, "words": n} for n in words]
+
+
+@cocotb.test()
+@cocotb.parametrize(o_stall=list(STALLS))
+async def addresses_and_lengths_are_those_of_whole_beats(dut, o_stall):
+    """No words come, so descriptors are as many as may have theirs on their way."""
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 20000))
+    cocotb.start_soon(obeys_rules(dut, "o_command"))
+    descriptors = long_descriptors(random.Random(f"{SEED} {o_stall}"))
+    assert len(descriptors) < WeightStreamer.MAX_ASKED
+    descriptors.append({"addr": 2 * ALIGN, "words": (1 << 32) - 1})
     cocotb.start_soon(sends(dut, "i_descriptor", DESCRIPTOR, descriptors))
-    for descriptor in descriptors[:-1]:
-        left, addr = -(-descriptor["words"] * WORD // PORT), descriptor["addr"]
-        while left:
-            (command,) = await collects(dut, "o_command", COMMAND, 1)
-            assert command == {"addr": addr, "beats": min(left, most)}
-            left -= command["beats"]
-            addr += command["beats"] * PORT
-    (command,) = await collects(dut, "o_command", COMMAND, 1)
-    assert command == {"addr": 2 * ALIGN, "beats": most}
+    commands = [command for descriptor in descriptors for command in commands_of(descriptor)]
+    await expects(dut, "o_command", COMMAND, commands, stall=STALLS[o_stall])
+    await ClockCycles(dut.clk, 3)
+    await ReadOnly()
+    assert not int(dut.o_command__valid.value)
 
 
 @cocotb.test()
@@ -193,6 +219,7 @@ async def first_command_comes_three_cycles_after_its_descriptor(dut):
 async def halt_forgets_everything(dut, seed):
     await start(dut)
     cocotb.start_soon(watchdog(dut, 20000))
+    cocotb.start_soon(idle_tells(dut))
     rng = random.Random(seed)
     controller = Controller(dut, latency=rng.choice((0, 20)))
     sender = cocotb.start_soon(sends(dut, "i_descriptor", DESCRIPTOR, descriptors_of(rng, 30, 9)))
@@ -214,3 +241,56 @@ async def halt_forgets_everything(dut, seed):
     words = [word for descriptor in descriptors for word in words_at(descriptor)]
     await expects(dut, "o_words", WORDS, words)
     await is_idle_after(dut)
+
+
+@cocotb.test()
+@cocotb.parametrize(i_stall=list(STALLS), o_stall=list(STALLS), latency=[0, 40])
+async def words_are_those_that_descriptors_name(dut, i_stall, o_stall, latency):
+    await start(dut)
+    cocotb.start_soon(watchdog(dut, 40000))
+    for name in ("o_words", "o_command"):
+        cocotb.start_soon(obeys_rules(dut, name))
+    if not latency:
+        cocotb.start_soon(idle_tells(dut))
+    rng = random.Random(SEED)
+    descriptors = descriptors_of(rng, 40, 30)
+    Controller(dut, latency=latency, stall=STALLS[i_stall])
+    cocotb.start_soon(sends(dut, "i_descriptor", DESCRIPTOR, descriptors, stall=STALLS[i_stall]))
+    words = [word for descriptor in descriptors for word in words_at(descriptor)]
+    await expects(dut, "o_words", WORDS, words, stall=STALLS[o_stall])
+    await is_idle_after(dut)
+
+
+@cocotb.test()
+async def long_jobs_end_after_their_last_word(dut):
+    """All beats are alike: as nothing stalls, the cycles say how many words there were.
+
+    No Python runs while words do, so that there can be many.
+    """
+    await start(dut)
+    rng = random.Random(SEED)
+    dut.o_command__ready.value = 1
+    dut.o_words__ready.value = 1
+    for least, more in ((1 << 9, 9), (1 << 14, 12), (3 << 16, 12)):
+        words = least + rng.getrandbits(more)
+        beats = -(-words * WORD // PORT)
+        await sends(dut, "i_descriptor", DESCRIPTOR, [{"addr": 0, "words": words}])
+        await ClockCycles(dut.clk, 4)
+        began = cycle()
+        ends = cocotb.start_soon(at_rise(dut.idle))
+        dut.i_beats__valid.value = 1
+        # To the middle of the cycle in which the last beat is taken.
+        cycles = (beats - 1) * max(1, PORT // WORD)
+        await Timer(cycles * PERIOD_NS + PERIOD_NS // 2, "ns")
+        await RisingEdge(dut.clk)
+        dut.i_beats__valid.value = 0
+        ended = await with_timeout(ends, 100 * PERIOD_NS, "ns")
+        # A word is on offer two cycles after its last beat.
+        first = began + max(1, WORD // PORT) - 1 + 2
+        assert ended == first + (words - 1) * max(1, WORD // PORT) + 1
+
+
+async def at_rise(signal):
+    """Return the cycle in which a signal rises."""
+    await RisingEdge(signal)
+    return cycle()
