@@ -38,13 +38,11 @@ SHORT = (
     (*TESTS[0], coverage_plugin.FIRST),
     TESTS[1],
     (
-        f"{CHIPS[0]}[4x4]",
-        f"{CHIPS[0]}[4x4, parity]",
-        "tests/e2e/test_traps.py::test_trap_is_reported_and_the_next_run_is_right",
+        *(f"{CHIPS[0]}[{name}]" for name in ("4x4", "4x4, parity", "4x4, 2 tiles")),
+        "tests/e2e/test_traps.py::test_trap_is_reported_and_the_next_run_is_right[bad_opcode]",
         "tests/e2e/test_parity.py::test_trap_of_parity",
-        "tests/e2e/test_families.py::test_every_family_is_computed_bit_for_bit",
+        "tests/e2e/test_families.py::test_every_family_is_computed_bit_for_bit[llama]",
         "tests/e2e/test_batch.py::test_requests_join_and_leave_while_others_run",
-        "tests/e2e/test_batch.py::test_good_requests_survive_an_attack[1]",
     ),
 )
 
