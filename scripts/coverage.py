@@ -33,13 +33,23 @@ TESTS = (
     (*CHIPS, "-k", "not 16x16 and not 256_wide"),
 )
 
+TRAPS = "tests/e2e/test_traps.py::test_trap_is_reported_and_the_next_run_is_right"
+#: A trap of each unit that can end a run.
+SHORT_TRAPS = (
+    "bad_opcode",
+    "rings_of_no_length",
+    "token_outside_the_vocabulary",
+    "position_outside_its_table",
+    "registers_outside_their_region",
+)
+
 #: What a short run is: the first case of every test of a unit, and what makes chips do most.
 SHORT = (
     (*TESTS[0], coverage_plugin.FIRST),
     TESTS[1],
     (
         *(f"{CHIPS[0]}[{name}]" for name in ("4x4", "4x4, parity", "4x4, 2 tiles")),
-        "tests/e2e/test_traps.py::test_trap_is_reported_and_the_next_run_is_right[bad_opcode]",
+        *(f"{TRAPS}[{name}]" for name in SHORT_TRAPS),
         "tests/e2e/test_parity.py::test_trap_of_parity",
         "tests/e2e/test_families.py::test_every_family_is_computed_bit_for_bit[llama]",
         "tests/e2e/test_batch.py::test_requests_join_and_leave_while_others_run",
