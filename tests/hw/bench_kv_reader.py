@@ -10,13 +10,24 @@ from hw.attention_order import Phase
 from hw.jobs import segment_layout
 from hw.kv_reader import KvReader
 from hw.operator_word import operator_layout
+from hw.spec import layout
 from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN
 from sim.compiler.kv_page import HeadCache
 from tests.hw.kv_memory import KvMemory
 from tests.hw.read_port import serves
 from tests.hw.segments import attention_steps, random_segments
-from tests.support.bench import STALLS, collects, obeys_rules, pack, params, start, watchdog
+from tests.hw.vector_stream import noise, seeded
+from tests.support.bench import (
+    STALLS,
+    collects,
+    expects,
+    obeys_rules,
+    pack,
+    params,
+    start,
+    watchdog,
+)
 
 CONFIG = ArchConfig(**params()["config"])
 DUT = KvReader(CONFIG)
@@ -29,6 +40,8 @@ POS_BLOCKS = sorted({1, PAGE_SPANS, min(PAGE_SPANS + 1, SPANS), SPANS})
 #: Blocks between two of which addresses are aligned.
 STEP = max(1, CONFIG.align_bytes // BLOCK_LEN)
 LAST_SLOT = CONFIG.max_seqs - 1
+#: Any bits, for the fields of a word that are not the unit's.
+NOISE = random.Random(16)
 
 
 def joined(memory, slot, head):
@@ -70,6 +83,35 @@ def descriptor_count(memory, phase, item):
     }[phase]
 
 
+def named_by(word, pages, phase, item):
+    """Return the descriptors of a step, from where `hw.spec.layout` says that everything lies."""
+    cols, page_len, blocks = CONFIG.cols, CONFIG.page_len, word["head_blocks"]
+    span, slot = item["span"], item["segment"]["slot"]
+    head = word["kv_offset"] + item["head"] * word["head_stride"]
+    begin = 0 if phase == Phase.EXPONENTS else BLOCK_LEN * span["first_block"]
+    end = BLOCK_LEN * span["pos_blocks"]
+    position_bytes = (BLOCK_LEN + 1) * blocks  # of K
+    # Where a stream begins in the head's part of a page, bytes of a position.
+    streams = {
+        Phase.EXPONENTS: [
+            (layout.v_exp_offset(CONFIG, blocks) + block * page_len, 1) for block in range(blocks)
+        ],
+        Phase.KEYS: [(0, position_bytes)],
+        Phase.VALUES: [
+            (layout.v_offset(CONFIG, blocks) + strip * page_len * cols, cols)
+            for strip in range(blocks * CONFIG.subs)
+        ],
+    }[phase]
+    out = []
+    for offset, size in streams:
+        for page in range(begin // page_len, -(-end // page_len)):
+            first = max(begin - page * page_len, 0)
+            last = min(end - page * page_len, page_len)
+            addr = pages[slot, page] + head + offset + first * size
+            out.append({"addr": addr % (1 << 32), "words": (last - first) * size // cols})
+    return out
+
+
 async def prepare(dut, rng, cycles, **sizes):
     memory = KvMemory(CONFIG, rng, **sizes)
     memory.segments = {}
@@ -91,7 +133,7 @@ async def begin(dut, memory, segments, word):
         "kv_offset": memory.kv_offset,
         "head_stride": memory.head_stride,
     }
-    word = word | fields
+    word = noise(NOISE, WORD) | fields | word
     dut.word.value = pack(WORD, word)
     dut.segments.value = len(segments)
     dut.start.value = 1
@@ -179,12 +221,40 @@ async def words_of_blocks_before_the_first_are_not_fetched(dut):
 
 
 @cocotb.test()
-@cocotb.parametrize(sizes=[(255, 1, 1), (2, 255, 1), (2, 1, 15), (1, 1, 1)])
+@cocotb.parametrize(sizes=[(255, 1, 1), (3, 255, 1), (2, 1, 15), (1, 1, 1)])
 async def limits_of_heads_chunks_and_blocks(dut, sizes):
     kv_heads, group, blocks = sizes
     rng = np.random.default_rng(12)
     memory = await prepare(dut, rng, 40_000, blocks=blocks, kv_heads=kv_heads)
     await visits(dut, memory, [segment_of(0)], group=group)
+
+
+@cocotb.test()
+@cocotb.parametrize(stall=list(STALLS))
+async def pages_layers_and_heads_may_lie_anywhere(dut, stall):
+    """Every second time all bits of where they lie are the other way round; sums go round 2**32."""
+    rng = seeded()
+    memory = await prepare(dut, np.random.default_rng(17), 200_000, blocks=1, kv_heads=1)
+    places = [(slot, page) for slot in range(CONFIG.max_seqs) for page in range(CONFIG.max_pages)]
+    for number in range(16):
+        if number % 2 == 0:
+            offset, stride = rng.getrandbits(32), rng.getrandbits(32)
+            memory.pages |= {place: rng.getrandbits(32) for place in places}
+        else:
+            offset, stride = ~offset % (1 << 32), ~stride % (1 << 32)
+            memory.pages |= {place: ~memory.pages[place] % (1 << 32) for place in places}
+        word = {
+            "kv_offset": offset,
+            "head_stride": stride,
+            "kv_heads": rng.randrange(2, 4),
+            "head_blocks": (1, 15, 2, 3)[number // 2 % 4],
+            "group": 1,
+            "window": rng.choice((0, rng.randrange(1, CONFIG.max_context))),
+        }
+        segments = random_segments(rng, CONFIG, rows=[1])
+        steps = await begin(dut, memory, segments, word)
+        wanted = [item for step in steps for item in named_by(word, memory.pages, *step)]
+        await expects(dut, "o_descriptor", DESCRIPTOR, wanted, stall=STALLS[stall])
 
 
 @cocotb.test()
