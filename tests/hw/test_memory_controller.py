@@ -10,13 +10,15 @@ from hw.memory_reader import MemoryReader
 from tests.support.runner import run_bench
 
 
-@pytest.mark.parametrize(
-    ("port_bytes", "stream_depth", "max_burst"), [(4, 64, 64), (16, 512, 64), (64, 16, 16)]
-)
-def test_memory_controller(port_bytes, stream_depth, max_burst):
-    params = {"port_bytes": port_bytes, "stream_depth": stream_depth, "max_burst": max_burst}
-    dut = MemoryController(**params)
-    run_bench(dut, "tests.hw.bench_memory_controller", params=params)
+NAMES = ("port_bytes", "stream_depth", "max_burst")
+SIZES = pytest.mark.parametrize("sizes", [(4, 64, 64), (16, 512, 64), (64, 16, 16)], ids=str)
+
+
+@SIZES
+@pytest.mark.parametrize("bench", ["memory_controller", "memory_controller_regions"])
+def test_memory_controller(sizes, bench):
+    params = dict(zip(NAMES, sizes, strict=True))
+    run_bench(MemoryController(**params), f"tests.hw.bench_{bench}", params=params)
 
 
 @pytest.mark.parametrize("name", ["stream_depth", "fetch_depth"])
