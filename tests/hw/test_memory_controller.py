@@ -9,7 +9,6 @@ from hw.memory_controller import MemoryController
 from hw.memory_reader import MemoryReader
 from tests.support.runner import run_bench
 
-
 NAMES = ("port_bytes", "stream_depth", "max_burst")
 SIZES = pytest.mark.parametrize("sizes", [(4, 64, 64), (16, 512, 64), (64, 16, 16)], ids=str)
 
