@@ -6,10 +6,12 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.jobs import row_place
 from hw.kv_writer import KvWriter, kv_block_layout
+from hw.spec import layout
 from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN, EXP_WIDTH
 from tests.hw.kv_memory import KvMemory
 from tests.hw.read_port import serves
+from tests.hw.vector_stream import seeded
 from tests.support.bench import (
     STALLS,
     collects,
@@ -163,6 +165,84 @@ async def every_position_of_a_page(dut):
             for is_value in (False, True)
         ]
         await appends(dut, memory, first_pos, items, o_stall="one_in_four")
+
+
+def aligned(addr):
+    return addr % (1 << 32) & -CONFIG.align_bytes
+
+
+def bytes_written(commands, beats):
+    """Return the bytes that commands and their beats write, by address."""
+    size, written, beats = CONFIG.port_bytes, {}, iter(beats)
+    for command in commands:
+        assert command["addr"] % size == 0
+        for number in range(command["beats"]):
+            beat = next(beats)
+            for lane in range(size):
+                if beat["strobe"] >> lane & 1:
+                    written[(command["addr"] + number * size + lane) % (1 << 32)] = beat["data"][
+                        lane
+                    ]
+    assert next(beats, None) is None
+    return written
+
+
+def places_of_block(item, blocks):
+    """Return where the bytes of a block lie: the exponent's place in a head, and the elements'."""
+    cols, page_len = CONFIG.cols, CONFIG.page_len
+    row = item["position"] % page_len
+    if item["is_value"]:
+        first = (
+            layout.v_offset(CONFIG, blocks) + (item["index"] * CONFIG.subs * page_len + row) * cols
+        )
+        elements = [first + i // cols * page_len * cols + i % cols for i in range(BLOCK_LEN)]
+        return layout.v_exp_offset(CONFIG, blocks) + item["index"] * page_len + row, elements
+    group, lane = divmod(row, cols)
+    first = (group * blocks + item["index"]) * (BLOCK_LEN + 1) * cols + lane
+    return first, [first + (1 + i) * cols for i in range(BLOCK_LEN)]
+
+
+@cocotb.test()
+@cocotb.parametrize(o_stall=list(STALLS))
+async def pages_layers_and_heads_may_lie_anywhere(dut, o_stall):
+    """Every second time all bits of where they lie are the other way round; sums go round 2**32."""
+    seed = seeded()
+    rng = np.random.default_rng(seed.getrandbits(16))
+    memory = await prepare(dut, rng, 60_000, blocks=1, kv_heads=1)
+    channels = [0, CONFIG.tiles - 1]
+    for number in range(16):
+        if number % 2 == 0:
+            offset, stride = aligned(seed.getrandbits(32)), aligned(seed.getrandbits(32))
+            memory.pages |= {place: aligned(seed.getrandbits(32)) for place in memory.pages}
+        else:
+            offset, stride = aligned(~offset), aligned(~stride)
+            memory.pages |= {place: aligned(~page) for place, page in memory.pages.items()}
+        blocks, channel = (15, 1, 2, 7)[number // 2 % 4], seed.choice(channels)
+        first_pos = seed.choice(FIRST_POS)
+        memory.places |= places(first_pos)
+        dut.kv_offset.value, dut.head_stride.value = offset, stride
+        dut.head_blocks.value = blocks
+        items, expected, counts = [], {}, [0, 0]
+        for is_value in (0, 1, 1, 0):
+            head = seed.choice((0, 255 // CONFIG.tiles, seed.randrange(256 // CONFIG.tiles)))
+            row, index = seed.randrange(CONFIG.max_rows), seed.choice((0, blocks - 1))
+            item = block(rng, row, head * CONFIG.tiles + channel, index, is_value)
+            items.append(item)
+            counts = [a + b for a, b in zip(counts, port_use(blocks, first_pos, item), strict=True)]
+            slot, position = memory.places[row].values()
+            start_of_head = memory.pages[slot, position // CONFIG.page_len] + offset + head * stride
+            exponent, elements = places_of_block(item | {"position": position}, blocks)
+            values = [item["block"]["exp"], *(q % 256 for q in item["block"]["q"])]
+            for place, value in zip([exponent, *elements], values, strict=True):
+                expected[(start_of_head + place) % (1 << 32)] = value
+        cocotb.start_soon(sends(dut, "i_block", BLOCK, items))
+        stall = STALLS[o_stall]
+        commands = cocotb.start_soon(collects(dut, "o_write", COMMAND, counts[0], stall=stall))
+        beats = cocotb.start_soon(collects(dut, "o_wdata", BEAT, counts[1], stall=stall))
+        assert bytes_written(await commands, await beats) == expected
+        await ReadOnly()
+        assert not dut.busy.value
+        await RisingEdge(dut.clk)
 
 
 @cocotb.test()
