@@ -21,6 +21,7 @@ from hw.spec.isa import (
     WORD_BYTES,
     decode,
     encode,
+    fields_of,
 )
 from tests.support.bench import (
     STALLS,
@@ -38,7 +39,17 @@ NAMES = {operator.opcode: name for name, operator in OPERATORS.items()}
 STATIC, DYNAMIC = ("norm", "linear", "head_norm"), ("embed", "rope", "attention")
 MAX_BLOCKS = CONFIG.max_dim // BLOCK_LEN
 HEAD_BLOCKS = CONFIG.max_head_dim // BLOCK_LEN
-PROGRAM_ADDR = 0x1000
+#: Fields that the sequencer only passes on, beside spare ones; they hold anything.
+PASSED_ON = {
+    "embed": ("addr", "shift", "valid"),
+    "rope": ("addr",),
+    "norm": ("addr", "shift", "epsilon"),
+    "linear": ("addr", "activation", "glu_shift", "valid", "kv_offset", "head_stride"),
+    "attention": ("addr", "words", "shift", "kv_offset", "head_stride", "window"),
+    "head_norm": ("addr", "shift_q", "shift_k", "epsilon_q", "epsilon_k"),
+    "end": ("addr", "words"),
+}
+RNG = random.Random(7)
 
 #: Words that can be run, by name; each is at an end of what it may be.
 GOOD = {
@@ -166,19 +177,27 @@ BAD = {
 
 
 class Program:
-    """Encoded operators, each with an address and an op_id of its own."""
+    """Encoded operators, each with an op_id of its own, at any address."""
 
     def __init__(self, *operators):
         self.words = []
+        self.addr = RNG.getrandbits(32) & -WORD_BYTES
+        first = RNG.getrandbits(16)
         for index, (name, fields) in enumerate([*operators, ("end", {})]):
-            fields = {"op_id": index + 1, **fields}
-            if name in STATIC:
-                fields.setdefault("addr", 0x1_0000 * (index + 1))
+            noise = {
+                field: RNG.getrandbits(width)
+                for field, width in fields_of(name)
+                if field in PASSED_ON[name] or field.startswith("spare")
+            }
+            fields = noise | {"op_id": (first + index) % (1 << 16)} | fields
             self.words.append(encode(name, **fields))
+
+    def addr_of(self, index):
+        return (self.addr + WORD_BYTES * index) % (1 << 32)
 
     def payloads(self, passes=1):
         located = [
-            {"word": int.from_bytes(word, "little"), "addr": PROGRAM_ADDR + WORD_BYTES * index}
+            {"word": int.from_bytes(word, "little"), "addr": self.addr_of(index)}
             for index, word in enumerate(self.words)
         ]
         bits = [x["word"] | x["addr"] << 8 * WORD_BYTES for x in located]
@@ -230,7 +249,7 @@ class Units:
         self.dut = dut
         self.rng = random.Random(seed)
         self.longest = longest
-        self.events = []  # (kind, op_id or descriptor)
+        self.events = []  # (kind, fields or descriptor)
         self.jobs = []
         self.busy = self.issuing = self.pending = 0
         self.idle = STALLS[job_stall]()
@@ -266,7 +285,7 @@ class Units:
             if started or (job and not wait):
                 assert not was[0], f"{name} starts while a unit is busy"
                 assert not was[1], f"{name} starts while a unit has descriptors to give"
-                self.events.append((name, fields["op_id"]))
+                self.events.append((name, fields))
                 self.busy = self.rng.randrange(1, self.longest + 1)
             if started:
                 assert started == 1 << OPERATORS[name].opcode
@@ -282,7 +301,7 @@ class Units:
             wait = next(self.idle) if job and not wait else max(0, wait - 1)
             if done:
                 assert not any(was[:2]), "over before the units are"
-                self.events.append(("end", fields["op_id"]))
+                self.events.append(("end", fields))
 
 
 async def begin(dut, **options):
@@ -331,9 +350,7 @@ async def work_and_streams_come_in_program_order(dut, stall, longest):
         await until(dut, "pass_done")
         await RisingEdge(dut.clk)
         words = ALL.decoded(emits=emits)
-        assert [e for e in units.events if e[0] != "descriptor"] == [
-            (name, fields["op_id"]) for name, fields in words
-        ]
+        assert [e for e in units.events if e[0] != "descriptor"] == words
         assert [e[1:] for e in units.events if e[0] == "descriptor"] == [
             (fields["addr"], words_in_channels(name, fields))
             for name, fields in words
@@ -411,9 +428,7 @@ async def trap(dut, program, index):
     found = int(dut.error_cause.value), int(dut.error_addr.value)
     for _ in range(30):
         await RisingEdge(dut.clk)
-    assert [e for e in units.events if e[0] != "descriptor"] == [
-        (name, fields["op_id"]) for name, fields in program.decoded(emits=1)[:index]
-    ]
+    assert [e for e in units.events if e[0] != "descriptor"] == program.decoded(emits=1)[:index]
     sender.cancel()
     dog.cancel()
     return found
@@ -426,7 +441,7 @@ async def bad_fields_are_refused_with_their_address(dut, name):
     for change in BAD[name]:
         program = Program(GOOD["norm"], GOOD["rope"], (operator, good | change), GOOD["norm"])
         found = await trap(dut, program, 2)
-        assert found == (ERRORS["bad_field"], PROGRAM_ADDR + 2 * WORD_BYTES), f"{name} {change}"
+        assert found == (ERRORS["bad_field"], program.addr_of(2)), f"{name} {change}"
 
 
 @cocotb.test()
@@ -452,7 +467,7 @@ async def heads_are_normed_by_gains_of_their_length(dut):
         "head_norm", "head_norm", "linear", "norm", "linear", "end", "linear", "head_norm",
     ]  # fmt: skip
     assert int(dut.error_cause.value) == ERRORS["bad_field"]
-    assert int(dut.error_addr.value) == PROGRAM_ADDR + 2 * WORD_BYTES
+    assert int(dut.error_addr.value) == again.addr_of(2)
 
 
 @cocotb.test()
@@ -464,7 +479,7 @@ async def unknown_opcode_is_refused_with_its_address(dut, opcode):
     program.decoded = lambda *, emits: [decode(program.words[0])]
     program.payloads = lambda: bits
     found = await trap(dut, program, 1)
-    assert found == (ERRORS["bad_opcode"], PROGRAM_ADDR + WORD_BYTES)
+    assert found == (ERRORS["bad_opcode"], program.addr_of(1))
 
 
 @cocotb.test()
