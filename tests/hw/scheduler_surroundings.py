@@ -5,6 +5,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from hw.event_writer import event_layout
 from hw.jobs import draw_layout, sampling_layout, segment_layout
+from hw.lib.axi import PAGE_BYTES
 from hw.scheduler import Scheduler
 from hw.spec.config import ArchConfig
 from hw.spec.requests import EVENT_BYTES, EVENT_KINDS, REQUEST_BYTES, encode_request
@@ -24,70 +25,78 @@ __all__ = [
     "CANDIDATES",
     "CONFIG",
     "CONTEXT",
-    "HOST_LIMIT",
+    "HOST_BYTES",
     "PROMPTS",
-    "REQUESTS",
     "Surroundings",
     "TOP",
-    "VOCAB",
 ]
 
 CONFIG = ArchConfig(**params()["config"])
 FETCH = Scheduler(CONFIG).o_fetch.payload.shape()
 PLACE = Scheduler(CONFIG).place.shape()
 TOP = (1 << 32) - 1
-KV_BASE, PAGE_BYTES = 0x4000_0000, 0x1000
-REQUESTS, PROMPTS, TABLES, EVENTS = 0x1_0000, 0x10_0000, 0x20_0000, 0x30_0000
-CANDIDATES = 0x30_8000
+#: Where all but the ring of requests lies behind the start of the host's region, and its end.
+PROMPTS, TABLES, EVENTS, CANDIDATES = 0xF_0000, 0x1F_0000, 0x2F_0000, 0x2F_8000
+HOST_BYTES = 0x30_0000
 SAMPLING = [name for name, _ in sampling_layout(CONFIG)]
-HOST_LIMIT = 0x31_0000
-RING, VOCAB = 32, 500
 CONTEXT = CONFIG.max_context - 5
-NO_EOS = TOP
 
 
 class Surroundings:
-    """Memory, program and event writer around the unit; checks what it does as it does it."""
+    """Memory, program and event writer around the unit; checks what it does as it does it.
 
-    def __init__(self, dut, rng, stall, **registers):
+    Where regions lie, the numbers of requests and the size of the vocabulary are drawn at random.
+    """
+
+    def __init__(self, dut, rng, stall, *, host=None, **registers):
         self.dut, self.rng = dut, rng
         self.patience = 0  # cycles in which the host leaves an event in the ring
         self.idle = STALLS[stall]()
+        # Aligned as the hardest of the lists in it is; never at 0, which is outside.
+        self.host = 64 * rng.randrange(1, (TOP - HOST_BYTES) // 64) if host is None else host
+        self.vocab = rng.choice((500, rng.randrange(500, TOP)))
+        self.first_id, self.id_step = rng.getrandbits(32), rng.getrandbits(32) | 1
+        kv_pages = rng.choice((CONFIG.kv_pages, rng.randrange(CONFIG.kv_pages, 1 << 32)))
         self.registers = {
-            "request_ring_addr": REQUESTS,
-            "request_ring_len": RING,
+            "request_ring_addr": self.host,
+            "request_ring_len": 1 << rng.randrange(5, 32),
             "requests_written": 0,
-            "event_ring_addr": EVENTS,
-            "event_ring_len": 8,
+            "event_ring_addr": self.host + EVENTS,
+            "event_ring_len": 1 << rng.randrange(3, 32),
             "events_read": 0,
-            "cancel_id": 0,
-            "kv_base": KV_BASE,
-            "page_bytes": PAGE_BYTES,
-            "kv_pages": CONFIG.kv_pages,
-            "host_base": REQUESTS,
-            "host_limit": HOST_LIMIT,
-            "vocab": VOCAB,
+            "cancel_id": rng.getrandbits(32),
+            "kv_base": rng.getrandbits(32),
+            "page_bytes": rng.getrandbits(32),
+            "kv_pages": kv_pages,
+            "host_base": self.host,
+            "host_limit": self.host + HOST_BYTES,
+            "vocab": self.vocab,
             "context": CONTEXT,
             "max_prefill": 0,
+            "channel_stride": rng.getrandbits(32) // PAGE_BYTES * PAGE_BYTES,
         } | registers
         names = SlowScheduler.REGISTERS
         self.model = SlowScheduler(CONFIG, **{name: self.registers[name] for name in names})
         self.memory, self.requests, self.table = {}, [], {}
         self.taken = 0
         self.events, self.passes = [], []
-        self.choose = lambda run: rng.randrange(VOCAB)
+        self.choose = lambda run: rng.randrange(self.vocab)
+
+    def number(self, index):
+        """Return the number that a request has unless it is given another."""
+        return (self.first_id + index * self.id_step) % (1 << 32)
 
     def add(self, **changes):
         """Write a request into memory; it is taken once ``requests_written`` says so."""
         index = len(self.requests)
         request = {
-            "request_id": 1000 + index,
-            "prompt_addr": PROMPTS + 0x1000 * index,
+            "request_id": self.number(index),
+            "prompt_addr": self.host + PROMPTS + 0x1000 * index,
             "prompt_len": 5,
             "max_tokens": 3,
-            "eos_token": NO_EOS,
+            "eos_token": self.rng.randrange(self.vocab, 1 << 32),
             "start_pos": 0,
-            "page_table_addr": TABLES + 0x400 * index,
+            "page_table_addr": self.host + TABLES + 0x400 * index,
             "page_count": 1,
             "shared_pages": 0,
         }
@@ -96,9 +105,11 @@ class Surroundings:
         prompt = changes.pop("prompt", None)
         request |= {"page_count": len(pages)} | changes
         if prompt is None:
-            prompt = [self.rng.randrange(VOCAB) for _ in range(min(request["prompt_len"], 600))]
+            prompt = [
+                self.rng.randrange(self.vocab) for _ in range(min(request["prompt_len"], 600))
+            ]
         raw = encode_request(**request)
-        at = REQUESTS + index % RING * REQUEST_BYTES
+        at = self.host + index % self.registers["request_ring_len"] * REQUEST_BYTES
         self.write(at, [int.from_bytes(raw[n : n + 4], "little") for n in range(0, len(raw), 4)])
         self.write(request["prompt_addr"], prompt)
         self.write(request["page_table_addr"], pages)
@@ -115,7 +126,7 @@ class Surroundings:
             "multiplier": rng.getrandbits(16),
             "shift": rng.randrange(32),
             "seed": rng.getrandbits(32),
-            "candidates_addr": CANDIDATES + 8 * rng.randrange(100) if count else TOP,
+            "candidates_addr": self.host + CANDIDATES + 8 * rng.randrange(100) if count else TOP,
         }
 
     def write(self, addr, words):
@@ -124,6 +135,7 @@ class Surroundings:
     async def begin(self):
         await start(self.dut)
         cocotb.start_soon(watchdog(self.dut, 200_000))
+        await self.rests_whatever_the_registers_hold()
         for name, value in self.registers.items():
             getattr(self.dut, name).value = value
         for task in (self.fetches(), self.strobes(), self.program(), self.writer()):
@@ -133,6 +145,19 @@ class Surroundings:
         self.dut.start.value = 1
         await RisingEdge(self.dut.clk)
         self.dut.start.value = 0
+
+    async def rests_whatever_the_registers_hold(self):
+        """Nothing is asked and nothing reported before the start."""
+        dut = self.dut
+        for _ in range(2):
+            for name in self.registers:
+                getattr(dut, name).value = self.rng.getrandbits(32)
+            for _ in range(3):
+                await RisingEdge(dut.clk)
+                await ReadOnly()
+                for name in ("busy", "o_fetch__valid", "o_event__valid", "stalled", "error"):
+                    assert not getattr(dut, name).value, name
+                await RisingEdge(dut.clk)
 
     async def ends(self):
         """Wait for the end; everything that was promised was done."""
@@ -265,7 +290,7 @@ class Surroundings:
             (got,) = await collects(dut, "o_event", event_layout(), 1, stall=lambda: self.idle)
             at = int(dut.event_addr.value)
             ring = self.registers["event_ring_len"]
-            assert at == EVENTS + written % ring * EVENT_BYTES
+            assert at == self.host + EVENTS + written % ring * EVENT_BYTES
             dut.writes_pending.value = 1
             for _ in range(1 + next(self.idle)):
                 await ReadOnly()

@@ -20,7 +20,8 @@ class SlowScheduler:
     ):  # fmt: skip
         self.config = config
         self.host_base, self.host_limit = host_base, host_limit
-        self.kv_base, self.page_bytes, self.kv_pages = kv_base, page_bytes, kv_pages
+        self.kv_base, self.page_bytes = kv_base, page_bytes
+        self.kv_pages = min(kv_pages, config.kv_pages)
         self.vocab = vocab
         self.context = min(context, config.max_context)
         self.most = min(max_prefill or config.max_rows, config.max_rows)
