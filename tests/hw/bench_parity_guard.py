@@ -1,7 +1,7 @@
 """Benches for `test_parity_guard`."""
 
 import cocotb
-from cocotb.triggers import ReadOnly, RisingEdge
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 
 from hw.parity_guard import ParityGuard
 from tests.support.bench import params, start
@@ -109,3 +109,15 @@ async def an_error_at_rest_is_swept_away_and_counted(dut):
     assert sum(failed for failed, _ in seen) == 1
     assert sum(sweep for _, sweep in seen) == ROWS
     assert await cycles(dut, 1, "count", "failed") == [(1, 0)]
+
+
+@cocotb.test()
+async def every_cycle_with_an_error_is_counted_to_the_end_of_the_run(dut):
+    await rests(dut)
+    many = (1 << 16) + 3
+    dut.busy.value = 1
+    dut.errors.value = 1
+    await ClockCycles(dut.clk, many)
+    dut.errors.value = 0
+    await cycles(dut, DUT.latency + 1)
+    assert await cycles(dut, 1, "count", "code", "failed") == [(many, CODES[0], 1)]

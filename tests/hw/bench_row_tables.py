@@ -1,21 +1,25 @@
 """Bench for `hw.row_tables`."""
 
+import random
+
 import cocotb
 import numpy as np
-from cocotb.triggers import ReadOnly, RisingEdge
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 
+from hw.operator_word import operator_layout
 from hw.row_tables import RowTables
 from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN
-from hw.spec.isa import encode
 from hw.spec.layout import embed_row_words, rope_row_words
 from sim.golden.embedding import embed
 from tests.hw.read_port import serves
+from tests.hw.vector_stream import noise
 from tests.support.bench import (
     STALLS,
     expects,
     measures,
     obeys_rules,
+    pack,
     params,
     sends,
     start,
@@ -29,8 +33,10 @@ DESCRIPTOR = DUT.o_descriptor.payload.shape()
 ENTRY = DUT.i_entry.payload.shape()
 RESIDUAL = DUT.o_residual.payload.shape()
 TABLE = DUT.table_entry.shape()
+WORD = operator_layout("embed")
 VOCABULARY = 50_000
 ADDR = 0x8000_0040
+RNG = random.Random(90)  # for what does not matter
 
 
 def rows_of_entries(rng, rows, words):
@@ -64,6 +70,7 @@ async def prepare(dut, rng, tokens, cycles=40_000):
     cocotb.start_soon(watchdog(dut, cycles))
     for name in ("o_descriptor", "o_residual"):
         cocotb.start_soon(obeys_rules(dut, name))
+    await rests_whatever_the_word_is(dut)
     positions = rng.permutation(CONFIG.max_context)[: CONFIG.max_rows].tolist()
     # Of both ends, and neighbours that do not follow each other.
     positions[:3] = CONFIG.max_context - 2, 0, CONFIG.max_context - 1
@@ -73,8 +80,21 @@ async def prepare(dut, rng, tokens, cycles=40_000):
     return positions
 
 
+async def rests_whatever_the_word_is(dut):
+    """Nothing is asked and nothing taken before the start."""
+    for _ in range(4):
+        for name in ("word", "rows", "is_rope", "token", "position"):
+            port = getattr(dut, name)
+            port.value = RNG.getrandbits(len(port))
+        await RisingEdge(dut.clk)
+        await ReadOnly()
+        for name in ("busy", "issuing", "o_descriptor__valid", "i_entry__ready", "table_en"):
+            assert not getattr(dut, name).value, name
+        await RisingEdge(dut.clk)
+
+
 async def begin(dut, *, word, rows, is_rope=False):
-    dut.word.value = int.from_bytes(word, "little")
+    dut.word.value = pack(WORD, word)
     dut.rows.value = rows
     dut.is_rope.value = int(is_rope)
     dut.start.value = 1
@@ -95,21 +115,26 @@ async def until_idle(dut):
     await RisingEdge(dut.clk)
 
 
-def embed_word(blocks, shift=9, valid=VOCABULARY, **fields):
+def word_of(**fields):
+    """Return an operator's word; the fields that are not named hold anything."""
+    return noise(RNG, WORD) | {"addr": ADDR} | fields
+
+
+def embed_word(blocks, shift=9, valid=VOCABULARY, positions=0):
     words = embed_row_words(CONFIG, blocks)
-    fields |= {"addr": ADDR, "words": words, "shift": shift, "blocks": blocks, "valid": valid}
-    return encode("embed", **fields), words
+    fields = {"words": words, "shift": shift, "blocks": blocks, "valid": valid}
+    return word_of(**fields, positions=positions), words
 
 
 def rope_word(blocks):
     """A rope word, and the words of its rows: padded, as if alignment were twice what it is."""
     words = rope_row_words(CONFIG, blocks) + CONFIG.align_bytes // CONFIG.cols
-    return encode("rope", addr=ADDR, words=words, blocks=blocks), words
+    return word_of(words=words, blocks=blocks), words
 
 
-def places(indices, words):
+def places(indices, words, addr=ADDR):
     return [
-        {"addr": (ADDR + index * words * CONFIG.cols) % (1 << 32), "words": words}
+        {"addr": (addr + index * words * CONFIG.cols) % (1 << 32), "words": words}
         for index in indices
     ]
 
@@ -123,7 +148,7 @@ async def embedding_equals_golden(dut, i_stall, o_stall):
     tokens[0], tokens[-1] = VOCABULARY - 1, 0
     await prepare(dut, rng, tokens)
     for blocks, rows in ((1, 1), (CONFIG.max_dim // BLOCK_LEN, CONFIG.max_rows), (2, 3)):
-        shift = int(rng.integers(0, 24))
+        shift = int(rng.integers(0, 64))
         word, words = embed_word(blocks, shift)
         data = rows_of_entries(rng, rows, words)
         entries = data.reshape(-1, CONFIG.entry_bytes).tolist()
@@ -151,7 +176,7 @@ async def embedding_of_positions_is_added(dut, i_stall, o_stall):
     stall = STALLS[o_stall]
     for blocks, rows in ((1, 1), (CONFIG.max_dim // BLOCK_LEN, CONFIG.max_rows), (2, 3)):
         for positions in (0, 1):
-            shift = int(rng.integers(0, 24))
+            shift = int(rng.integers(0, 64))
             valid = max(places_of_rows[:rows]) + 1 if positions else VOCABULARY
             word, words = embed_word(blocks, shift, valid, positions=positions)
             data = rows_of_entries(rng, rows, words)
@@ -289,6 +314,53 @@ async def a_descriptor_every_five_cycles(dut):
             at.append(number)
         await RisingEdge(dut.clk)
     assert at == [5 * (n + 1) for n in range(CONFIG.max_rows)]
+
+
+@cocotb.test()
+@cocotb.parametrize(seed=range(2))
+async def tables_may_lie_anywhere_and_be_of_any_size(dut, seed):
+    """Every second time all bits are the other way round."""
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    widths = {"addr": 32, "words": 16, "valid": 24, "blocks": 10}
+    for number in range(8):
+        if number % 2 == 0:
+            drawn = {name: rng.getrandbits(width) for name, width in widths.items()}
+        turned = {name: ~drawn[name] % (1 << width) for name, width in widths.items()}
+        fields = dict(turned if number % 2 else drawn)
+        fields["valid"] |= 2
+        tokens = [rng.randrange(fields["valid"]) for _ in range(CONFIG.max_rows)]
+        tokens[1] = ~tokens[0] % fields["valid"]
+        await prepare(dut, np.random.default_rng(99), tokens)
+        await begin(dut, word=word_of(**fields, positions=0), rows=CONFIG.max_rows)
+        wanted = places(tokens, fields["words"], fields["addr"])
+        await expects(dut, "o_descriptor", DESCRIPTOR, wanted)
+        await ReadOnly()
+        assert not dut.issuing.value
+        assert dut.busy.value  # no entry has come
+        await RisingEdge(dut.clk)
+
+
+@cocotb.test()
+async def the_longest_row_ends_with_its_last_entry(dut):
+    """As long as the field allows; what lies behind the table is taken and dropped."""
+    positions = await prepare(dut, np.random.default_rng(100), [0] * CONFIG.max_rows, 100_000)
+    step = max(1, CONFIG.entry_bytes // CONFIG.cols)
+    words = (1 << 16) - step
+    entries = words * CONFIG.cols // CONFIG.entry_bytes
+    await begin(dut, word=word_of(words=words, blocks=1), rows=1, is_rope=True)
+    await expects(dut, "o_descriptor", DESCRIPTOR, places(positions[:1], words))
+    dut.i_entry__valid.value = 1
+    await ClockCycles(dut.clk, entries - 1)
+    await ReadOnly()
+    assert dut.busy.value
+    assert dut.i_entry__ready.value
+    assert not dut.table_en.value
+    await RisingEdge(dut.clk)
+    dut.i_entry__valid.value = 0
+    await RisingEdge(dut.clk)
+    await ReadOnly()
+    assert not dut.busy.value
 
 
 @cocotb.test()

@@ -1,7 +1,9 @@
 """Bench for `hw.run_control`: what goes in and comes out, cycle by cycle."""
 
+import random
+
 import cocotb
-from cocotb.triggers import ReadOnly, RisingEdge
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 
 from hw.spec.csr import ERRORS
 from tests.support.bench import start
@@ -106,6 +108,22 @@ async def cause_and_address_of_an_error(dut, case):
 
 
 @cocotb.test()
+@cocotb.parametrize(seed=range(8))
+async def any_address_is_told(dut, seed):
+    """Of the one that counts; every second time all bits are turned, those of the limit too."""
+    print(f"seed {seed}")
+    rng = random.Random(seed // 2)
+    turned = TOP if seed % 2 else 0
+    inputs = {f"{unit}_addr": rng.getrandbits(32) ^ turned for unit in ("core", "bus")}
+    inputs |= {f"{unit}_cause": rng.getrandbits(4) ^ (turned & 15) for unit in ("core", "bus")}
+    by = "bus" if seed // 2 % 2 else "core"
+    inputs |= {f"{by}_error": 1}
+    limit = (rng.getrandbits(32) ^ turned) | 1 << 20
+    seen = await plays(dut, 20, {1: {"start": 1}, 5: inputs}, idle=1, watchdog=limit)
+    assert error_of(seen) == (5, inputs[f"{by}_cause"], inputs[f"{by}_addr"])
+
+
+@cocotb.test()
 async def finish_counts_before_stop(dut):
     seen = await plays(dut, 12, {1: {"start": 1}, 5: {"finished": 1, "stop": 1}}, idle=1)
     assert seen["done"] == high(12, (6, 11))
@@ -133,6 +151,24 @@ async def watchdog_counts_anew_with_every_progress(dut, limit):
     last = max(inputs)
     seen = await plays(dut, last + limit + 10, inputs, watchdog=limit, idle=1)
     assert error_of(seen) == (last + limit + 1, WATCHDOG, 0)
+
+
+@cocotb.test()
+async def watchdog_of_many_cycles_bites_in_time(dut):
+    """Its counter carries into all that a test has time for."""
+    limit = (1 << 17) + 5
+    await start(dut)
+    dut.watchdog.value = limit
+    dut.start.value = 1
+    await RisingEdge(dut.clk)
+    dut.start.value = 0
+    await ClockCycles(dut.clk, limit - 1)
+    await ReadOnly()
+    assert not dut.error_event.value
+    await RisingEdge(dut.clk)
+    await ReadOnly()
+    assert dut.error_event.value
+    assert int(dut.error_cause.value) == WATCHDOG
 
 
 @cocotb.test()

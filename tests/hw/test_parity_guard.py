@@ -16,7 +16,9 @@ from tests.support.runner import run_bench
 
 @pytest.mark.parametrize(("count", "rows"), [(2, 4), (9, 5), (70, 16)])
 def test_parity_guard(count, rows):
-    codes = [3 * number + 1 for number in range(count)]
+    # Numbers in which all bits are both 0 and 1, whatever a memory is called.
+    codes = [0x9E37_79B9 * number % (1 << 32) for number in range(1, count + 1)]
+    codes[1] = ~codes[0] % (1 << 32)
     run_bench(
         ParityGuard(codes, rows=rows),
         "tests.hw.bench_parity_guard",
