@@ -11,7 +11,7 @@ from hw.spec.config import ArchConfig
 from hw.spec.formats import HEAD_WIDTH, ROPE_FRACTION, ROPE_WIDTH
 from sim.golden.rope import rope
 from tests.hw.fused_results import VALUE, cut, head_operator, projection
-from tests.hw.vector_stream import Unit, numbers, seeded
+from tests.hw.vector_stream import Unit, noise, numbers, seeded
 from tests.hw.with_norm import WithNorm
 from tests.support.bench import (
     STALLS,
@@ -29,6 +29,7 @@ CONFIG = ArchConfig(**params()["config"])
 LANES, BEATS = CONFIG.lanes, CONFIG.beats
 DUT = WithNorm(QkvProjection(CONFIG), CONFIG)
 UNIT = Unit(DUT, "i_act", "o_act")
+META = UNIT.i_shape.members["meta"]
 HEAD_BEATS = CONFIG.max_head_dim // LANES
 ONE = 1 << ROPE_FRACTION
 
@@ -65,7 +66,7 @@ def beats(rng, tables, count):
     for number in range(count):
         vector = numbers(rng, HEAD_WIDTH, LANES)
         row, place = rng.choice(list(tables))
-        meta = {
+        meta = noise(rng, META) | {
             "dest": Dest.QKV,
             "row": row,
             "section": rng.randrange(3),

@@ -8,7 +8,7 @@ from tests.hw.chips import CHIPS
 from tests.support.runner import run_bench
 
 
-@pytest.mark.parametrize(("max_seqs", "kv_pages"), [(1, 2), (3, 21)])
+@pytest.mark.parametrize(("max_seqs", "kv_pages"), [(3, 21), (1, 2)])
 def test_page_owners(max_seqs, kv_pages):
     config = CHIPS["4x4"] | {"max_seqs": max_seqs, "kv_pages": kv_pages}
     run_bench(
