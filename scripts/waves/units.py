@@ -57,7 +57,7 @@ _TABLE = [
     ("memory_controller", f"all_clients_get_and_write_what_they_ask_for{STALL}/latency=1", 0, 120),
     ("memory_share", f"both_read_back_what_they_wrote{STALL}/stalled=False", 0, 120),
     ("norm_operator", f"rows_equal_golden{BOTH}", 0, 100),
-    ("page_owners", "pages_do_not_know_of_each_other/seed=0", 0, 100),
+    ("page_owners", "pages_do_not_know_of_each_other/seed=0", 1, 100),
     ("page_table", "every_tile_and_the_writer_may_look_up_a_page_in_every_cycle", 0, 60),
     ("parity_guard", "each_memory_stops_the_run_with_its_code_until_it_is_over", 0, 80),
     ("program_fetch", "timing_is_as_documented", 0, 80),
