@@ -12,8 +12,7 @@ def bench(unit, tamper=None):
     """Every output of a unit, with every input free; ``tamper`` plants a bug at its ports."""
     b = Bench()
     dut = b.drive(unit.make(), hold=unit.hold, fix=unit.fix)
-    if unit.environment:
-        unit.environment(b, dut)
+    simple = unit.environment(b, dut) if unit.environment else None
     for path, (flow, port) in streams(dut).items():
         if flow != Out or (unit.only and path not in unit.only):
             continue
@@ -25,7 +24,8 @@ def bench(unit, tamper=None):
         if tamper == "payload":
             payload = Value.cast(payload) ^ waited
         b.always(b.kept(valid, port.ready, payload, name), f"{name}_is_kept")
-        b.cover(waited & port.valid & port.ready, f"{name}_taken_late")
+        taken_late = waited & port.valid & port.ready
+        b.cover(taken_late if simple is None else taken_late & simple, f"{name}_taken_late")
     return b
 
 

@@ -74,7 +74,8 @@ class Unit:
     hold, fix : tuple, dict
         As of `Bench.drive`: inputs that keep a value, as the unit's docstring asks, or have one.
     environment : callable
-        Called with the bench and the unit, to assume more of it.
+        Called with the bench and the unit, to assume more of it. It may return a choice of the
+        bench under which the run for the cover points is a simple one, and quickly found.
     depth, induction, cover, quick
         Of the `Property`.
     only : tuple of str
@@ -136,6 +137,23 @@ def responses_are_owed(b, dut):
     b.m.d.sync += owed.eq(owed + taken - answers)
     b.assume(~answers | (owed != 0), "responses_are_owed")
 
+
+def host_reads_events(b, dut):
+    """The host reads events that were written; of a run that is simple, an empty request fails."""
+    unread = b.past(dut.events_written - dut.events_read, "unread")
+    reads = dut.events_read - b.past(dut.events_read, "events_read")
+    b.assume(~b.started | (reads[:32] <= unread[:32]), "host_reads_what_was_written")
+    simple = b.constant(1, "simple")
+    rings = (dut.request_ring_len == 4) & (dut.event_ring_len == 4) & (dut.channel_stride == 0)
+    counts = (dut.requests_written == 1) & (dut.events_read == 0)
+    words = dut.i_word.valid & (dut.i_word.payload == 0) & dut.o_fetch.ready
+    b.assume(~simple | (rings & counts & words), "simple_registers_and_words")
+    b.assume(~simple | ((dut.start == ~b.started) & ~dut.cancel), "simple_start")
+    return simple
+
+
+#: Registers of the scheduler that the host moves on while it runs.
+_MOVING = ("requests_written", "events_read", "cancel_id")
 
 UNITS = [
     Unit(name="queue", make=lambda: Queue(8, 4), fix={"flush": 0}, quick=True),
@@ -290,6 +308,15 @@ UNITS = [
         depth=12,
         induction=False,
         cover=12,
+    ),
+    Unit(
+        name="scheduler.events",
+        only=("o_event",),
+        make=lambda: Scheduler(config()),
+        hold=tuple(name for name in Scheduler.REGISTERS if name not in _MOVING),
+        environment=host_reads_events,
+        depth=4,
+        cover=32,
     ),
     Unit(
         name="sdram_cutter.read",
