@@ -143,9 +143,9 @@ PROPERTIES = [
         says="each client's bursts on AR are what its commands say, all of it, in order, under its "
         "ID; nothing is asked for that nobody wants",
         bench=addresses,
-        depth=14,
+        depth=12,
         induction=False,
-        cover=20,
+        cover=13,
         bugs=(
             Bug(what="a fetch goes under the ID of streams", file=_FILE,
                 old="ask.i.p.fetch.eq(fetches.o_burst.valid)",
@@ -159,9 +159,9 @@ PROPERTIES = [
         says="beats of both clients, in any order: each gets those of its ID, in order, none lost "
         "or made up",
         bench=beats,
-        depth=14,
+        depth=13,
         induction=False,
-        cover=18,
+        cover=22,
         bugs=(
             Bug(what="a beat of a fetch is one of a stream too", file=_FILE,
                 old="axi.rvalid & (axi.rid == client_id)",
@@ -175,7 +175,7 @@ PROPERTIES = [
         bench=turns,
         depth=16,
         induction=False,
-        cover=20,
+        cover=15,
         bugs=(
             Bug(what="a client with many bursts never pauses", file="hw/memory_reader.py",
                 old="goes.eq(burst.valid & fits & ~sent.i.valid)",
