@@ -25,9 +25,9 @@ def channel(port, name, fields):
     return getattr(port, f"{name}valid"), getattr(port, f"{name}ready"), payload
 
 
-def check_offers_stay(b, axi):
+def check_offers_stay(b, axi, *, address=ADDRESS, data=DATA):
     """Assert that what is on offer stays as it is until it is taken; answers always are."""
-    for name, names in (("ar", ADDRESS), ("aw", ADDRESS), ("w", DATA)):
+    for name, names in (("ar", address), ("aw", address), ("w", data)):
         valid, ready, payload = channel(axi, name, names)
         b.always(b.kept(valid, ready, payload, name), f"{name}_is_kept")
         b.cover(b.past(valid & ~ready, f"{name}_late") & valid & ready, f"{name}_taken_late")

@@ -2,11 +2,12 @@
 
 from unittest.mock import patch
 
-from amaranth.hdl import Mux, Signal
+from amaranth.hdl import Cat, Mux, Signal
 from amaranth.utils import exact_log2
 
 from hw.board import bridge_memory
 from hw.board.bridge_memory import LINE_BEATS, BridgeMemory
+from hw.board.bridge_registers import BridgeRegisters
 from hw.lib.axi import RESP_OKAY
 from scripts.verify.formal_bench import Bench
 from scripts.verify.formal_property import Bug, Property
@@ -59,6 +60,28 @@ def stable():
     """Whatever commands come."""
     b = Bench()
     check_offers_stay(b, b.drive(BridgeMemory(port_bytes=4)).axi)
+    return b
+
+
+def registers():
+    """AXI4-Lite: offers stay, and no command is taken while one is not answered."""
+    b = Bench()
+    m = b.m
+    dut = b.drive(BridgeRegisters(addr_width=12))
+    axil = dut.axil
+    check_offers_stay(b, axil, address=("addr", "prot"), data=("data", "strb"))
+    waiting = [getattr(axil, f"{n}valid") & ~getattr(axil, f"{n}ready") for n in ("ar", "aw", "w")]
+    answers = axil.bvalid | axil.rvalid
+    b.assume(~answers | ~Cat(waiting).any(), "answers_come_after_what_they_answer")
+    takes = dut.i_command.valid & dut.i_command.ready
+    is_open = b.register(1, "is_open")
+    with m.If(takes | answers):
+        m.d.sync += is_open.eq(takes)
+    b.assume(~answers | is_open, "answers_are_of_a_command")
+    b.always(dut.i_command.ready == ~is_open, "one_command_after_the_other")
+    b.always(is_open | ~(axil.arvalid | axil.awvalid | axil.wvalid), "asks_for_nothing_else")
+    b.always(dut.done == b.past(answers, "answers"), "done_tells_the_answer")
+    b.cover(dut.done & dut.error & ~dut.data.any(), "a_failure")
     return b
 
 
@@ -199,6 +222,19 @@ PROPERTIES = [
                 old="m.d.comb += axi.wvalid.eq(1)", new="m.d.comb += axi.wvalid.eq(~axi.bvalid)"),
             Bug(what="the next beat is shown before this one is taken", file=_FILE,
                 old="read.addr.eq(beat),", new="read.addr.eq(beat + axi.rvalid),"),
+        ),
+    ),
+    Property(
+        name="bridge.registers",
+        says="AXI4-Lite: what the bridge offers on AR, AW and W stays as it is until it is taken, "
+        "and a command is over when it was answered",
+        bench=registers,
+        depth=3,
+        cover=10,
+        bugs=(
+            Bug(what="data are withdrawn when their address is taken",
+                file="hw/board/bridge_registers.py",
+                old="with m.If(getattr(axil, ready)):", new="with m.If(axil.awready):"),
         ),
     ),
     Property(

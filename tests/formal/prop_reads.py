@@ -159,9 +159,9 @@ PROPERTIES = [
         says="beats of both clients, in any order: each gets those of its ID, in order, none lost "
         "or made up",
         bench=beats,
-        depth=13,
+        depth=15,
         induction=False,
-        cover=22,
+        cover=19,
         bugs=(
             Bug(what="a beat of a fetch is one of a stream too", file=_FILE,
                 old="axi.rvalid & (axi.rid == client_id)",
