@@ -13,6 +13,8 @@ def bench(unit, tamper=None):
     b = Bench()
     dut = b.drive(unit.make(), hold=unit.hold, fix=unit.fix)
     simple = unit.environment(b, dut) if unit.environment else None
+    if tamper and simple is not None:
+        b.assume(simple, "simple")
     for path, (flow, port) in streams(dut).items():
         if flow != Out or (unit.only and path not in unit.only):
             continue
