@@ -205,6 +205,7 @@ async def descriptors_wait_without_being_asked_for(dut):
 @cocotb.test()
 async def first_command_comes_three_cycles_after_its_descriptor(dut):
     await start(dut)
+    cocotb.start_soon(idle_tells(dut))
     await sends(dut, "i_descriptor", DESCRIPTOR, [{"addr": 0, "words": 1}])
     for _ in range(2):
         await ReadOnly()
