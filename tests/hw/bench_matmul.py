@@ -1,27 +1,31 @@
-"""Drives linear jobs through the matrix unit."""
+"""Drives matrix jobs through the matrix unit."""
+
+import random
 
 import cocotb
 import numpy as np
-from amaranth.hdl import Shape
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge, with_timeout
 
 from hw.jobs import Dest
 from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN
-from sim.compiler import image
-from sim.golden.matmul import dot
-from sim.golden.requantise import requantise
-from tests.hw.fed_rows import places
-from tests.hw.linear_jobs import (
-    WIDTHS,
-    expected_lanes,
-    fill,
-    job_of,
-    random_linear,
-    random_rows,
-)
+from sim.golden.model import Linear
+from tests.hw.linear_jobs import expected_lanes, fill, job_of, random_linear, random_rows
+from tests.hw.matrix_jobs import MatrixJob, Surroundings, linear_results, stream_words
 from tests.hw.matrix_unit import MatrixUnit
-from tests.support.bench import STALLS, collects, obeys_rules, params, sends, start, watchdog
+from tests.support.bench import (
+    PERIOD_NS,
+    STALLS,
+    collects,
+    cycle,
+    obeys_rules,
+    pack,
+    params,
+    sends,
+    start,
+    unpack,
+    watchdog,
+)
 
 CONFIG = ArchConfig(**params()["config"])
 UNIT = MatrixUnit(CONFIG)
@@ -30,19 +34,13 @@ WORD = UNIT.i_words.payload.shape()
 RESULT = UNIT.o_act.payload.shape()
 
 
-def stream_words(linear):
-    """Return the words of the operator's stream, as lists of signed bytes."""
-    out = np.zeros(image.linear_bytes(CONFIG, [linear]), dtype=np.uint8)
-    image.pack_linear(CONFIG, [linear], out)
-    return out.view(np.int8).reshape(-1, CONFIG.cols).tolist()
-
-
 async def run_job(dut, rng, *, rows, outputs, inputs, bias, stall, job_stall="never"):
     """Run one linear job and compare; return the cycles in which the array was fed."""
     linear = random_linear(rng, outputs, inputs, bias)
     values, exponents = random_rows(rng, rows, inputs)
     await fill(dut, values, exponents)
-    words = cocotb.start_soon(sends(dut, "i_words", WORD, stream_words(linear), stall=stall))
+    stream = stream_words(CONFIG, linear).tolist()
+    words = cocotb.start_soon(sends(dut, "i_words", WORD, stream, stall=stall))
     await sends(dut, "i_job", JOB, [job_of(linear, rows)])
     expected = expected_lanes(CONFIG, linear, values, exponents)
     got = await collects(dut, "o_act", RESULT, len(expected), stall=STALLS[job_stall])
@@ -70,88 +68,200 @@ async def results_equal_golden(dut, stall, bias):
         )  # fmt: skip
 
 
-def random_job(rng, dest, values, exponents):
-    """Return a job of a destination with all else at random, its operator, and its results."""
-    counts = {Dest.QKV: (2, 1, 1), Dest.GLU: (2, 2, 0)}.get(dest, (int(rng.integers(1, 4)), 0, 0))
-    head_blocks = 1 + int(rng.integers(2)) if dest == Dest.QKV else int(rng.integers(3))
-    places_ = places(dest, counts, head_blocks)
-    heads, blocks = (int(n) for n in rng.integers(1, 3, 2))
-    head_rows = int(rng.integers(1, CONFIG.max_rows // heads + 1))
-    src = int(rng.integers(CONFIG.act_blocks - blocks - (heads - 1) * head_blocks + 1))
-    shifts = {n: (int(rng.integers(4)), int(rng.integers(24, 32))) for n in range(3)}
-    linear = random_linear(rng, len(places_) * BLOCK_LEN, blocks * BLOCK_LEN, rng.integers(2))
-    job = {
-        name: int(rng.integers(1 << Shape.cast(shape).width))
-        for name, shape in JOB.members.items()
-    } | {
-        **{"dest": dest, "bias": int(linear.bias is not None), "strips": len(places_)},
-        **{"blocks": blocks, "heads": heads, "head_rows": head_rows, "head_blocks": head_blocks},
-        **{"row0": int(rng.integers(CONFIG.max_rows - head_rows + 1)), "src": src},
-    }  # fmt: skip
-    for n, (shift1, shift2) in shifts.items():
-        job |= {f"strips{n}": counts[n], f"shift1_{n}": shift1, f"shift2_{n}": shift2}
-    return job, linear, list(_results(job, linear, places_, values, exponents))
+class Watch:
+    """Checks in every cycle what the unit says of itself, and counts what happens."""
+
+    COUNTED = ("feeding", "loading", "starved", "stalled")
+
+    def __init__(self, dut):
+        self.dut = dut
+        self.inside = 0  # jobs
+        self.counts = dict.fromkeys(self.COUNTED, 0)
+        cocotb.start_soon(self._watches())
+
+    async def _watches(self):
+        dut = self.dut
+        last = 1 << RESULT["meta"].offset + RESULT["meta"].shape["last"].offset
+        while True:
+            await ReadOnly()
+            # The next job is taken when the words and the rows of one have been.
+            assert int(dut.taking.value) == (not int(dut.i_job__ready.value))
+            assert int(dut.busy.value) == (self.inside > 0), f"busy with {self.inside} jobs inside"
+            for name in self.COUNTED:
+                self.counts[name] += int(getattr(dut, name).value)
+            self.inside += int(dut.i_job__valid.value) & int(dut.i_job__ready.value)
+            if int(dut.o_act__valid.value) and int(dut.o_act__ready.value):
+                self.inside -= bool(int(dut.o_act__payload.value) & last)
+            await RisingEdge(dut.clk)
 
 
-def _results(job, linear, places_, values, exponents):
-    """Yield each beat of a job's results, and its label."""
-    beats = [(row, beat) for row in range(job["head_rows"]) for beat in range(CONFIG.beats)]
-    for number, place in enumerate(places_):
-        section, strip = place[:2]
-        outputs = slice(number * BLOCK_LEN, (number + 1) * BLOCK_LEN)
-        bias = None if linear.bias is None else linear.bias[outputs]
-        for head in range(job["heads"]):
-            rows = slice(job["row0"], job["row0"] + job["head_rows"])
-            begin = job["src"] + head * job["head_blocks"]
-            part = slice(begin * BLOCK_LEN, (begin + job["blocks"]) * BLOCK_LEN)
-            y = requantise(
-                dot(
-                    values[rows, part],
-                    exponents[rows, begin : begin + job["blocks"]],
-                    linear.weight[outputs],
-                ),
-                linear.multiplier[outputs],
-                job[f"shift1_{section}"], job[f"shift2_{section}"], WIDTHS[job["dest"]], bias,
-            )  # fmt: skip
-            for row, beat in beats:
-                end = (head, row, beat) == (job["heads"] - 1, *beats[-1])
-                index = head * job["head_rows"] + row
-                label = {
-                    "dest": job["dest"].value,
-                    "row": job["row0"] + row,
-                    "index": (job["half"] * CONFIG.max_rows // 2 + index) % CONFIG.max_rows,
-                    "half": job["half"],
-                    "head_row": row,
-                    **dict(zip(("section", "strip", "head", "block"), place, strict=False)),
-                    "beat": beat,
-                    "dst": (job["dst"] + head * job["head_blocks"] + strip) % 1024,
-                    "strip_end": int(end),
-                    "last": int(end and number == len(places_) - 1),
-                }
-                yield label, y[row, beat * CONFIG.lanes :][: CONFIG.lanes].tolist()
+async def plays(dut, served):
+    """Serve the read ports of `Surroundings.served`; what nothing was said of is anything."""
+    rng = random.Random(9)
+    ports = [
+        (getattr(dut, data), words, [getattr(dut, name) for name in addr])
+        for data, words, addr, _ in served
+    ]
+    enables = [None if enable is None else getattr(dut, enable) for *_, enable in served]
+    before = [None] * len(ports)
+    while True:
+        await ReadOnly()
+        asked = [
+            tuple(int(line.value) for line in addr) if enable is None or int(enable.value) else last
+            for (_, _, addr), enable, last in zip(ports, enables, before, strict=True)
+        ]
+        await RisingEdge(dut.clk)
+        for (data, words, _), key, last in zip(ports, asked, before, strict=True):
+            if key != last:
+                word = words.get(key)
+                data.value = rng.getrandbits(len(data)) if word is None else word
+        before = asked
+
+
+def seldom():
+    """Idle now and then, for as long as some strips take."""
+    rng = random.Random(2)
+    while True:
+        yield from [0] * rng.randrange(30, 100)
+        yield 4 * BLOCK_LEN**2 // CONFIG.cols
 
 
 @cocotb.test
-@cocotb.parametrize(stall=list(STALLS))
+@cocotb.parametrize(stall=["never", "at_random", "seldom"])
 async def jobs_of_all_kinds_follow_each_other(dut, stall):
-    """Data and label of every beat, while jobs overlap."""
-    rng = np.random.default_rng(7)
+    """Data and label of every beat, while jobs overlap; with banks of sums that stay full."""
+    rng = np.random.default_rng(7 + len(stall))
     await start(dut)
     cocotb.start_soon(watchdog(dut, 200_000))
     cocotb.start_soon(obeys_rules(dut, "o_act"))
-    values, exponents = random_rows(rng, CONFIG.max_rows, CONFIG.act_blocks * BLOCK_LEN)
-    await fill(dut, values, exponents)
-    kinds = [Dest.RESIDUAL, Dest.QKV, Dest.GLU, Dest.LOGITS]
-    jobs = [random_job(rng, dest, values, exponents) for dest in rng.permutation(kinds)]
-    words = [word for _, linear, _ in jobs for word in stream_words(linear)]
-    cocotb.start_soon(sends(dut, "i_words", WORD, words, stall=STALLS[stall]))
-    cocotb.start_soon(sends(dut, "i_job", JOB, [job for job, _, _ in jobs]))
-    wanted = [beat for _, _, results in jobs for beat in results]
-    got = await collects(dut, "o_act", RESULT, len(wanted), stall=STALLS[stall])
+    around = Surroundings(CONFIG, rng)
+    await fill(dut, around.values, around.exponents)
+    cocotb.start_soon(plays(dut, around.served))
+    watch = Watch(dut)
+    jobs = [MatrixJob.random(rng, dest, around) for dest in rng.permutation([*Dest])]
+    words = [word for job in jobs for word in job.words]
+    o_stall = seldom if stall == "seldom" else STALLS[stall]
+    i_stall = STALLS.get(stall, STALLS["never"])
+    cocotb.start_soon(sends(dut, "i_words", WORD, words, stall=i_stall))
+    cocotb.start_soon(sends(dut, "i_job", JOB, [job.fields for job in jobs]))
+    wanted = [beat for job in jobs for beat in job.results]
+    got = await collects(dut, "o_act", RESULT, len(wanted), stall=o_stall)
     for number, (beat, (label, lanes)) in enumerate(zip(got, wanted, strict=True)):
-        assert beat["data"] == lanes, f"beat {number} is {beat['data']}, expected {lanes}"
-        # What a destination has no use for says nothing.
-        assert beat["meta"] | label == beat["meta"], f"beat {number} is {beat['meta']}, not {label}"
+        check(number, beat, label, lanes)
+    await ClockCycles(dut.clk, 2)
+    assert watch.inside == 0
+    assert watch.counts["feeding"] == sum(job.rows for job in jobs)
+    assert watch.counts["loading"] == sum(job.weights for job in jobs)
+    assert watch.counts["starved"] > 0
+    assert watch.counts["stalled"] > 0 or stall != "seldom"
+
+
+def check(number, beat, label, lanes):
+    assert beat["data"] == lanes, f"beat {number} is {beat['data']}, expected {lanes}"
+    # What a destination has no use for says nothing.
+    assert beat["meta"] | label == beat["meta"], f"beat {number} is {beat['meta']}, not {label}"
+
+
+#: Sections and a reduction that take a second or so: as many strips, blocks and heads as that
+#: allows.
+LONG = {
+    "strips": {"strips0": 1160, "strips1": 2, "strips2": 1, "head_blocks": 9, "blocks": 1},
+    "blocks": {"strips0": 1, "strips1": 0, "strips2": 0, "head_blocks": 1, "blocks": 515},
+}
+
+
+def long_job(name):
+    """Return a job of `LONG` and its operator, all words of which are the same."""
+    rng = np.random.default_rng(5)
+    word = rng.integers(1, 256, CONFIG.cols, dtype=np.uint8)
+    strips = sum(LONG[name][f"strips{n}"] for n in range(3))
+    job = LONG[name] | {"dest": Dest.QKV, "strips": strips, "heads": 1, "head_rows": 1}
+    job |= dict.fromkeys(("row0", "src", "dst", "half"), 0)
+    for n in range(3):
+        job |= {f"shift1_{n}": 2 + n, f"shift2_{n}": 29 - n}
+    channels = strips * BLOCK_LEN
+    linear = Linear(
+        weight=np.resize(word.view(np.int8), (job["blocks"] * BLOCK_LEN, channels)).T.copy(),
+        multiplier=np.resize(word.view("<u2"), channels),
+        shift1=2, shift2=29, out_width=32,
+    )  # fmt: skip
+    return job, linear
+
+
+async def offers_without_end(dut, job, word):
+    """Hand over a job; from then on a word is there in each cycle, and results are taken."""
+    dut.i_words__payload.value = pack(WORD, word)
+    dut.i_words__valid.value = 1
+    dut.o_act__ready.value = 1
+    await sends(dut, "i_job", JOB, [job])
+
+
+@cocotb.test
+@cocotb.parametrize(name=list(LONG))
+async def long_jobs_count_to_their_end(dut, name):
+    """Of many beats some are looked at: the clock runs by itself while there is none."""
+    rng = np.random.default_rng(6)
+    await start(dut)
+    job, linear = long_job(name)
+    words = stream_words(CONFIG, linear)
+    assert (words == words[0]).all()
+    values, exponents = random_rows(rng, 1, job["blocks"] * BLOCK_LEN)
+    await fill(dut, values, exponents)
+    await offers_without_end(dut, job, words[0].tolist())
+    begun = cycle()
+    wanted = list(linear_results(CONFIG, job, linear, values, exponents))
+    limit = len(words) + 200  # cycles
+
+    async def compares():
+        for number, (label, lanes) in enumerate(wanted):
+            await ReadOnly()
+            while not int(dut.o_act__valid.value):
+                await RisingEdge(dut.o_act__valid)
+                await ReadOnly()
+            if number % 5 == 0 or number == len(wanted) - 1:
+                check(number, unpack(RESULT, int(dut.o_act__payload.value)), label, lanes)
+            await RisingEdge(dut.clk)
+
+    await with_timeout(compares(), limit * PERIOD_NS, "ns")
+    assert cycle() - begun >= len(words)
+    for _ in range(100):
+        await ReadOnly()
+        for line in ("taking", "busy", "loading", "i_words__ready", "o_act__valid"):
+            assert not int(getattr(dut, line).value), line
+        await RisingEdge(dut.clk)
+
+
+#: Bits of the numbers of strips and blocks.
+BITS = [("strips", bit) for bit in range(1, 16)] + [("blocks", bit) for bit in range(1, 12)]
+
+
+@cocotb.test
+async def no_job_ends_early_whatever_bit_makes_it_long(dut):
+    """Each is left in its middle, by a reset, after which nothing is left of it."""
+    rng = np.random.default_rng(8)
+    short, linear = long_job("strips")
+    word = stream_words(CONFIG, linear)[0].tolist()
+    strip_words = BLOCK_LEN * (BLOCK_LEN + 2) // CONFIG.cols
+    await start(dut)
+    for field, bit in BITS:
+        job = short | {"strips": 1, "blocks": 1} | {field: 1 + (1 << bit)}
+        await offers_without_end(dut, job, word)
+        await ClockCycles(dut.clk, int(1.5 * strip_words) + int(rng.integers(strip_words // 3)))
+        loaded = 0
+        for _ in range(BLOCK_LEN):
+            await ReadOnly()
+            assert int(dut.taking.value)
+            loaded += int(dut.loading.value)
+            await RisingEdge(dut.clk)
+        assert loaded, f"no words are taken any more, of 1 + 2**{bit} {field}"
+        dut.i_words__valid.value = 0
+        dut.rst.value = 1
+        await RisingEdge(dut.clk)
+        dut.rst.value = 0
+        await RisingEdge(dut.clk)
+        assert not int(dut.busy.value)
+    dut.o_act__ready.value = 0
+    await run_job(dut, rng, rows=2, outputs=64, inputs=32, bias=True, stall=STALLS["never"])
 
 
 @cocotb.test

@@ -8,13 +8,28 @@ from hw.activation_memory import ActivationMemory, Block
 from hw.drain import Drain
 from hw.jobs import matmul_job
 from hw.matmul import Matmul
+from hw.row_feeder import feed_ports
 from hw.table_reader import TableReader
 
 __all__ = ["MatrixUnit"]
 
+#: Ports of the feeder that meet the activation memory.
+_ACTS = ("act_block", "act_row", "act")
+#: Read ports of the drain.
+_DRAIN_READS = (
+    "scale_en", "scale_row", "scale", "value_max_en", "value_max_block", "value_max_row",
+    "value_max",
+)  # fmt: skip
+#: What `Matmul` says of itself.
+_STATE = ("taking", "feeding", "starved", "stalled", "loading")
+
 
 class MatrixUnit(wiring.Component):
-    """`Matmul`, `Drain`, the table reader and an activation memory that a test can fill."""
+    """`Matmul`, `Drain`, the table reader and an activation memory that a test can fill.
+
+    What attention keeps elsewhere is read from the bench: probabilities, exponents of V and their
+    maxima, scales.
+    """
 
     def __init__(self, config):
         self.config = config
@@ -28,9 +43,10 @@ class MatrixUnit(wiring.Component):
             "write_block": In(10),
             "write_row": In(range(config.max_rows)),
             "write": In(Block),
+            **{name: member for name, member in feed_ports(config).items() if name not in _ACTS},
+            **{f"drain_{name}": self.drain.signature.members[name] for name in _DRAIN_READS},
             "busy": Out(1),
-            "feeding": Out(1),
-            "starved": Out(1),
+            **{name: Out(1) for name in _STATE},
         })
 
     def elaborate(self, platform):
@@ -56,9 +72,16 @@ class MatrixUnit(wiring.Component):
             acts.read_row.eq(matmul.act_row),
             matmul.act.eq(acts.read),
             self.busy.eq(matmul.busy | drain.busy),
-            self.feeding.eq(matmul.feeding),
-            self.starved.eq(matmul.starved),
+            *(getattr(self, name).eq(getattr(matmul, name)) for name in _STATE),
         ]
+        for name, member in feed_ports(cfg).items():
+            if name not in _ACTS:
+                ours, inner = getattr(self, name), getattr(matmul, name)
+                m.d.comb += ours.eq(inner) if member.flow is Out else inner.eq(ours)
+        for name in _DRAIN_READS:
+            ours, inner = getattr(self, f"drain_{name}"), getattr(drain, name)
+            is_output = drain.signature.members[name].flow is Out
+            m.d.comb += ours.eq(inner) if is_output else inner.eq(ours)
         for name in ("strip_valid", "strip", "strip_bank", "sum", "header_bank", "header_bias"):
             m.d.comb += getattr(drain, name).eq(getattr(matmul, name))
         for name in ("strip_done", "sum_en", "sum_addr"):

@@ -20,7 +20,7 @@ def test_jobs_equal_golden(size):
         "lanes": lanes,
         "port_bytes": cols,
         "max_rows": 8,
-        "act_blocks": 8,
+        "act_blocks": 520,
         "pe_registers": size in REGISTERED,
     }
     run_bench(
