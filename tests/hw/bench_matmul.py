@@ -11,7 +11,7 @@ from hw.spec.config import ArchConfig
 from hw.spec.formats import BLOCK_LEN
 from sim.golden.model import Linear
 from tests.hw.linear_jobs import expected_lanes, fill, job_of, random_linear, random_rows
-from tests.hw.matrix_jobs import MatrixJob, Surroundings, linear_results, stream_words
+from tests.hw.matrix_jobs import FILLED, MatrixJob, Surroundings, linear_results, stream_words
 from tests.hw.matrix_unit import MatrixUnit
 from tests.support.bench import (
     PERIOD_NS,
@@ -123,25 +123,20 @@ def seldom():
     rng = random.Random(2)
     while True:
         yield from [0] * rng.randrange(30, 100)
-        yield 4 * BLOCK_LEN**2 // CONFIG.cols
+        yield 10 * BLOCK_LEN**2 // CONFIG.cols
 
 
-@cocotb.test
-@cocotb.parametrize(stall=["never", "at_random", "seldom"])
-async def jobs_of_all_kinds_follow_each_other(dut, stall):
-    """Data and label of every beat, while jobs overlap; with banks of sums that stay full."""
-    rng = np.random.default_rng(7 + len(stall))
+async def run_jobs(dut, rng, dests, *, i_stall, o_stall, first=0, small=False):
+    """Run jobs at random and check every beat; return the `Watch`."""
     await start(dut)
     cocotb.start_soon(watchdog(dut, 200_000))
     cocotb.start_soon(obeys_rules(dut, "o_act"))
-    around = Surroundings(CONFIG, rng)
-    await fill(dut, around.values, around.exponents)
+    around = Surroundings(CONFIG, rng, first=first)
+    await fill(dut, around.values, around.exponents, first=first)
     cocotb.start_soon(plays(dut, around.served))
     watch = Watch(dut)
-    jobs = [MatrixJob.random(rng, dest, around) for dest in rng.permutation([*Dest])]
+    jobs = [MatrixJob.random(rng, dest, around, small=small) for dest in rng.permutation(dests)]
     words = [word for job in jobs for word in job.words]
-    o_stall = seldom if stall == "seldom" else STALLS[stall]
-    i_stall = STALLS.get(stall, STALLS["never"])
     cocotb.start_soon(sends(dut, "i_words", WORD, words, stall=i_stall))
     cocotb.start_soon(sends(dut, "i_job", JOB, [job.fields for job in jobs]))
     wanted = [beat for job in jobs for beat in job.results]
@@ -152,8 +147,28 @@ async def jobs_of_all_kinds_follow_each_other(dut, stall):
     assert watch.inside == 0
     assert watch.counts["feeding"] == sum(job.rows for job in jobs)
     assert watch.counts["loading"] == sum(job.weights for job in jobs)
+    return watch
+
+
+@cocotb.test
+@cocotb.parametrize(stall=["at_random", "seldom"])
+async def jobs_of_all_kinds_follow_each_other(dut, stall):
+    """Data and label of every beat, while jobs overlap; with banks of sums that stay full."""
+    rng = np.random.default_rng(7 + len(stall))
+    stalls = {"i_stall": STALLS.get(stall, STALLS["never"]), "o_stall": STALLS.get(stall, seldom)}
+    watch = await run_jobs(dut, rng, [*Dest], **stalls)
     assert watch.counts["starved"] > 0
     assert watch.counts["stalled"] > 0 or stall != "seldom"
+
+
+@cocotb.test
+async def small_jobs_differ_in_all_their_numbers(dut):
+    """Sections have shifts of their own, and heads their places among scores and exponents."""
+    rng = np.random.default_rng(11)
+    dests = [Dest.QKV] * 10 + [Dest.VALUES] * 8 + [Dest.SCORES] * 4
+    stalls = {"i_stall": STALLS["never"], "o_stall": STALLS["never"]}
+    first = CONFIG.act_blocks - FILLED  # block 512 is among them
+    await run_jobs(dut, rng, dests, **stalls, first=first, small=True)
 
 
 def check(number, beat, label, lanes):

@@ -59,14 +59,14 @@ def job_of(linear, rows):
     }
 
 
-async def fill(dut, values, exponents):
-    """Write rows of blocks into the activation memory, from block 0."""
+async def fill(dut, values, exponents, *, first=0):
+    """Write rows of blocks into the activation memory, from a block on."""
     for row in range(len(values)):
         for block in range(exponents.shape[1]):
             q = values[row, block * BLOCK_LEN : (block + 1) * BLOCK_LEN].tolist()
             dut.write_en.value = 1
             dut.write_row.value = row
-            dut.write_block.value = block
+            dut.write_block.value = first + block
             dut.write.value = pack(Block, {"q": q, "exp": int(exponents[row, block])})
             await RisingEdge(dut.clk)
     dut.write_en.value = 0

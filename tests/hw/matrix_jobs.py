@@ -35,11 +35,12 @@ class Surroundings:
     """What the read ports of a matrix unit meet, at random.
 
     ``served`` are the memories that a bench plays: of each port for data its words by address, the
-    ports of that, and the enable.
+    ports of that, and the enable. Of the activation memory it has `FILLED` blocks from ``first``.
     """
 
-    def __init__(self, config, rng):
+    def __init__(self, config, rng, *, first):
         self.config = config
+        self.first = first
         rows = config.max_rows
         self.values, self.exponents = random_rows(rng, rows, FILLED * BLOCK_LEN)
         self.probs = rng.integers(0, 1 << PROB_WIDTH, (rows, _MOST, BLOCK_LEN))
@@ -92,17 +93,17 @@ class MatrixJob:
     rows: int
 
     @classmethod
-    def random(cls, rng, dest, around):
-        """Return a job of a destination with all else at random."""
+    def random(cls, rng, dest, around, *, small=False):
+        """Return a job of a destination with all else at random; small: few rows and strips."""
         config = around.config
-        counts = {Dest.QKV: (2, 1, 1), Dest.GLU: (2, 2, 0)}.get(
-            dest, (int(rng.integers(1, _MOST + 1)), 0, 0)
+        counts = {Dest.QKV: (2 - small, 1, 1), Dest.GLU: (2, 2, 0)}.get(
+            dest, (int(rng.integers(1, 3 if small else _MOST + 1)), 0, 0)
         )
         is_attention = dest in (Dest.SCORES, Dest.VALUES)
-        blocks = int(rng.integers(1, 3))
+        blocks = 1 if small else int(rng.integers(1, 3))
         half = int(rng.integers(2))
         # Of attention a half of the scores has room for so many rows.
-        room = config.max_rows // (1 + half if is_attention else 1)
+        room = 2 if small else config.max_rows // (1 + half if is_attention else 1)
         heads = int(rng.choice([n for n in (1, 2, 3, room) if n <= room]))
         head_rows = int(rng.integers(1, room // heads + 1))
         reach = 15 if heads == 1 else min(15, (FILLED - blocks) // (heads - 1))
@@ -112,8 +113,9 @@ class MatrixJob:
             name: int(rng.integers(1 << Shape.cast(shape).width))
             for name, shape in matmul_job(config).members.items()
         } | {
-            **{"dest": dest, "strips": sum(counts), "blocks": blocks, "half": half, "src": src},
+            **{"dest": dest, "strips": sum(counts), "blocks": blocks, "half": half},
             **{"heads": heads, "head_rows": head_rows, "head_blocks": head_blocks},
+            "src": around.first + src,
             "row0": int(rng.integers(config.max_rows - head_rows + 1)),
             # Attention has no biases.
             "bias": 0 if is_attention else int(rng.integers(2)),
@@ -121,8 +123,10 @@ class MatrixJob:
             "first_block": int(rng.integers(config.max_context // BLOCK_LEN - blocks + 1)),
         }  # fmt: skip
         for n in range(3):
-            shift1 = int(rng.choice((rng.integers(4), rng.integers(22), rng.integers(64)), p=_ODDS))
-            shift2 = max(0, int(rng.integers(26, 34)) - shift1)
+            # Together they leave some bits of a result, or only its bias.
+            both = int(rng.integers(26, 37))
+            shift2 = int(rng.integers(both + 1))
+            shift1 = int(rng.integers(32, 64)) if rng.random() < 0.1 else both - shift2
             fields |= {f"strips{n}": counts[n], f"shift1_{n}": shift1, f"shift2_{n}": shift2}
         make = {Dest.SCORES: _scores, Dest.VALUES: _values}.get(dest, _linear)
         words, sums = make(rng, fields, around)
@@ -136,21 +140,17 @@ class MatrixJob:
         )
 
 
-#: How often a first shift is small, of a usual size, anything.
-_ODDS = (0.5, 0.4, 0.1)
-
-
 def linear_results(config, fields, linear, values, exponents):
     """Yield the label and the lanes of each beat of a linear operator's job."""
     return _beats(config, fields, _linear_sums(fields, linear, values, exponents))
 
 
-def _linear_sums(fields, linear, values, exponents):
+def _linear_sums(fields, linear, values, exponents, first=0):
     """Return how to compute the results of a strip of a section, for a head."""
 
     def results(number, section, head):
         outputs = slice(number * BLOCK_LEN, (number + 1) * BLOCK_LEN)
-        sums = dot(*_fed(fields, head, values, exponents), linear.weight[outputs])
+        sums = dot(*_fed(fields, head, values, exponents, first), linear.weight[outputs])
         bias = None if linear.bias is None else linear.bias[outputs]
         shifts = fields[f"shift1_{section}"], fields[f"shift2_{section}"]
         return requantise(sums, linear.multiplier[outputs], *shifts, WIDTHS[fields["dest"]], bias)
@@ -158,10 +158,10 @@ def _linear_sums(fields, linear, values, exponents):
     return results
 
 
-def _fed(fields, head, values, exponents):
-    """Return the rows of a head."""
+def _fed(fields, head, values, exponents, first):
+    """Return the rows of a head, from those of the memory from block ``first`` on."""
     rows = slice(fields["row0"], fields["row0"] + fields["head_rows"])
-    begin = fields["src"] + head * fields["head_blocks"]
+    begin = fields["src"] - first + head * fields["head_blocks"]
     end = begin + fields["blocks"]
     return values[rows, begin * BLOCK_LEN : end * BLOCK_LEN], exponents[rows, begin:end]
 
@@ -169,7 +169,7 @@ def _fed(fields, head, values, exponents):
 def _linear(rng, fields, around):
     inputs = fields["blocks"] * BLOCK_LEN
     linear = random_linear(rng, fields["strips"] * BLOCK_LEN, inputs, fields["bias"])
-    sums = _linear_sums(fields, linear, around.values, around.exponents)
+    sums = _linear_sums(fields, linear, around.values, around.exponents, around.first)
     return stream_words(around.config, linear), sums
 
 
@@ -178,7 +178,8 @@ def _scores(rng, fields, around):
     config = around.config
     strips, blocks = fields["strips"], fields["blocks"]
     keys = rng.integers(-127, 128, (strips * BLOCK_LEN, blocks * BLOCK_LEN), dtype=np.int8)
-    fed = [_fed(fields, n, around.values, around.exponents) for n in range(fields["heads"])]
+    memory = around.values, around.exponents, around.first
+    fed = [_fed(fields, head, *memory) for head in range(fields["heads"])]
     # An exact sum has 48 bits, which takes both exponents.
     most = min(31, 29 - max(int(exponents.max()) for _, exponents in fed))
     exponents = rng.integers(0, most + 1, (strips * BLOCK_LEN, blocks), dtype=np.uint8)
