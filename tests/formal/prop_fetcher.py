@@ -183,8 +183,8 @@ PROPERTIES = [
         induction=False,
         cover=12,
         bugs=(
-            Bug(what="a word goes twice", file=_FILE,
-                old="m.d.comb += beat.ready.eq(1)", new="m.d.comb += beat.ready.eq(place == 0)"),
+            Bug(what="the first word goes twice", file=_FILE,
+                old="if port_bits > 2 else 0", new="if port_bits > 2 else 1"),
         ),
     ),
 ]  # fmt: skip
