@@ -159,9 +159,9 @@ PROPERTIES = [
         says="beats of both clients, in any order: each gets those of its ID, in order, none lost "
         "or made up",
         bench=beats,
-        depth=15,
+        depth=13,
         induction=False,
-        cover=19,
+        cover=22,
         bugs=(
             Bug(what="a beat of a fetch is one of a stream too", file=_FILE,
                 old="axi.rvalid & (axi.rid == client_id)",
