@@ -161,8 +161,9 @@ class _Netlist:
             found = self._called(bits)
             if found:
                 break
-            readers = [reader for bit in bits for reader in self.readers.get(bit, ())]
-            bits = [after for reader in readers for after in _outputs(reader)]
+            # Each once: from hop to hop a bit is reached in many ways.
+            readers = {id(one): one for at in bits for one in self.readers.get(at, ())}
+            bits = list(dict.fromkeys(after for one in readers.values() for after in _outputs(one)))
         return tuple(sorted(found | self._called([bit])))
 
     def sources(self, cell):
