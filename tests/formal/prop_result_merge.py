@@ -123,7 +123,7 @@ PROPERTIES = [
         says="results of a linear operator come strip by strip, row by row, beat by beat, whenever "
         "which tile has some",
         bench=linear,
-        depth=20,
+        depth=24,
         induction=False,
         cover=20,
         bugs=(
@@ -141,7 +141,7 @@ PROPERTIES = [
         says="blocks of attention stay whole, and a tile that has one waits for one block of each "
         "other tile at most",
         bench=attention,
-        depth=20,
+        depth=24,
         induction=False,
         cover=26,
         bugs=(
