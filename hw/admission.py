@@ -13,6 +13,8 @@ from .spec.sampling import TEMPERATURE_SHIFT_WIDTH
 
 __all__ = ["REQUEST_WORDS", "Admission", "request_layout"]
 
+_REFUSALS = 13  # ways in which a request can be refused
+
 #: 32-bit words of a request that hold something.
 REQUEST_WORDS = sum(width for _, width in REQUEST) // 32
 
@@ -174,13 +176,14 @@ class Admission(wiring.Component):
         no_page = found("no_page", (number >= self.kv_pages) | (number >= cfg.kv_pages))
         reports = found("reports", request.report_count != 0)
 
+        # Why a request is refused is one of several things, told in a cycle of its own.
+        refusals = []
+        refusal = Signal(range(_REFUSALS))
+
         def refuse(cause, detail, then="IDLE"):
-            m.d.sync += [
-                self.refused.eq(1),
-                self.cause.eq(ERRORS[cause]),
-                self.detail.eq(detail),
-            ]
-            m.next = then
+            m.d.sync += refusal.eq(len(refusals))
+            refusals.append((cause, detail, then))
+            m.next = "REFUSE"
 
         with m.FSM():
             with m.State("IDLE"):
@@ -293,6 +296,14 @@ class Admission(wiring.Component):
                     with m.If(count == request.page_count - 1):
                         m.next = "IDLE"
 
+            with m.State("REFUSE"):
+                m.d.sync += self.refused.eq(1)
+                with m.Switch(refusal):
+                    for way, (cause, detail, then) in enumerate(refusals):
+                        with m.Case(way):
+                            m.d.sync += [self.cause.eq(ERRORS[cause]), self.detail.eq(detail)]
+                            m.next = then
+
             # And back.
             with m.State("RELEASE"):
                 m.d.sync += [
@@ -313,4 +324,5 @@ class Admission(wiring.Component):
                 m.next = "GIVEN"
             with m.State("GIVEN"):
                 m.next = "RELEASE"
+        assert len(refusals) == _REFUSALS
         return m

@@ -270,7 +270,16 @@ class Core(wiring.Component):
         ]
 
         # Results. None is there in the cycle after the word changed.
-        m.d.sync += results.gated.eq(views["linear"].strips1 != 0)
+        linear = views["linear"]
+        m.d.sync += [
+            results.gated.eq(linear.strips1 != 0),
+            results.norm_dst.eq(views["norm"].dst),
+            results.activation.eq(linear.activation),
+            results.table_shift.eq(linear.table_shift),
+            results.glu_shift.eq(linear.glu_shift),
+            results.head_norm.eq(linear.head_norm),
+            results.head_blocks.eq(linear.head_blocks),
+        ]
         connect(m, merge.o, results.i_act)
         logits = results.o_logits
         label = logits.p.meta
@@ -281,12 +290,6 @@ class Core(wiring.Component):
             activations.write_block.eq(results.block_dst),
             activations.write_row.eq(results.block_row),
             activations.write.eq(results.block),
-            results.norm_dst.eq(views["norm"].dst),
-            results.activation.eq(views["linear"].activation),
-            results.table_shift.eq(views["linear"].table_shift),
-            results.glu_shift.eq(views["linear"].glu_shift),
-            results.head_norm.eq(views["linear"].head_norm),
-            results.head_blocks.eq(views["linear"].head_blocks),
             results.rope_en.eq(row_tables.table_en),
             results.rope_row.eq(row_tables.table_row),
             results.rope_addr.eq(row_tables.table_addr),
@@ -314,7 +317,6 @@ class Core(wiring.Component):
         ]
 
         # KV cache.
-        linear = views["linear"]
         connect(m, results.o_key_value, kv_writer.i_block)
         m.d.comb += [
             kv_writer.kv_offset.eq(linear.kv_offset),
@@ -355,20 +357,20 @@ class Core(wiring.Component):
         connect(m, scheduler.o_event, events.i_event)
         m.d.comb += [events.addr.eq(scheduler.event_addr), events.cycles.eq(cycles)]
 
-        m.d.comb += [
-            sequencer.units_issuing.eq(
-                row_tables.issuing | Cat(tile.issuing for tile in tiles).any()
-            ),
-            sequencer.busy.eq(
-                Cat(tile.busy for tile in tiles).any()
-                | results.busy
-                | row_tables.busy
-                | norm.busy
-                | kv_writer.busy
-                | residual.busy
-                | choice.collecting
-            ),
-        ]
+        # A register for each unit, as they lie far from each other.
+        units_busy = (
+            *(tile.busy for tile in tiles),
+            results.busy,
+            row_tables.busy,
+            norm.busy,
+            kv_writer.busy,
+            residual.busy,
+            choice.collecting,
+        )
+        units_issuing = (row_tables.issuing, *(tile.issuing for tile in tiles))
+        busy, issuing = Signal(len(units_busy)), Signal(len(units_issuing))
+        m.d.sync += [busy.eq(Cat(units_busy)), issuing.eq(Cat(units_issuing))]
+        m.d.comb += [sequencer.busy.eq(busy.any()), sequencer.units_issuing.eq(issuing.any())]
         self._errors(m, scheduler, sequencer, row_tables)
         self._count_tiles(m)
         self._count_operators(m, sequencer, word)
@@ -377,30 +379,19 @@ class Core(wiring.Component):
         return m
 
     def _errors(self, m, scheduler, sequencer, row_tables):
-        with m.If(scheduler.error):
-            m.d.comb += [
-                self.error.eq(1),
-                self.error_cause.eq(scheduler.error_cause),
-                self.error_addr.eq(scheduler.error_addr),
-            ]
-        with m.Elif(sequencer.error):
-            m.d.comb += [
-                self.error.eq(1),
-                self.error_cause.eq(sequencer.error_cause),
-                self.error_addr.eq(sequencer.error_addr),
-            ]
-        with m.Elif(row_tables.bad_token):
-            m.d.comb += [
-                self.error.eq(1),
-                self.error_cause.eq(ERRORS["bad_token"]),
-                self.error_addr.eq(row_tables.token),
-            ]
-        with m.Elif(row_tables.bad_position):
-            m.d.comb += [
-                self.error.eq(1),
-                self.error_cause.eq(ERRORS["too_long"]),
-                self.error_addr.eq(row_tables.position),
-            ]
+        # A cycle late: what is told of an error holds until the core is reset.
+        errors = [
+            (scheduler.error, scheduler.error_cause, scheduler.error_addr),
+            (sequencer.error, sequencer.error_cause, sequencer.error_addr),
+            (row_tables.bad_token, ERRORS["bad_token"], row_tables.token),
+            (row_tables.bad_position, ERRORS["too_long"], row_tables.position),
+        ]
+        found = Signal(len(errors))
+        m.d.sync += found.eq(Cat(error for error, _, _ in errors))
+        m.d.comb += self.error.eq(found.any())
+        for bit, (_, cause, addr) in reversed(list(enumerate(errors))):
+            with m.If(found[bit]):
+                m.d.comb += [self.error_cause.eq(cause), self.error_addr.eq(addr)]
 
     def _count_tiles(self, m):
         for number, tile in enumerate(self._tiles):

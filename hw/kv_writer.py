@@ -2,12 +2,13 @@
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from .activation_memory import Block
 from .burst_cutter import command_layout
 from .jobs import row_place
+from .lib.slice import Slice
 from .memory_controller import FETCH_BEATS_WIDTH
 from .memory_writer import write_data_layout
 from .spec.formats import BLOCK_LEN
@@ -61,7 +62,8 @@ class KvWriter(wiring.Component):
     Timing
     ------
     Its first command is on offer five cycles after a block. Without stalls a block of K takes
-    39 cycles, of V ``2 * subs + 7``; no other is taken meanwhile.
+    40 cycles, of V ``2 * subs + 8``; no other is taken meanwhile. ``o_wdata`` and ``i_block.ready``
+    come from registers.
     """
 
     def __init__(self, config):
@@ -104,11 +106,14 @@ class KvWriter(wiring.Component):
         beat = Signal(8 * cfg.port_bytes)
         strobe = Signal(cfg.port_bytes)
 
+        # Between the readiness of the memory and the registers that a word moves.
+        m.submodules.wdata = wdata = Slice(self.o_wdata.payload.shape())
+        connect(m, wdata.o, flipped(self.o_wdata))
+
         tile_bits = exact_log2(cfg.tiles)
         m.d.comb += [
-            self.busy.eq(~idle),
-            self.i_block.ready.eq(idle),
-            self.channel.eq(item.head[:tile_bits]),
+            self.busy.eq(~idle | wdata.o.valid),
+            self.i_block.ready.eq(~self.busy),
             self.row.eq(item.row),
             self.page_slot.eq(place.slot),
             self.page_index.eq(pos[exact_log2(cfg.page_len) :]),
@@ -134,11 +139,12 @@ class KvWriter(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.row.eq(self.i_block.p.row)
                 m.d.sync += item.eq(self.i_block.payload)
-                with m.If(self.i_block.valid):
+                with m.If(self.i_block.valid & self.i_block.ready):
                     m.d.sync += idle.eq(0)
                     m.next = "ROW"
             with m.State("ROW"):
-                m.d.sync += place.eq(self.place)
+                # Not from `item`, which is the next block while the last word still waits.
+                m.d.sync += [place.eq(self.place), self.channel.eq(item.head[:tile_bits])]
                 m.next = "LOOK_UP"
             with m.State("LOOK_UP"):
                 m.d.sync += [
@@ -190,11 +196,11 @@ class KvWriter(wiring.Component):
                     ends.eq(
                         (at >> col_bits == (1 << (port_bits - col_bits)) - 1) | (word == _WORDS - 1)
                     ),
-                    self.o_wdata.valid.eq(ends),
-                    self.o_wdata.p.data.eq(now_beat),
-                    self.o_wdata.p.strobe.eq(now_strobe),
+                    wdata.i.valid.eq(ends),
+                    wdata.i.p.data.eq(now_beat),
+                    wdata.i.p.strobe.eq(now_strobe),
                 ]
-                with m.If(~ends | self.o_wdata.ready):
+                with m.If(~ends | wdata.i.ready):
                     m.d.sync += [
                         beat.eq(Mux(ends, 0, now_beat)),
                         strobe.eq(Mux(ends, 0, now_strobe)),
@@ -211,12 +217,12 @@ class KvWriter(wiring.Component):
                     m.next = "EXPONENT_BYTE"
             with m.State("EXPONENT_BYTE"):
                 m.d.comb += [
-                    self.o_wdata.valid.eq(1),
-                    self.o_wdata.p.strobe.eq(1 << addr[:port_bits]),
+                    wdata.i.valid.eq(1),
+                    wdata.i.p.strobe.eq(1 << addr[:port_bits]),
                 ]
                 for lane in range(cfg.port_bytes):
-                    m.d.comb += self.o_wdata.p.data[lane].eq(item.block.exp)
-                with m.If(self.o_wdata.ready):
+                    m.d.comb += wdata.i.p.data[lane].eq(item.block.exp)
+                with m.If(wdata.i.ready):
                     m.d.sync += addr.eq(page + place_in_page)
                     m.next = "VALUE"
             with m.State("VALUE"):
@@ -228,13 +234,13 @@ class KvWriter(wiring.Component):
                 elements = Signal(8 * cfg.cols)
                 m.d.comb += [
                     elements.eq(Array(vectors)[sub]),
-                    self.o_wdata.valid.eq(1),
-                    self.o_wdata.p.strobe.eq(((1 << cfg.cols) - 1) << (lanes * cfg.cols)),
+                    wdata.i.valid.eq(1),
+                    wdata.i.p.strobe.eq(((1 << cfg.cols) - 1) << (lanes * cfg.cols)),
                 ]
                 for lane in range(cfg.port_bytes):
                     element = elements.word_select(lane % cfg.cols, 8)
-                    m.d.comb += self.o_wdata.p.data[lane].eq(element)
-                with m.If(self.o_wdata.ready):
+                    m.d.comb += wdata.i.p.data[lane].eq(element)
+                with m.If(wdata.i.ready):
                     m.d.sync += [
                         addr.eq(addr + cfg.page_len * cfg.cols),
                         sub.eq(sub + 1),

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .ecp5.mult18x18d import Mult18x18d
 from .inverse_root import ROOT_WIDTH, InverseRoot, root_layout
-from .lib.arithmetic import bit_length, round_half, saturate
+from .lib.arithmetic import bit_length, round_half, saturate, with_half
 from .lib.credit_queue import CreditQueue
 from .lib.parameter import check_lanes, check_multiple, check_power_of_two
 from .lib.pipeline import Pipeline, shift_down
@@ -130,7 +130,7 @@ class RmsNorm(wiring.Component):
     _PRODUCT_STAGES = 5 + Mult18x18d.LATENCY
 
     #: Stages from there to the result: to the direction, its product, what is left of that.
-    _RESULT_STAGES = 2 + Mult18x18d.LATENCY + 5
+    _RESULT_STAGES = 3 + Mult18x18d.LATENCY + 5
 
     #: Cycles of a row besides its beats, a stage for each doubling of ``lanes`` and the search,
     #: from one job to the next.
@@ -289,8 +289,8 @@ class RmsNorm(wiring.Component):
 
         # Results.
         way = self._PRODUCT_STAGES
-        gain_addr = pipe.hold(emit.gain_beat, "gain_beat", stages=way - 1) + pipe.hold(
-            emit_beat, "emit_beat_now", stages=way - 1
+        gain_addr = pipe.hold(emit.gain_beat, "gain_beat", stages=way) + pipe.hold(
+            emit_beat, "emit_beat_now", stages=way
         )
         m.d.comb += self.gain_addr.eq(pipe.hold(gain_addr, "gain_addr", self.gain_addr.shape()))
         gains = pipe.hold(self.gain, "gain")
@@ -329,8 +329,13 @@ class RmsNorm(wiring.Component):
 
     def _direction(self, pipe, lane, product, root_shift):
         """Return t, which is bounded by construction: x**2 is part of the sum R comes from."""
-        shifted = shift_down(product << 1, root_shift, _DIRECTION_WIDTH + 1)
-        shifted = pipe.hold(shifted, f"direction_shifted_{lane}")
+        fine = pipe.hold(
+            with_half(product << 1) >> root_shift[:_FINE_WIDTH], f"direction_fine_{lane}"
+        )
+        coarse = pipe.hold(root_shift[_FINE_WIDTH:], f"direction_coarse_{lane}") << _FINE_WIDTH
+        shifted = pipe.hold(
+            (fine >> coarse)[: _DIRECTION_WIDTH + 1].as_signed(), f"direction_shifted_{lane}"
+        )
         return pipe.hold(round_half(shifted), f"direction_{lane}", signed(_DIRECTION_WIDTH))
 
     def _gain(self, m, pipe, lane, direction, gain, shift, is_head):

@@ -171,11 +171,15 @@ class Scheduler(wiring.Component):
 
         request_addr, bad_requests = ring_entry(m, self, "request", self.requests_taken)
         event_addr, bad_events = ring_entry(m, self, "event", self.events_written)
+        bad_stride = self.channel_stride % PAGE_BYTES != 0
+        bad_len = Mux(bad_events, self.event_ring_len, self.request_ring_len)
         m.d.comb += [
             self.busy.eq(1),
             self.choice_index.eq(emitted),
             self.o_event.payload.eq(event),
             self.event_addr.eq(event_addr),
+            self.error_cause.eq(ERRORS["bad_request"]),
+            self.error_addr.eq(Mux(bad_stride, self.channel_stride, bad_len)),
             admission.slot.eq(slot),
             admission.addr.eq(request_addr),
             read.addr.eq(Mux(planner.busy, planner.slot, slot)),
@@ -255,14 +259,8 @@ class Scheduler(wiring.Component):
             with m.State("CLEAR"):
                 with m.If(~admission.busy):
                     m.next = "SEARCH"
-                bad_stride = self.channel_stride % PAGE_BYTES != 0
                 with m.If(bad_requests | bad_events | bad_stride):
-                    of_rings = Mux(bad_events, self.event_ring_len, self.request_ring_len)
-                    m.d.comb += [
-                        self.error.eq(1),
-                        self.error_cause.eq(ERRORS["bad_request"]),
-                        self.error_addr.eq(Mux(bad_stride, self.channel_stride, of_rings)),
-                    ]
+                    m.d.comb += self.error.eq(1)
                     m.next = "IDLE"
 
             # Between two passes: a request is withdrawn, others are taken.
@@ -301,18 +299,19 @@ class Scheduler(wiring.Component):
                 m.d.comb += admission.admit.eq(1)
                 m.next = "ADMITTING"
             with m.State("ADMITTING"):
+                # Over and over, until the request is whole: an enable less to wait for.
+                m.d.sync += [
+                    run.request_id.eq(request.request_id),
+                    run.prompt_addr.eq(request.prompt_addr),
+                    run.left.eq(request.prompt_len),
+                    run.position.eq(request.start_pos),
+                    run.limit.eq(request.page_count << exact_log2(cfg.page_len)),
+                    run.token.eq(0),
+                    run.max_tokens.eq(request.max_tokens),
+                    run.eos_token.eq(request.eos_token),
+                    *(run.sampling[name].eq(request[name]) for name, _ in run.sampling.shape()),
+                ]
                 with m.If(~admission.busy):
-                    m.d.sync += [
-                        run.request_id.eq(request.request_id),
-                        run.prompt_addr.eq(request.prompt_addr),
-                        run.left.eq(request.prompt_len),
-                        run.position.eq(request.start_pos),
-                        run.limit.eq(request.page_count << exact_log2(cfg.page_len)),
-                        run.token.eq(0),
-                        run.max_tokens.eq(request.max_tokens),
-                        run.eos_token.eq(request.eos_token),
-                        *(run.sampling[name].eq(request[name]) for name, _ in run.sampling.shape()),
-                    ]
                     m.next = "MATCH_ADMITTED"
             with m.State("MATCH_ADMITTED"):
                 m.d.sync += self.requests_taken.eq(self.requests_taken + 1)

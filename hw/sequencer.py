@@ -61,8 +61,8 @@ class Sequencer(wiring.Component):
     word, kind, running : Out
         The operator that runs, its opcode as one bit of as many as there are, and whether one does.
     busy : In(1)
-        A unit works, or results are on their way. It rises, or ``units_issuing`` does, at most two
-        cycles after ``start`` or after a job was taken.
+        A unit works, or results are on their way. It rises, or ``units_issuing`` does, at most
+        three cycles after ``start`` or after a job was taken.
     writes_pending : In(1)
         Keys and values are on their way to memory.
     o_job : Out(stream of matmul_job)
@@ -82,7 +82,7 @@ class Sequencer(wiring.Component):
     #: Cycles in which a word is checked, before anything else is done with it.
     CHECK_CYCLES = 4
     #: Cycles after an operator was started in which its units need not be busy yet, as seen here.
-    SETTLE_CYCLES = 3
+    SETTLE_CYCLES = 4
 
     def __init__(self, config):
         self.config = config

@@ -26,8 +26,8 @@ CHIPS = (
     "tests/e2e/test_parity.py",
 )
 
-#: What a full run is, as arguments of pytest. Chips are the small ones: `small` takes hours.
-TESTS = (
+#: What a run of all is, as arguments of pytest: hours. Chips are the small ones.
+ALL = (
     ("tests/hw",),
     # Not those of tables that are wrong on purpose: their simulators must fail.
     (
@@ -40,7 +40,7 @@ TESTS = (
 
 TRAPS = "tests/e2e/test_traps.py::test_trap_is_reported_and_the_next_run_is_right"
 #: A trap of each unit that can end a run.
-SHORT_TRAPS = (
+FEW_TRAPS = (
     "bad_opcode",
     "rings_of_no_length",
     "token_outside_the_vocabulary",
@@ -49,19 +49,19 @@ SHORT_TRAPS = (
 )
 
 #: Units whose first case is too small to meet what the others do.
-SHORT_UNITS = tuple(
+LARGER_UNITS = tuple(
     f"tests/hw/test_{name}.py"
     for name in ("counter_bank", "memory_controller", "parity_guard", "scheduler")
 )
 
-#: What a short run is: the first case of every test of a unit, and what makes chips do most.
-SHORT = (
-    (*TESTS[0], coverage_plugin.FIRST),
-    SHORT_UNITS,
-    TESTS[1],
+#: What else is run: the first case of every test of a unit, and what makes chips do most.
+TESTS = (
+    (*ALL[0], coverage_plugin.FIRST),
+    LARGER_UNITS,
+    ALL[1],
     (
         *(f"{CHIPS[0]}[{name}]" for name in ("4x4", "4x4, parity", "4x4, 2 tiles")),
-        *(f"{TRAPS}[{name}]" for name in SHORT_TRAPS),
+        *(f"{TRAPS}[{name}]" for name in FEW_TRAPS),
         "tests/e2e/test_parity.py::test_trap_of_parity",
         "tests/e2e/test_families.py::test_every_family_is_computed_bit_for_bit[llama]",
         "tests/e2e/test_batch.py::test_requests_join_and_leave_while_others_run",
@@ -69,7 +69,7 @@ SHORT = (
 )
 
 
-COMMAND, SHORT_COMMAND = "make coverage", "python -m scripts.coverage --short"
+COMMAND, ALL_COMMAND = "make coverage", "python -m scripts.coverage --all"
 
 
 def _parser():
@@ -82,9 +82,9 @@ def _parser():
     )
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run collected")
     parser.add_argument(
-        "--short",
+        "--all",
         action="store_true",
-        help="the first case of each unit's tests, and few of chips",
+        help="every case of each unit's tests and of the small chips, for hours",
     )
     parser.add_argument("tests", nargs="*", help="of pytest, instead of all; leaves no record")
     return parser
@@ -119,7 +119,7 @@ def main(arguments=None):
     data, page = options.folder.resolve() / "data", options.folder.resolve() / PAGE
     try:
         find_verilator()
-        sets = [options.tests] if options.tests else SHORT if options.short else TESTS
+        sets = [options.tests] if options.tests else ALL if options.all else TESTS
         passed = True
         if options.fresh:
             _forget(data)
@@ -129,9 +129,10 @@ def main(arguments=None):
         report = merge(data)
         coverage_page.write(report, page)
         if passed and not options.tests and not options.report:
-            command = SHORT_COMMAND if options.short else COMMAND
+            command = ALL_COMMAND if options.all else COMMAND
             record = load("coverage")
-            if not options.short or record is None or record.command == SHORT_COMMAND:
+            # What all tests met says more than what some did.
+            if options.all or record is None or record.command == COMMAND:
                 save(coverage_page.record(report, command, tools()))
     except (ValueError, OSError, BuildError) as error:
         print(f"coverage: {error}", file=sys.stderr)

@@ -55,9 +55,12 @@ class Slice(wiring.Component):
         ]
 
         arriving = self.i.valid & self.i.ready
+        # While it is empty it takes whatever is there: its enable waits for nobody's readiness.
+        with m.If(~spare_full):
+            m.d.sync += spare.eq(self.i.payload)
         with m.If(front_full & ~self.o.ready):
             with m.If(arriving):
-                m.d.sync += [spare.eq(self.i.payload), spare_full.eq(1)]
+                m.d.sync += spare_full.eq(1)
         with m.Elif(spare_full):
             m.d.sync += [front.eq(spare), spare_full.eq(0)]
         with m.Else():

@@ -29,7 +29,7 @@ __all__ = ["CycleModel", "Prediction"]
 
 _TAKE = 1  # from the end of an operator to the first cycle in which the next one runs
 _STARTED = {"linear": 0, "end": 0}  # from there to the start of its unit: 1, but for these
-_SEEN = 1  # from the end of an operator's units to where the sequencer sees it
+_SEEN = 2  # from the end of an operator's units to where the sequencer sees it
 _DESCRIPTOR = 3  # cycles from one descriptor of a unit to the next
 _TABLE_DESCRIPTOR = 5  # ... of `RowTables`
 _KEY_WORDS = BLOCK_LEN + 1
