@@ -316,7 +316,7 @@ UNITS = [
         hold=tuple(name for name in Scheduler.REGISTERS if name not in _MOVING),
         environment=host_reads_events,
         depth=4,
-        cover=30,
+        cover=31,
     ),
     Unit(
         name="sdram_cutter.read",
