@@ -45,6 +45,9 @@ async def latency_is_as_documented_and_throughput_one(dut):
 @cocotb.test()
 async def i_ready_does_not_follow_o_ready_in_the_same_cycle(dut):
     await start(dut)
+    await ReadOnly()
+    assert int(dut.i__ready.value)
+    await RisingEdge(dut.clk)
     await sends(dut, "i", WIDTH, [1, 2])
     for ready in (0, 1):
         dut.o__ready.value = ready
@@ -63,7 +66,7 @@ async def flush_forgets_what_is_inside_and_what_arrives(dut, inside):
     await RisingEdge(dut.clk)
     dut.flush.value, dut.i__valid.value = 0, 0
     await ReadOnly()
-    assert not int(dut.o__valid.value)
+    assert not int(dut.o__valid.value) and int(dut.i__ready.value)
     await RisingEdge(dut.clk)
     cocotb.start_soon(watchdog(dut, 1000))
     cocotb.start_soon(sends(dut, "i", WIDTH, PAYLOADS))
