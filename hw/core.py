@@ -381,7 +381,7 @@ class Core(wiring.Component):
     def _errors(self, m, scheduler, sequencer, row_tables):
         # A cycle late: what is told of an error holds until the core is reset.
         errors = [
-            (scheduler.error, scheduler.error_cause, scheduler.error_addr),
+            (scheduler.error, ERRORS["bad_request"], scheduler.error_addr),
             (sequencer.error, sequencer.error_cause, sequencer.error_addr),
             (row_tables.bad_token, ERRORS["bad_token"], row_tables.token),
             (row_tables.bad_position, ERRORS["too_long"], row_tables.position),

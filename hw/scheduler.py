@@ -16,7 +16,6 @@ from .lib.axi import PAGE_BYTES
 from .pass_planner import PassPlanner, run_layout
 from .pass_rows import PassRows, pass_reads, pass_writes
 from .ring import ring_entry
-from .spec.csr import ERRORS
 from .spec.requests import EVENT_KINDS
 
 __all__ = ["Scheduler"]
@@ -76,8 +75,8 @@ class Scheduler(wiring.Component):
         The ring of events is full, and the host must read.
     placed, placed_row, placed_position, placed_id : Out
         A row is put into the next pass: its position, and the request that it belongs to.
-    error, error_cause, error_addr : Out
-        The registers make no sense.
+    error, error_addr : Out
+        The registers make no sense: ``bad_request``, and what one of them holds.
     busy : Out(1)
         High with ``start`` already.
     """
@@ -134,7 +133,6 @@ class Scheduler(wiring.Component):
             "placed_position": Out(32),
             "placed_id": Out(32),
             "error": Out(1),
-            "error_cause": Out(4),
             "error_addr": Out(32),
             "busy": Out(1),
         })
@@ -178,7 +176,6 @@ class Scheduler(wiring.Component):
             self.choice_index.eq(emitted),
             self.o_event.payload.eq(event),
             self.event_addr.eq(event_addr),
-            self.error_cause.eq(ERRORS["bad_request"]),
             self.error_addr.eq(Mux(bad_stride, self.channel_stride, bad_len)),
             admission.slot.eq(slot),
             admission.addr.eq(request_addr),
