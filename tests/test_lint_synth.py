@@ -281,6 +281,11 @@ def test_area_of_a_unit_is_that_of_its_parts(tmp_path, monkeypatch):
     assert units["top"]["ff"] == 8
 
 
+def test_area_of_a_hierarchy_is_that_of_all_it_holds(tmp_path):
+    text = design.without_sources(rtlil.convert(TwoAdders(True), name=design.TOP))
+    assert area.mapped("ecp5", text, design.TOP, tmp_path)["cells"]["TRELLIS_FF"] == 8
+
+
 def test_large_memory_in_luts_is_found():
     found = modules(Store())
     name = next(name for name, module in found.items() if module.memories)

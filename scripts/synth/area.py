@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from .design import BUILD, TOP, alone, memories, without_sources, write_whole
@@ -61,11 +62,20 @@ _MAPPED = re.compile(
 _KINDS = {"$__DP16KD_": "block RAM", "$__PDPW16KD_": "block RAM", "$__TRELLIS_DPR16X4_": "LUT RAM"}
 
 
-def _cells(path):
-    """Return the counts of cells of the design in a file that ``stat -json`` wrote."""
+def _cells(path, top):
+    """Return the counts of cells of a module and all it holds, of a file of ``stat -json``."""
     text = path.read_text()
-    counts = json.loads(text[text.index("{") : text.rindex("}") + 1])["design"]["num_cells_by_type"]
-    return {kind: count for kind, count in counts.items() if not kind.startswith("box")}
+    modules = json.loads(text[text.index("{") : text.rindex("}") + 1])["modules"]
+
+    def total(name):
+        # What Yosys tells of the design counts modules as cells.
+        counts = Counter()
+        for kind, count in modules[f"\\{name}"].get("num_cells_by_type", {}).items():
+            inside = total(kind) if f"\\{kind}" in modules else {kind: 1}
+            counts.update({cell: count * number for cell, number in inside.items()})
+        return counts
+
+    return {kind: count for kind, count in total(top).items() if not kind.startswith("box")}
 
 
 def _became(log):
@@ -108,7 +118,7 @@ def mapped(label, text, top, folder, *, flat=False):
     work.mkdir(parents=True, exist_ok=True)
     (work / "in.il").write_text(text)
     log = run_yosys(["read_rtlil in.il", f"hierarchy -top {top}", *script], work)
-    result = {"cells": _cells(work / "stat.json"), "memories": _became(log)}
+    result = {"cells": _cells(work / "stat.json", top), "memories": _became(log)}
     write_whole(kept, json.dumps(result))
     shutil.rmtree(work)
     return result

@@ -12,7 +12,7 @@ PRESET = "tiny"
 _COLUMNS = {"LUT4": LUTS, "FF": {"TRELLIS_FF": 1}, "DP16KD": {"DP16KD": 1}}
 
 
-def cells(config, folder=BUILD / "parity"):
+def cells(config, folder=BUILD / "parity_cells"):
     """Return the cells of a chip on an ECP5, mapped module by module, by kind.
 
     Raises
