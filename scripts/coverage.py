@@ -10,7 +10,7 @@ from scripts.command import BAD_INPUT, FAILED, Parser, say
 from scripts.synth.design import ROOT
 from scripts.verify import coverage_page, coverage_plugin
 from scripts.verify.coverage_merge import merge
-from scripts.verify.record import load, save
+from scripts.verify.record import save
 from sim.coverage.collect import VARIABLE
 from sim.verilate import BuildError, find_verilator
 
@@ -130,10 +130,7 @@ def main(arguments=None):
         coverage_page.write(report, page)
         if passed and not options.tests and not options.report:
             command = ALL_COMMAND if options.all else COMMAND
-            record = load("coverage")
-            # What all tests met says more than what some did.
-            if options.all or record is None or record.command == COMMAND:
-                save(coverage_page.record(report, command, tools()))
+            save(coverage_page.record(report, command, tools()))
     except (ValueError, OSError, BuildError) as error:
         print(f"coverage: {error}", file=sys.stderr)
         return BAD_INPUT
