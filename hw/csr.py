@@ -134,14 +134,19 @@ class Csr(wiring.Component):
         cause = Signal(ERROR_WIDTH)
         addr = Signal(32)
         op = Signal(OP_ID_WIDTH)
+        # An error comes from far: a cycle late. No start can follow it so soon.
+        came, came_cause = Signal(), Signal.like(cause)
+        came_addr, came_op = Signal.like(addr), Signal.like(op)
+        m.d.sync += [
+            came.eq(self.error_valid),
+            came_cause.eq(self.error_cause),
+            came_addr.eq(self.error_addr),
+            came_op.eq(self.error_op),
+        ]
         with m.If(self.start):
             m.d.sync += [cause.eq(0), addr.eq(0), op.eq(0), busy_start.eq(0)]
-        with m.Elif(self.error_valid & (cause == ERRORS["none"])):
-            m.d.sync += [
-                cause.eq(self.error_cause),
-                addr.eq(self.error_addr),
-                op.eq(self.error_op),
-            ]
+        with m.Elif(came & (cause == ERRORS["none"])):
+            m.d.sync += [cause.eq(came_cause), addr.eq(came_addr), op.eq(came_op)]
         with m.If(refused_start):
             m.d.sync += busy_start.eq(1)
         shown = Mux(busy_start & (cause == ERRORS["none"]), ERRORS["busy_start"], cause)
@@ -266,13 +271,20 @@ class Csr(wiring.Component):
         asked = Signal()  # for the value at `place`
         first, end = (counter_offset("cycles") // 4 + n for n in (0, 2 * len(COUNTERS)))
         known = Signal()  # whose place it is
+        found, told = Signal(32), Signal()  # the value there
         of_counter, of_cycles = Signal(), Signal()
         chosen = {name: Signal(name=f"reads_{name}") for name in self._registers}
-        m.d.comb += [bus.arready.eq(~asked & ~known & ~bus.rvalid & ~waits), bank.read.eq(asks)]
+        value = or_tree(Mux(chosen[name], values[name], 0) for name in self._registers)
+        m.d.comb += [
+            bus.arready.eq(~asked & ~known & ~told & ~bus.rvalid & ~waits),
+            bank.read.eq(asks),
+        ]
         m.d.sync += [
             asks.eq(0),
             asked.eq(bus.arvalid & bus.arready),
             known.eq(asked),
+            told.eq(known),
+            found.eq(value),
             of_counter.eq((place > first) & (place < end)),
             of_cycles.eq(place == first),
             *(
@@ -284,11 +296,10 @@ class Csr(wiring.Component):
             m.d.sync += bus.rvalid.eq(0)
         with m.If(bus.arready):
             m.d.sync += place.eq(bus.araddr[2:])
-        value = or_tree(Mux(chosen[name], values[name], 0) for name in self._registers)
-        with m.If(known):
+        with m.If(told):
             m.d.sync += [
                 bus.rvalid.eq(1),
-                bus.rdata.eq(value),
+                bus.rdata.eq(found),
                 bus.rresp.eq(Mux(Cat(chosen.values()).any(), RESP_OKAY, RESP_SLVERR)),
                 bank.read_index.eq((place - (first + 2)) >> 1),
             ]

@@ -122,7 +122,7 @@ class MemoryReader(wiring.Component):
         free = Signal(range(self.depth + 1), init=self.depth)
         fits = Signal()
         goes = Signal()  # found to fit; room only grows until it goes
-        leaving = beats.o.valid & beats.o.ready
+        leaving = Signal()  # a cycle late
         m.d.comb += [
             fits.eq(burst.p.beats <= free),
             self.full.eq(burst.valid & ~fits & ~self.drop),
@@ -134,11 +134,12 @@ class MemoryReader(wiring.Component):
             sent.i.valid.eq(self.o_burst.valid & self.o_burst.ready),
         ]
         m.d.sync += [
+            leaving.eq(beats.o.valid & beats.o.ready),
             free.eq(free + leaving - Mux(sent.i.valid, burst.p.beats, 0)),
             goes.eq(burst.valid & fits & ~sent.i.valid),
         ]
         with m.If(self.drop):
-            m.d.sync += [free.eq(self.depth), goes.eq(0)]
+            m.d.sync += [free.eq(self.depth), leaving.eq(0), goes.eq(0)]
 
         m.d.comb += [
             beats.i.payload.eq(self.beat_data),

@@ -2,11 +2,12 @@
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from .lib.parameter import check_lanes, check_positive, check_power_of_two
 from .lib.pipeline import Pipeline
+from .lib.slice import Slice
 from .spec.formats import RESIDUAL_WIDTH
 
 __all__ = ["TopCandidates", "candidate_layout", "logits_layout"]
@@ -102,7 +103,7 @@ class TopCandidates(wiring.Component):
     HIT_CYCLES = 3
 
     #: Cycles from a transfer on ``i_read`` to the offer of the first entry.
-    READ_LATENCY = 2
+    READ_LATENCY = 2 + Slice.LATENCY
 
     def __init__(self, *, lanes, max_rows, list_len, max_vocab=1 << 20):
         check_lanes(lanes)
@@ -240,7 +241,10 @@ class TopCandidates(wiring.Component):
         request = Signal(self.i_read.p.shape())
         rank = Signal(range(self.list_len + 1))
         offered = Signal()
-        candidate = self.o_candidate.p
+        # Those who take candidates are several, and far.
+        m.submodules.leaving = leaving = Slice(self.o_candidate.p.shape())
+        connect(m, leaving.o, flipped(self.o_candidate))
+        candidate = leaving.i.p
         m.d.comb += [
             store.addr.eq(list_row * words + word),
             load.addr.eq(change.row * words + word),
@@ -305,10 +309,10 @@ class TopCandidates(wiring.Component):
                 # The word that was read stays while its entry is on offer.
                 reads = Signal()
                 m.d.comb += [
-                    reads.eq(~offered | self.o_candidate.ready),
+                    reads.eq(~offered | leaving.i.ready),
                     load.en.eq(reads),
                     load.addr.eq(request.row * words + (rank >> exact_log2(_GROUP))),
-                    self.o_candidate.valid.eq(offered),
+                    leaving.i.valid.eq(offered),
                 ]
                 with m.If(reads):
                     m.d.sync += [

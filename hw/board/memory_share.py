@@ -36,10 +36,9 @@ class MemoryShare(wiring.Component):
 
     Timing
     ------
-    Addresses, beats and responses are on offer one cycle after they were taken, and move one per
-    cycle. A manager with an address on offer waits for one burst of the other at most. ``ready``
-    of an address depends combinationally on ``valid`` of both managers; there are no other paths
-    from port to port.
+    Beats and responses are on offer one cycle after they were taken, addresses two, and move one
+    per cycle. Of a manager that has an address waiting one burst of the other goes first at most.
+    There are no combinational paths from port to port.
 
     Raises
     ------
@@ -73,23 +72,35 @@ class MemoryShare(wiring.Component):
 
     def _address(self, m, channel):
         """Take addresses in turn."""
+        fields = self._fields(channel, _ADDRESS)
         m.submodules[channel] = held = Slice(self._fields(channel, ("id", *_ADDRESS)))
-        managers = [getattr(self, name) for name in _MANAGERS]
-        valid = [getattr(manager, f"{channel}valid") for manager in managers]
+        # Each manager has a register of its own: they are far from each other.
+        asking = []
+        for name in _MANAGERS:
+            manager = getattr(self, name)
+            own = data.StructLayout({"id": self.id_width, **fields.members})
+            m.submodules[f"{name}_{channel}"] = asks = Slice(own)
+            m.d.comb += [
+                asks.i.valid.eq(getattr(manager, f"{channel}valid")),
+                getattr(manager, f"{channel}ready").eq(asks.i.ready),
+                *(asks.i.p[field].eq(getattr(manager, channel + field)) for field, _ in own),
+            ]
+            asking.append(asks.o)
         turn = Signal(name=f"{channel}_turn")
         owner = Signal(name=f"{channel}_owner")
         m.d.comb += [
-            owner.eq(Mux(valid[0] & valid[1], turn, valid[1])),
-            held.i.valid.eq(valid[0] | valid[1]),
+            owner.eq(Mux(asking[0].valid & asking[1].valid, turn, asking[1].valid)),
+            held.i.valid.eq(asking[0].valid | asking[1].valid),
         ]
         with m.If(held.i.valid & held.i.ready):
             m.d.sync += turn.eq(~owner)
-        for index, manager in enumerate(managers):
+        for index, asks in enumerate(asking):
             with m.If(owner == index):
-                m.d.comb += getattr(manager, f"{channel}ready").eq(held.i.ready)
-                m.d.comb += held.i.p.id.eq(Cat(getattr(manager, f"{channel}id"), owner))
-                for name in _ADDRESS:
-                    m.d.comb += held.i.p[name].eq(getattr(manager, channel + name))
+                m.d.comb += [
+                    asks.ready.eq(held.i.ready),
+                    held.i.p.id.eq(Cat(asks.p.id, owner)),
+                    *(held.i.p[name].eq(asks.p[name]) for name in _ADDRESS),
+                ]
 
         room = self._waiting.i.ready if channel == "aw" else 1
         m.d.comb += [

@@ -213,7 +213,7 @@ PROPERTIES = [
         16,
         20,
         Bug(what="room is given back for every beat that is offered", file="hw/memory_reader.py",
-            old="leaving = beats.o.valid & beats.o.ready", new="leaving = beats.o.valid"),
+            old="leaving.eq(beats.o.valid & beats.o.ready)", new="leaving.eq(beats.o.valid)"),
         Bug(what="bursts are asked for whether they fit or not", file="hw/memory_reader.py",
             old="fits.eq(burst.p.beats <= free)", new="fits.eq(1)"),
     ),
