@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .lib.arithmetic import shift_left
+from .lib.collision import UNDEFINED
 from .spec.formats import ACC_WIDTH, PSUM_WIDTH
 
 __all__ = ["SHIFT_WIDTH", "Accumulator"]
@@ -50,7 +51,8 @@ class Accumulator(wiring.Component):
     Timing
     ------
     An update and a read in every cycle, of any rows; updates of the same row may follow each other
-    at once. A read sees the updates that came :attr:`LATENCY` cycles before it or earlier.
+    at once. A read sees the updates that came :attr:`LATENCY` cycles before it or earlier; it reads
+    anything if one of the same row came a cycle later than that.
 
     Raises
     ------
@@ -114,7 +116,7 @@ class Accumulator(wiring.Component):
         # One memory for all columns: it is wide and shallow, as block RAM is.
         word = self.read_data.shape()
         m.submodules.sums = sums = memory.Memory(
-            shape=word, depth=1 << row_width, init=[], attrs={"ram_style": "block"}
+            shape=word, depth=1 << row_width, init=[], attrs=UNDEFINED | {"ram_style": "block"}
         )
         write = sums.write_port()
         update = sums.read_port(transparent_for=[write])

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, signed, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from .lib.collision import UNDEFINED
 from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH
 
 __all__ = ["ActivationMemory", "Block"]
@@ -34,7 +35,7 @@ class ActivationMemory(wiring.Component):
     read_block, read_row : In
         The block that each reader wants.
     read : Out(ArrayLayout(Block, readers))
-        The blocks wanted in the last cycle, as they were stored before that cycle.
+        The blocks wanted in the last cycle; anything for one that was stored in that cycle.
     """
 
     def __init__(self, *, blocks, max_rows, readers=1):
@@ -60,7 +61,7 @@ class ActivationMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.words = words = memory.Memory(
-            shape=Block, depth=self.blocks * self.max_rows, init=[]
+            shape=Block, depth=self.blocks * self.max_rows, init=[], attrs=UNDEFINED
         )
         write = words.write_port()
         m.d.comb += [

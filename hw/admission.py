@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .fetcher import fetch_layout
+from .lib.collision import UNDEFINED
 from .page_owners import PageOwners
 from .spec.csr import ERRORS
 from .spec.requests import CANDIDATE_BYTES, REQUEST
@@ -94,7 +95,7 @@ class Admission(wiring.Component):
         index_bits = max(1, (cfg.max_pages - 1).bit_length())
         # Page numbers of each slot: those that are claimed, to give them back.
         m.submodules.numbers = numbers = memory.Memory(
-            shape=32, depth=cfg.max_seqs << index_bits, init=[]
+            shape=32, depth=cfg.max_seqs << index_bits, init=[], attrs=UNDEFINED
         )
         write, read = numbers.write_port(), numbers.read_port()
         pages = range(cfg.max_pages + 1)

@@ -5,6 +5,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .lib.arithmetic import bit_length, magnitude, or_tree, round_half, saturate, with_half
+from .lib.collision import UNDEFINED
 from .lib.slice import Slice
 from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, FFN_WIDTH
 
@@ -104,7 +105,7 @@ class BlockQuantiser(wiring.Component):
 
         # One half of the buffer fills while the other empties, a beat a cycle.
         m.submodules.buffer = buffer = memory.Memory(
-            shape=i.p.data.shape(), depth=2 * self.beats, init=[]
+            shape=i.p.data.shape(), depth=2 * self.beats, init=[], attrs=UNDEFINED
         )
         write = buffer.write_port()
         read = buffer.read_port()

@@ -5,6 +5,8 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
+from .lib.collision import UNDEFINED
+
 __all__ = ["CounterBank"]
 
 _PART = 8  #: counters that one of them is chosen of in the first cycle
@@ -77,7 +79,7 @@ class CounterBank(wiring.Component):
         # A sum is stored three cycles after it was fetched: its next turn must not come before.
         count = max(len(self.steps), 4)
         m.submodules.sums = sums = memory.Memory(
-            shape=unsigned(self.width), depth=1 << ceil_log2(count), init=[]
+            shape=unsigned(self.width), depth=1 << ceil_log2(count), init=[], attrs=UNDEFINED
         )
         fetch, store = sums.read_port(), sums.write_port()
 

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .activation import Activation
 from .jobs import result_label
+from .lib.collision import UNDEFINED
 from .spec.formats import FFN_WIDTH, HEAD_WIDTH
 from .spec.tables import ACTIVATIONS, MAX_TABLE_SHIFT
 
@@ -71,7 +72,7 @@ class Glu(wiring.Component):
         cfg = self.config
         m.submodules.activation = activation = Activation(lanes=cfg.lanes, meta_shape=self.label)
         m.submodules.gates = gates = memory.Memory(
-            shape=self.vector, depth=cfg.max_rows * cfg.beats, init=[]
+            shape=self.vector, depth=cfg.max_rows * cfg.beats, init=[], attrs=UNDEFINED
         )
         write, read = gates.write_port(), gates.read_port()
         meta = self.i_act.p.meta

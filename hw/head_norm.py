@@ -7,6 +7,7 @@ from amaranth.utils import exact_log2
 
 from .jobs import result_label
 from .lib.arithmetic import magnitude, or_tree
+from .lib.collision import UNDEFINED
 from .lib.slice import Slice
 from .spec.formats import HEAD_WIDTH
 
@@ -190,7 +191,7 @@ class HeadNorm(wiring.Component):
         meta = act.meta
         beats = cfg.max_head_dim // cfg.lanes
         m.submodules.words = words = memory.Memory(
-            shape=self.vector, depth=cfg.max_rows * beats, init=[]
+            shape=self.vector, depth=cfg.max_rows * beats, init=[], attrs=UNDEFINED
         )
         m.submodules.orms = orms = memory.Memory(
             shape=unsigned(HEAD_WIDTH - 1), depth=cfg.max_rows, init=[]

@@ -42,8 +42,9 @@ class Matmul(wiring.Component):
     o_table : Out(stream of cols bytes)
         Header words of a strip: multipliers and biases.
     act_* : read port of the activation memory: 32 elements and their exponent, one cycle later.
-    prob_*, value_* : read ports for P.V: 32 probabilities of row ``prob_row``, the exponents of the
-        same 32 positions, and the running maximum of row ``value_max_row``. See `ValueExponents`.
+    prob_*, value_* : read ports for P.V: probabilities of row ``prob_row``, of ``part`` of a block,
+        the exponents of the same positions, and the running maximum of row ``value_max_row``. See
+        `ValueExponents`.
     strip_valid, strip, strip_bank : Out
         A strip of sums waits in bank ``strip_bank``. From registers; low for a cycle after
         ``strip_done``.

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .head_norm import head_port
+from .lib.collision import UNDEFINED
 from .operator_word import operator_layout
 from .rmsnorm import RmsNorm, norm_result_layout
 from .spec.formats import GAIN_WIDTH, HEAD_WIDTH, RESIDUAL_WIDTH
@@ -90,6 +91,7 @@ class NormOperator(wiring.Component):
             shape=data.ArrayLayout(signed(GAIN_WIDTH), cfg.lanes),
             depth=norm.max_gains // cfg.lanes,
             init=[],
+            attrs=UNDEFINED,
         )
         write, read = gains.write_port(), gains.read_port()
         block_bits = exact_log2(cfg.beats)

@@ -4,6 +4,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from .lib.collision import UNDEFINED
+
 __all__ = ["PageOwners"]
 
 
@@ -54,7 +56,9 @@ class PageOwners(wiring.Component):
         # A request may name a page more than once.
         most = self.config.max_seqs * self.config.max_pages
         users = data.StructLayout({"writer": 1, "readers": range(most + 1)})
-        m.submodules.pages = pages = memory.Memory(shape=users, depth=self.config.kv_pages, init=[])
+        m.submodules.pages = pages = memory.Memory(
+            shape=users, depth=self.config.kv_pages, init=[], attrs=UNDEFINED
+        )
         write, read = pages.write_port(), pages.read_port()
         index = Signal(range(self.config.kv_pages))
         releasing = Signal()

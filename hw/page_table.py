@@ -4,6 +4,8 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from .lib.collision import UNDEFINED
+
 __all__ = ["PageTable"]
 
 
@@ -43,7 +45,10 @@ class PageTable(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.pages = pages = memory.Memory(
-            shape=32, depth=self.config.max_seqs << len(self.write_index), init=[]
+            shape=32,
+            depth=self.config.max_seqs << len(self.write_index),
+            init=[],
+            attrs=UNDEFINED,
         )
         write, append = pages.write_port(), pages.read_port()
         m.d.comb += [

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .head_norm import HeadNorm, head_port
 from .jobs import result_label
+from .lib.collision import UNDEFINED
 from .rope import Rope, rope_result_layout
 from .spec.formats import ROPE_WIDTH
 
@@ -72,7 +73,7 @@ class QkvProjection(wiring.Component):
         m.submodules.rope = rope = Rope(lanes=cfg.lanes, meta_shape=self.label)
         beats = cfg.max_head_dim // cfg.lanes
         m.submodules.table = table = memory.Memory(
-            shape=self.entry, depth=cfg.max_rows * beats, init=[]
+            shape=self.entry, depth=cfg.max_rows * beats, init=[], attrs=UNDEFINED
         )
         write, read = table.write_port(), table.read_port()
         m.d.comb += [

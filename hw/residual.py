@@ -5,6 +5,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .lib.arithmetic import magnitude, or_tree, saturate
+from .lib.collision import UNDEFINED
 from .lib.parameter import check_lanes, check_multiple, check_power_of_two
 from .lib.pipeline import Pipeline
 from .lib.slice import Slice
@@ -47,7 +48,8 @@ class Residual(wiring.Component):
     read_en, read_row, read_beat : In
         Read one beat.
     read_data : Out(ArrayLayout(signed(32), lanes))
-        The beat that was read in the last cycle, without what is still inside while ``busy``.
+        The beat that was read in the last cycle, without what is still inside while ``busy``;
+        anything for one that was stored in that cycle.
     orm_row : In(range(max_rows))
         Row whose ORM is wanted.
     orm : Out(31)
@@ -106,7 +108,9 @@ class Residual(wiring.Component):
         m = Module()
         word = data.ArrayLayout(signed(RESIDUAL_WIDTH), self.lanes)
         depth = self.max_rows * (self.max_dim // self.lanes)
-        m.submodules.words = words = memory.Memory(shape=word, depth=depth, init=[])
+        m.submodules.words = words = memory.Memory(
+            shape=word, depth=depth, init=[], attrs=UNDEFINED
+        )
         m.submodules.orms = orms = memory.Memory(
             shape=unsigned(RESIDUAL_WIDTH - 1), depth=self.max_rows, init=[]
         )

@@ -3,6 +3,7 @@
 from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from .activation_memory import Block
 from .jobs import Dest, is_attention, job_subs, matmul_job
@@ -51,19 +52,23 @@ def feed_tag(config):
 
 
 def feed_ports(config):
-    """Return the read ports of a feeder: activations, probabilities, exponents of V."""
+    """Return the read ports of a feeder: activations, probabilities, exponents of V.
+
+    Of a block of the last two a part of ``config.feed_len`` elements is read: ``part``.
+    """
     block, row = unsigned(10), range(config.max_rows)
     return {
         "act_block": Out(block),
         "act_row": Out(row),
         "act": In(Block),
+        "part": Out(range(max(2, BLOCK_LEN // config.feed_len))),
         "prob_row": Out(row),
         "prob_block": Out(block),
-        "prob": In(data.ArrayLayout(unsigned(PROB_WIDTH), BLOCK_LEN)),
+        "prob": In(data.ArrayLayout(unsigned(PROB_WIDTH), config.feed_len)),
         "value_half": Out(1),
         "value_block": Out(unsigned(4)),
         "value_pos_block": Out(block),
-        "value_exp": In(data.ArrayLayout(unsigned(EXP_WIDTH), BLOCK_LEN)),
+        "value_exp": In(data.ArrayLayout(unsigned(EXP_WIDTH), config.feed_len)),
         "value_max_row": Out(range(2 * config.max_rows)),
         "value_max": In(unsigned(EXP_WIDTH)),
     }
@@ -252,15 +257,16 @@ class RowFeeder(wiring.Component):
             self.act_row.eq(row),
             self.prob_row.eq(Mux(job.half, cfg.max_rows // 2, 0) + index),
             self.prob_block.eq(block),
+            self.part.eq(tile >> exact_log2(cfg.feed_len // cfg.rows)),
             self.value_half.eq(job.value_bank[0]),
             self.value_block.eq(strip),
             self.value_pos_block.eq(job.first_block + block),
             self.value_max_row.eq(job.value_bank * (cfg.max_rows // 2) + head_row),
         ]
 
-        # Stage 1: the memories' data; pick the tile's part of the 32 elements.
+        # Stage 1: the memories' data; of words of attention the tile's elements.
         tags = [Signal(feed_tag(cfg), name=f"feed_tag_{n}") for n in range(FEED_LATENCY)]
-        picks = Signal.like(tile, name="pick_tile")
+        picks, picks_2 = Signal.like(tile, name="pick_tile"), Signal.like(tile, name="pick_tile_2")
         values = Signal()
         low = Signal()
         sub_index = Signal(range(cfg.max_rows * cfg.subs))
@@ -280,10 +286,8 @@ class RowFeeder(wiring.Component):
         ]
 
         count = cfg.rows
-        acts = [
-            Signal(data.ArrayLayout(signed(ACT_WIDTH), count), name=f"act_{n}", reset_less=True)
-            for n in range(2)
-        ]
+        block_acts = Signal(self.act.q.shape(), reset_less=True)
+        act = Signal(data.ArrayLayout(signed(ACT_WIDTH), count), reset_less=True)
         probs = [
             Signal(data.ArrayLayout(unsigned(PROB_WIDTH), count), name=f"prob_{n}", reset_less=True)
             for n in range(2)
@@ -296,36 +300,41 @@ class RowFeeder(wiring.Component):
         values_3, low_3 = Signal(), Signal()
         m.d.sync += [
             tags[1].eq(tags[0]),
+            picks_2.eq(picks),
             values_2.eq(values),
             low_2.eq(low),
             largest.eq(self.value_max),
         ]
         with m.If(~values):
             m.d.sync += tags[1].shift.eq(self.act.exp)
+        m.d.sync += block_acts.eq(self.act.q)
         with m.Switch(picks):
             for number in range(cfg.tiles_per_block):
                 with m.Case(number):
                     for lane in range(count):
-                        element = number * count + lane
-                        m.d.sync += acts[0][lane].eq(self.act.q[element])
-                        with m.If(values):
-                            m.d.sync += [
-                                probs[0][lane].eq(self.prob[element]),
-                                exps[lane].eq(self.value_exp[element]),
-                            ]
+                        place = (number * count + lane) % cfg.feed_len
+                        m.d.sync += [
+                            probs[0][lane].eq(self.prob[place]),
+                            exps[lane].eq(self.value_exp[place]),
+                        ]
 
-        # Stage 2: how far below the largest each exponent of V is.
+        # Stage 2: the tile's part of the activations; how far below the largest each exponent of V
+        # is.
+        with m.Switch(picks_2):
+            for number in range(cfg.tiles_per_block):
+                with m.Case(number):
+                    for lane in range(count):
+                        m.d.sync += act[lane].eq(block_acts[number * count + lane])
         m.d.sync += [
             tags[2].eq(tags[1]),
             values_3.eq(values_2),
             low_3.eq(low_2),
-            acts[1].eq(acts[0]),
             probs[1].eq(probs[0]),
             *(drop[lane].eq(largest - exps[lane]) for lane in range(count)),
         ]
 
         # Stage 3: the exponent of V folded into p, then the plane of the result.
-        act, prob = acts[1], probs[1]
+        prob = probs[1]
         fed = Signal(data.ArrayLayout(signed(ACT_WIDTH), count), reset_less=True)
         m.d.sync += tags[3].eq(tags[2])
         for lane in range(count):

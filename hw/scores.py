@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .jobs import RowScale, result_label
+from .lib.collision import UNDEFINED
 from .lib.pipeline import Pipeline
 from .softmax import Softmax
 from .spec.formats import BLOCK_LEN, PROB_WIDTH, SCORE_WIDTH
@@ -52,8 +53,8 @@ class Scores(wiring.Component):
         A bit for each half: probabilities and scales of what was last expected there are complete.
     busy : Out(1)
         The softmax works.
-    prob_row, prob_block, prob : read port
-        32 probabilities of a row, one cycle later.
+    prob_row, prob_block, prob_part, prob : read port
+        Probabilities of a row, a part of 32 positions: `ArchConfig.feed_len`; one cycle later.
     scale_en, scale_row, scale : read port
         Scale of a row, one cycle later; it stays while ``scale_en`` is low.
 
@@ -86,14 +87,15 @@ class Scores(wiring.Component):
             "busy": Out(1),
             "prob_row": In(row),
             "prob_block": In(10),
-            "prob": Out(data.ArrayLayout(unsigned(PROB_WIDTH), BLOCK_LEN)),
+            "prob_part": In(range(max(2, BLOCK_LEN // config.feed_len))),
+            "prob": Out(data.ArrayLayout(unsigned(PROB_WIDTH), config.feed_len)),
             "scale_en": In(1),
             "scale_row": In(row),
             "scale": Out(RowScale),
         })
 
     #: Cycles, at least, between the beats of a row in one strip and those in the next.
-    STRIP_GAP = 1
+    STRIP_GAP = 2
 
     @property
     def maximum_cycles(self):
@@ -116,7 +118,7 @@ class Scores(wiring.Component):
 
         # Scores as they come.
         m.submodules.scores = scores = memory.Memory(
-            shape=vector, depth=beats * cfg.max_rows, init=[]
+            shape=vector, depth=beats * cfg.max_rows, init=[], attrs=UNDEFINED
         )
         write, read = scores.write_port(), scores.read_port()
         meta = self.i_score.p.meta
@@ -139,19 +141,21 @@ class Scores(wiring.Component):
         self._softmax(m, softmax, maximum, collected, Array(halves))
 
         m.submodules.probs = probs = memory.Memory(
-            shape=data.ArrayLayout(unsigned(PROB_WIDTH), BLOCK_LEN),
-            depth=cfg.max_context // BLOCK_LEN * cfg.max_rows,
+            shape=self.prob.shape(),
+            depth=cfg.max_context // cfg.feed_len * cfg.max_rows,
             init=[],
+            attrs=UNDEFINED,
         )
         prob_write, prob_read = probs.write_port(granularity=cfg.lanes), probs.read_port()
-        beat_bits = exact_log2(cfg.beats)
+        beat_bits = exact_log2(cfg.feed_len // cfg.lanes)
+        part_bits = exact_log2(BLOCK_LEN // cfg.feed_len)
         m.d.comb += [
             prob_write.addr.eq(Cat(softmax.prob_row[:row_bits], softmax.prob_beat[beat_bits:])),
             prob_write.en.eq(Mux(softmax.prob_valid, 1 << softmax.prob_beat[:beat_bits], 0)),
-            prob_read.addr.eq(Cat(self.prob_row, self.prob_block)),
+            prob_read.addr.eq(Cat(self.prob_row, self.prob_part[:part_bits], self.prob_block)),
             self.prob.eq(prob_read.data),
         ]
-        for lane in range(BLOCK_LEN):
+        for lane in range(cfg.feed_len):
             m.d.comb += prob_write.data[lane].eq(softmax.prob[lane % cfg.lanes])
         return m
 
@@ -208,9 +212,9 @@ class Scores(wiring.Component):
             old.addr.eq(before.index),
             earlier.eq(Mux(begins, Mux(is_first, _LOWEST, old.data), of_row)),
             found.eq(Mux(largest > earlier, largest, earlier)),
-            write.addr.eq(label[-1].index),
-            write.data.eq(found),
-            write.en.eq(valid[-1]),
+            write.addr.eq(pipe.hold(label[-1].index, "write_row")),
+            write.data.eq(of_row),
+            write.en.eq(pipe.valid(valid[-1], "writes")),
         ]
         collected = Signal(2)
         with m.If(valid[-1]):

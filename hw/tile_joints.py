@@ -19,10 +19,12 @@ def join_matrix(m, matmul, drain, exponents, scores):
     m.d.comb += [
         scores.prob_row.eq(matmul.prob_row),
         scores.prob_block.eq(matmul.prob_block),
+        scores.prob_part.eq(matmul.part),
         matmul.prob.eq(scores.prob),
         exponents.read_half.eq(matmul.value_half),
         exponents.read_block.eq(matmul.value_block),
         exponents.read_pos_block.eq(matmul.value_pos_block),
+        exponents.read_part.eq(matmul.part),
         matmul.value_exp.eq(exponents.read),
         exponents.feed_block.eq(matmul.value_block),
         exponents.feed_row.eq(matmul.value_max_row),

@@ -5,6 +5,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from .lib.collision import UNDEFINED
 from .lib.pipeline import Pipeline
 from .spec.formats import BLOCK_LEN, EXP_WIDTH
 
@@ -37,8 +38,8 @@ class ValueExponents(wiring.Component):
         Position of row 0; number of rows.
     i_words : In(stream of cols bytes)
         Exponents, an unsigned byte for each position, block of the head by block.
-    read_half, read_block, read_pos_block, read : read port
-        Exponents of 32 positions, one cycle later.
+    read_half, read_block, read_pos_block, read_part, read : read port
+        Exponents of a part of 32 positions, `ArchConfig.feed_len`, one cycle later.
     feed_block, feed_row, feed_max and drain_en, drain_block, drain_row, drain_max : read ports
         The maximum for a row, one cycle later. Rows of bank n are those from n * max_rows / 2.
     busy : Out(1)
@@ -64,7 +65,8 @@ class ValueExponents(wiring.Component):
             "read_half": In(1),
             "read_block": In(4),
             "read_pos_block": In(10),
-            "read": Out(data.ArrayLayout(_EXP, BLOCK_LEN)),
+            "read_part": In(range(max(2, BLOCK_LEN // config.feed_len))),
+            "read": Out(data.ArrayLayout(_EXP, config.feed_len)),
             "feed_block": In(4),
             "feed_row": In(row),
             "feed_max": Out(_EXP),
@@ -85,11 +87,15 @@ class ValueExponents(wiring.Component):
         cfg = self.config
         head_blocks = cfg.max_head_dim // BLOCK_LEN
         spans = cfg.max_context // BLOCK_LEN
+        part_bits = exact_log2(BLOCK_LEN // cfg.feed_len)
         block_bits, span_bits = (head_blocks - 1).bit_length(), (spans - 1).bit_length()
         part = data.ArrayLayout(_EXP, cfg.cols)
 
         m.submodules.words = words = memory.Memory(
-            shape=data.ArrayLayout(_EXP, BLOCK_LEN), depth=2 << (block_bits + span_bits), init=[]
+            shape=self.read.shape(),
+            depth=2 << (block_bits + span_bits + part_bits),
+            init=[],
+            attrs=UNDEFINED,
         )
         m.submodules.maxima = maxima = memory.Memory(
             shape=_EXP, depth=2 * cfg.max_rows << block_bits, init=[]
@@ -99,7 +105,12 @@ class ValueExponents(wiring.Component):
         max_write, feed, drain = maxima.write_port(), maxima.read_port(), maxima.read_port()
         m.d.comb += [
             read.addr.eq(
-                Cat(self.read_pos_block[:span_bits], self.read_block[:block_bits], self.read_half)
+                Cat(
+                    self.read_part[:part_bits],
+                    self.read_pos_block[:span_bits],
+                    self.read_block[:block_bits],
+                    self.read_half,
+                )
             ),
             self.read.eq(read.data),
             feed.addr.eq(Cat(self.feed_row, self.feed_block[:block_bits])),
@@ -125,9 +136,13 @@ class ValueExponents(wiring.Component):
             m.d.comb += taken[number].eq(self.i_words.payload[number].as_unsigned()[:EXP_WIDTH])
         m.d.comb += [
             write.addr.eq(
-                Cat(pos[exact_log2(BLOCK_LEN) :][:span_bits], block[:block_bits], bank[0])
+                Cat(
+                    pos[exact_log2(cfg.feed_len) :][: part_bits + span_bits],
+                    block[:block_bits],
+                    bank[0],
+                )
             ),
-            *(write.data[index].eq(taken[index % cfg.cols]) for index in range(BLOCK_LEN)),
+            *(write.data[index].eq(taken[index % cfg.cols]) for index in range(cfg.feed_len)),
         ]
 
         # Each step of the machine below shows exponents to the maximum, some of which count, and it
@@ -212,7 +227,7 @@ class ValueExponents(wiring.Component):
                 ]
                 m.d.sync += [held.eq(taken), lane.eq(Mux(ahead > 0, ahead, 0))]
                 with m.If(self.i_words.valid):
-                    place = pos[: exact_log2(BLOCK_LEN)] >> exact_log2(cfg.cols)
+                    place = pos[: exact_log2(cfg.feed_len)] >> exact_log2(cfg.cols)
                     m.d.comb += [write.en.eq(1 << place), step.eq(1)]
                     with m.If((ahead >= cfg.cols) | (beyond <= 0)):
                         next_word()

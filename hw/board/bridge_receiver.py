@@ -5,6 +5,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
+from hw.lib.collision import UNDEFINED
 from hw.lib.queue import Queue
 from hw.spec.bridge import CRC_BYTES, ESCAPE, ESCAPE_XOR, FLAG, MAX_DATA, REQUEST_BYTES
 
@@ -59,7 +60,7 @@ class BridgeReceiver(wiring.Component):
         m.submodules.crc = crc = catalog.CRC32_ISO_HDLC(8).create()
         m.submodules.frames = frames = Queue(FRAME, _FRAMES)
         m.submodules.buffer = buffer = memory.Memory(
-            shape=8, depth=_BUFFER_BYTES, init=[], attrs={"no_rw_check": 1}
+            shape=8, depth=_BUFFER_BYTES, init=[], attrs=UNDEFINED
         )
         write, read = buffer.write_port(), buffer.read_port()
         wiring.connect(m, frames.o, wiring.flipped(self.o_frame))

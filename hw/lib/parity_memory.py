@@ -7,6 +7,8 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from .collision import UNDEFINED
+
 __all__ = ["ParityMemory"]
 
 _BYTE = 8  # data bits for each bit of parity, at most: block RAM has nine bits to a byte
@@ -90,8 +92,10 @@ class ParityMemory(wiring.Component):
         m = Module()
         old = self._instance
         init = [self._stored(number) for number in old._data.init._raw]
+        # Parity of a read is looked at whether or not anybody uses it.
+        attrs = {name: value for name, value in old._attrs.items() if name not in UNDEFINED}
         m.submodules[self._name] = store = memory.Memory(
-            shape=unsigned(self.row_width), depth=self.depth, init=init, attrs=old._attrs
+            shape=unsigned(self.row_width), depth=self.depth, init=init, attrs=attrs
         )
         step = self._lane + self._checks
         writes = []

@@ -4,6 +4,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .collision import UNDEFINED
+
 __all__ = ["Queue"]
 
 
@@ -65,9 +67,11 @@ class Queue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        m.submodules.memory = store = memory.Memory(shape=self.shape, depth=self.depth, init=[])
-        write = store.write_port()
         in_lut = self.depth <= self.MAX_LUT_DEPTH
+        m.submodules.memory = store = memory.Memory(
+            shape=self.shape, depth=self.depth, init=[], attrs={} if in_lut else UNDEFINED
+        )
+        write = store.write_port()
         read = store.read_port(domain="comb" if in_lut else "sync")
 
         def next_index(index):

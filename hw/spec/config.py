@@ -168,6 +168,11 @@ class ArchConfig:
         return BLOCK_LEN // self.rows
 
     @property
+    def feed_len(self):
+        """Elements in a word of what is fed to P.V: a *part* of a block of 32."""
+        return max(self.rows, self.cols)
+
+    @property
     def beats(self):
         """Beats of ``lanes`` elements in one block of 32."""
         return BLOCK_LEN // self.lanes

@@ -19,6 +19,7 @@ __all__ = [
     "memories",
     "modules",
     "sources_digest",
+    "undefined_reads",
     "unit_name",
     "without_sources",
     "write_rtlil",
@@ -35,6 +36,11 @@ _CELL = re.compile(r"^  cell \\(\S+) (\\\S+)$", re.M)
 _MEMORY = re.compile(r"^  memory width (\d+) size (\d+) \\(\S+)$", re.M)
 _SRC = re.compile(r"^ *attribute \\(src|amaranth\.\S+) .*\n", re.M)
 _NUMBER = re.compile(r"\$(\d+)")
+_UNDEFINED = re.compile(
+    r"^  attribute \\no_rw_check 1\n(?:  attribute .*\n)*  memory .* \\(\S+)$", re.M
+)
+_READ = re.compile(r'^  cell \$memrd_v2 .*\n    parameter \\MEMID "\\\\(\S+)"\n(?:    .*\n)*', re.M)
+_MASKS = re.compile(r"(TRANSPARENCY_MASK (\d+)'([01]+)\n    parameter \\COLLISION_X_MASK ).*")
 _SITE = re.compile(r"^ *attribute \\BEL .*\n", re.M)
 
 
@@ -153,7 +159,8 @@ def write_rtlil(make, folder, top, *, kind="", ecp5=False):
     from hw.ecp5.device import Lfe5u85f
 
     platform = Lfe5u85f() if ecp5 else None
-    write_whole(path, first + rtlil.convert(make(), name=top, platform=platform))
+    text = rtlil.convert(make(), name=top, platform=platform)
+    write_whole(path, first + (undefined_reads(text) if ecp5 else text))
     return path
 
 
@@ -176,6 +183,29 @@ def modules(text):
         )
         for name, body in bodies.items()
     }
+
+
+def undefined_reads(text):
+    """Return RTLIL in which reads of memories that are `hw.lib.collision.UNDEFINED` are so.
+
+    Amaranth leaves that attribute on a memory, and Yosys looks at each read's own mask: from it,
+    that a read in the cycle of a write need not give the old row.
+    """
+
+    def mask(found):
+        free = found[3].zfill(int(found[2])).translate(str.maketrans("01", "10"))
+        return f"{found[1]}{found[2]}'{free}"
+
+    def module(found):
+        names = set(_UNDEFINED.findall(found[0]))
+
+        def read(port):
+            clocked = "CLK_ENABLE 1\n" in port[0]
+            return _MASKS.sub(mask, port[0]) if clocked and port[1] in names else port[0]
+
+        return _READ.sub(read, found[0]) if names else found[0]
+
+    return _MODULE.sub(module, text)
 
 
 def without_sources(text):

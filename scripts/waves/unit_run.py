@@ -6,6 +6,7 @@ import re
 
 from amaranth.back import verilog
 
+from hw.lib.collision import Spoiled
 from scripts.waves.scenario import captured
 from scripts.waves.simulate import simulate
 from scripts.waves.trace import level, stream
@@ -48,7 +49,7 @@ def run_unit(unit, folder, suffix, *, full=True):
         Ignored: a unit's waveform is always whole.
     """
     call = captured(unit)
-    text = verilog.convert(call.dut, name=TOP, strip_internal_attrs=True)
+    text = verilog.convert(Spoiled(call.dut), name=TOP, strip_internal_attrs=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     source = BUILD / f"{call.name}-{digest}" / "dut.v"
     source.parent.mkdir(parents=True, exist_ok=True)

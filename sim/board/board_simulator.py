@@ -117,7 +117,7 @@ def build_board(board, *, config=None, link_speedup=1, version=VERSION, fast=Tru
         )
 
     on_step("writing Verilog", folder)
-    emit_component(make, source, name="board", settings=settings)
+    emit_component(make, source, name="board", settings=settings, spoiled=True)
     build_dir = folder / ("fast" if fast else "quick")
     on_step("building the simulator", build_dir)
     executable = verilate.build(

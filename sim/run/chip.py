@@ -72,7 +72,7 @@ def _key(settings):
     return digest.hexdigest()
 
 
-def emit_verilog(config, path, *, trace=False):
+def emit_verilog(config, path, *, trace=False, spoiled=False):
     """Write the chip as Verilog, module ``serrano``, unless that file is up to date.
 
     Parameters
@@ -83,6 +83,8 @@ def emit_verilog(config, path, *, trace=False):
         The file. Beside it a file ``<name>.key`` tells what it was made from.
     trace : bool
         Whether it has the ports of the probes.
+    spoiled : bool
+        Whether undefined reads of memories are wrong: `hw.lib.collision.Spoiled`.
     """
 
     def make():
@@ -90,10 +92,10 @@ def emit_verilog(config, path, *, trace=False):
 
         return Top(config, trace=trace)
 
-    emit_component(make, path, name=TOP, settings=(config, trace))
+    emit_component(make, path, name=TOP, settings=(config, trace), spoiled=spoiled)
 
 
-def emit_component(make, path, *, name, settings):
+def emit_component(make, path, *, name, settings, spoiled=False):
     """Write a component as Verilog, unless that file is up to date.
 
     Parameters
@@ -106,10 +108,13 @@ def emit_component(make, path, *, name, settings):
         Of the module.
     settings : object
         What the component depends on besides the sources; its ``repr`` tells them apart.
+    spoiled : bool
+        Whether undefined reads of memories are wrong: `hw.lib.collision.Spoiled`. Not while
+        coverage is collected.
     """
     path = Path(path)
     key, key_path = (
-        _key((settings, collect.folder() is not None)),
+        _key((settings, spoiled, collect.folder() is not None)),
         path.with_name(path.name + ".key"),
     )
     if path.exists() and key_path.exists() and key_path.read_text() == key:
@@ -123,7 +128,10 @@ def emit_component(make, path, *, name, settings):
 
         path.write_text(convert(make(), name))
     else:
-        path.write_text(verilog.convert(make(), name=name, strip_internal_attrs=True))
+        from hw.lib.collision import Spoiled
+
+        component = Spoiled(make()) if spoiled else make()
+        path.write_text(verilog.convert(component, name=name, strip_internal_attrs=True))
     key_path.write_text(key)
 
 
@@ -201,7 +209,7 @@ def sources_of(config, on_step=lambda step, folder: None):
     folder = _folder(config)
     on_step("writing Verilog", folder)
     source = folder / f"{TOP}.v"
-    emit_verilog(config, source, trace=True)
+    emit_verilog(config, source, trace=True, spoiled=True)
     sources = harness.write(
         folder,
         tiles=config.tiles,

@@ -142,6 +142,10 @@ class Feeder:
 
     @functools.cache  # noqa: B019, as long as a test
     def word(self, name, *address):
+        if "part" in MEMORIES[name]:
+            *address, part = address
+            block = self.memories.read(name, *address)
+            return pack(PORTS[name], block[part * CONFIG.feed_len :][: CONFIG.feed_len])
         return pack(PORTS[name], self.memories.read(name, *address))
 
     def compare(self, name, job, wanted, strips):

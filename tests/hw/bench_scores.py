@@ -132,19 +132,21 @@ async def completes(dut, half):
 
 async def checks(dut, work):
     """Read all probabilities and scales, one each cycle."""
-    places = [(row, block) for row in range(work.rows) for block in range(work.pos_blocks)]
+    parts = BLOCK_LEN // CONFIG.feed_len
+    places = [(row, part) for row in range(work.rows) for part in range(work.pos_blocks * parts)]
     dut.scale_en.value = 1
     for number in range(len(places) + 1):
         if number < len(places):
-            row, block = places[number]
-            dut.prob_row.value, dut.prob_block.value = work.base + row, block
+            row, part = places[number]
+            dut.prob_row.value = work.base + row
+            dut.prob_block.value, dut.prob_part.value = divmod(part, parts)
             dut.scale_row.value = work.base + row
         await ReadOnly()
         if number:
-            row, block = places[number - 1]
+            row, part = places[number - 1]
             got = unpack(PROB, int(dut.prob.value))
-            want = work.probs[row, block * BLOCK_LEN : (block + 1) * BLOCK_LEN].tolist()
-            assert got == want, f"row {row}, block {block}: {got}, expected {want}"
+            want = work.probs[row, part * CONFIG.feed_len :][: CONFIG.feed_len].tolist()
+            assert got == want, f"row {row}, part {part}: {got}, expected {want}"
             scale = unpack(RowScale, int(dut.scale.value))
             assert scale == work.scales[row], f"scale of row {row}: {scale}, not {work.scales[row]}"
         await RisingEdge(dut.clk)

@@ -61,7 +61,7 @@ def words_of(table):
 
 
 class Held:
-    """What the unit is to hold: exponents by half, block and span; maxima by block and row."""
+    """What the unit is to hold: exponents by half, block, span, part; maxima by block and row."""
 
     def __init__(self):
         self.exponents, self.maxima = {}, {}
@@ -70,9 +70,10 @@ class Held:
         """Load a table into a bank."""
         await loads(dut, table, first_pos, rows, stall, bank)
         for block, line in enumerate(table):
-            for span in range(len(line) // BLOCK_LEN):
-                exponents = line[BLOCK_LEN * span :][:BLOCK_LEN]
-                self.exponents[bank % 2, block, span] = exponents
+            for number in range(len(line) // CONFIG.feed_len):
+                span, part = divmod(number, BLOCK_LEN // CONFIG.feed_len)
+                exponents = line[CONFIG.feed_len * number :][: CONFIG.feed_len]
+                self.exponents[bank % 2, block, span, part] = exponents
             for row in range(rows):
                 place = bank * (CONFIG.max_rows // 2) + row
                 self.maxima[block, place] = max(line[: first_pos + row + 1])
@@ -80,7 +81,7 @@ class Held:
     async def compares(self, dut, rng):
         """Read all of it, through all ports at once, each in an order of its own."""
         ports = {
-            "read": (("read_half", "read_block", "read_pos_block"), self.exponents),
+            "read": (("read_half", "read_block", "read_pos_block", "read_part"), self.exponents),
             "feed_max": (("feed_block", "feed_row"), self.maxima),
             "drain_max": (("drain_block", "drain_row"), self.maxima),
         }

@@ -12,8 +12,8 @@ __all__ = ["MEMORIES", "Memories", "fed_rows", "places"]
 #: The read ports: what each is addressed with.
 MEMORIES = {
     "act": ("act_block", "act_row"),
-    "prob": ("prob_row", "prob_block"),
-    "value_exp": ("value_half", "value_block", "value_pos_block"),
+    "prob": ("prob_row", "prob_block", "part"),
+    "value_exp": ("value_half", "value_block", "value_pos_block", "part"),
     "value_max": ("value_max_row",),
 }
 

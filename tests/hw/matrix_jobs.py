@@ -62,13 +62,16 @@ class Surroundings:
             cells = np.ndindex(numbers.shape[:depth])
             return {at: pack(ports[name].shape, numbers[at].tolist()) for at in cells}
 
+        def parts(blocks):
+            return blocks.reshape(*blocks.shape[:-1], -1, config.feed_len)
+
         largest = words("value_max", self.largest, 2)
         scales = {(row,): pack(RowScale, scale) for row, scale in enumerate(self.scales)}
         self.served = (
-            ("prob", words("prob", self.probs, 2), ("prob_row", "prob_block"), None),
+            ("prob", words("prob", parts(self.probs), 3), ("prob_row", "prob_block", "part"), None),
             (
-                "value_exp", words("value_exp", self.value_exps, 3),
-                ("value_half", "value_block", "value_pos_block"), None,
+                "value_exp", words("value_exp", parts(self.value_exps), 4),
+                ("value_half", "value_block", "value_pos_block", "part"), None,
             ),
             ("value_max", largest, ("value_block", "value_max_row"), None),
             (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from amaranth.back import verilog
 
+from hw.lib.collision import Spoiled
 from sim import verilate
 from sim.coverage import collect, emit
 
@@ -70,7 +71,7 @@ def run_bench(
     name = name or type(dut).__name__.lower()
     kept = collect.folder()
     if kept is None:
-        text = verilog.convert(dut, name="dut", strip_internal_attrs=True)
+        text = verilog.convert(Spoiled(dut), name="dut", strip_internal_attrs=True)
     else:
         text = emit.convert(dut, "dut")
         stamp = kept / "passed" / f"{name}-{_bench_digest(text, bench, params, tests)}"
