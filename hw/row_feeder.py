@@ -8,7 +8,7 @@ from amaranth.utils import exact_log2
 from .activation_memory import Block
 from .jobs import Dest, is_attention, job_subs, matmul_job
 from .lib.arithmetic import round_shift
-from .spec.formats import ACT_WIDTH, BLOCK_LEN, EXP_WIDTH, PROB_PLANE_SHIFT, PROB_WIDTH
+from .spec.formats import ACT_WIDTH, EXP_WIDTH, PROB_PLANE_SHIFT, PROB_WIDTH
 
 __all__ = ["FEED_LATENCY", "RowFeeder", "feed_ports", "feed_tag", "strip_info"]
 
@@ -61,7 +61,7 @@ def feed_ports(config):
         "act_block": Out(block),
         "act_row": Out(row),
         "act": In(Block),
-        "part": Out(range(max(2, BLOCK_LEN // config.feed_len))),
+        "part": Out(range(max(2, config.feed_parts))),
         "prob_row": Out(row),
         "prob_block": Out(block),
         "prob": In(data.ArrayLayout(unsigned(PROB_WIDTH), config.feed_len)),

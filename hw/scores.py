@@ -87,7 +87,7 @@ class Scores(wiring.Component):
             "busy": Out(1),
             "prob_row": In(row),
             "prob_block": In(10),
-            "prob_part": In(range(max(2, BLOCK_LEN // config.feed_len))),
+            "prob_part": In(range(max(2, config.feed_parts))),
             "prob": Out(data.ArrayLayout(unsigned(PROB_WIDTH), config.feed_len)),
             "scale_en": In(1),
             "scale_row": In(row),
@@ -148,7 +148,7 @@ class Scores(wiring.Component):
         )
         prob_write, prob_read = probs.write_port(granularity=cfg.lanes), probs.read_port()
         beat_bits = exact_log2(cfg.feed_len // cfg.lanes)
-        part_bits = exact_log2(BLOCK_LEN // cfg.feed_len)
+        part_bits = exact_log2(cfg.feed_parts)
         m.d.comb += [
             prob_write.addr.eq(Cat(softmax.prob_row[:row_bits], softmax.prob_beat[beat_bits:])),
             prob_write.en.eq(Mux(softmax.prob_valid, 1 << softmax.prob_beat[:beat_bits], 0)),

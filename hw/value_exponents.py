@@ -65,7 +65,7 @@ class ValueExponents(wiring.Component):
             "read_half": In(1),
             "read_block": In(4),
             "read_pos_block": In(10),
-            "read_part": In(range(max(2, BLOCK_LEN // config.feed_len))),
+            "read_part": In(range(max(2, config.feed_parts))),
             "read": Out(data.ArrayLayout(_EXP, config.feed_len)),
             "feed_block": In(4),
             "feed_row": In(row),
@@ -87,7 +87,7 @@ class ValueExponents(wiring.Component):
         cfg = self.config
         head_blocks = cfg.max_head_dim // BLOCK_LEN
         spans = cfg.max_context // BLOCK_LEN
-        part_bits = exact_log2(BLOCK_LEN // cfg.feed_len)
+        part_bits = exact_log2(cfg.feed_parts)
         block_bits, span_bits = (head_blocks - 1).bit_length(), (spans - 1).bit_length()
         part = data.ArrayLayout(_EXP, cfg.cols)
 

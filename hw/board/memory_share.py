@@ -72,13 +72,13 @@ class MemoryShare(wiring.Component):
 
     def _address(self, m, channel):
         """Take addresses in turn."""
-        fields = self._fields(channel, _ADDRESS)
-        m.submodules[channel] = held = Slice(self._fields(channel, ("id", *_ADDRESS)))
+        fields = self._fields(channel, ("id", *_ADDRESS))
+        m.submodules[channel] = held = Slice(fields)
+        own = data.StructLayout(fields.members | {"id": self.id_width})
         # Each manager has a register of its own: they are far from each other.
         asking = []
         for name in _MANAGERS:
             manager = getattr(self, name)
-            own = data.StructLayout({"id": self.id_width, **fields.members})
             m.submodules[f"{name}_{channel}"] = asks = Slice(own)
             m.d.comb += [
                 asks.i.valid.eq(getattr(manager, f"{channel}valid")),

@@ -173,6 +173,11 @@ class ArchConfig:
         return max(self.rows, self.cols)
 
     @property
+    def feed_parts(self):
+        """Parts of a block that are fed to P.V."""
+        return BLOCK_LEN // self.feed_len
+
+    @property
     def beats(self):
         """Beats of ``lanes`` elements in one block of 32."""
         return BLOCK_LEN // self.lanes

@@ -132,7 +132,7 @@ async def completes(dut, half):
 
 async def checks(dut, work):
     """Read all probabilities and scales, one each cycle."""
-    parts = BLOCK_LEN // CONFIG.feed_len
+    parts = CONFIG.feed_parts
     places = [(row, part) for row in range(work.rows) for part in range(work.pos_blocks * parts)]
     dut.scale_en.value = 1
     for number in range(len(places) + 1):

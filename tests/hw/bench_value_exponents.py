@@ -71,7 +71,7 @@ class Held:
         await loads(dut, table, first_pos, rows, stall, bank)
         for block, line in enumerate(table):
             for number in range(len(line) // CONFIG.feed_len):
-                span, part = divmod(number, BLOCK_LEN // CONFIG.feed_len)
+                span, part = divmod(number, CONFIG.feed_parts)
                 exponents = line[CONFIG.feed_len * number :][: CONFIG.feed_len]
                 self.exponents[bank % 2, block, span, part] = exponents
             for row in range(rows):

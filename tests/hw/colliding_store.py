@@ -2,9 +2,10 @@
 
 from amaranth.hdl import Module, unsigned
 from amaranth.lib import data, memory, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from hw.lib.collision import UNDEFINED
+from tests.hw.parity_store import store_ports
 
 __all__ = ["CollidingStore"]
 
@@ -19,13 +20,8 @@ class CollidingStore(wiring.Component):
     def __init__(self, *, lanes, depth):
         self.depth = depth
         self.shape = data.ArrayLayout(unsigned(8), lanes)
-        addr = range(depth)
         super().__init__({
-            "write_en": In(lanes),
-            "write_addr": In(addr),
-            "write": In(self.shape),
-            "read_en": In(1),
-            "read_addr": In(addr),
+            **store_ports(self.shape, lanes, depth),
             "undefined": Out(self.shape),
             "undefined_new": Out(self.shape),
             "old": Out(self.shape),

@@ -6,7 +6,18 @@ from amaranth.lib.wiring import In, Out
 
 from hw.lib.parity_inserter import insert_parity
 
-__all__ = ["ProtectedStore", "Store"]
+__all__ = ["ProtectedStore", "Store", "store_ports"]
+
+
+def store_ports(shape, lanes, depth):
+    """Return the ports to write lanes of a word, and to ask for one."""
+    return {
+        "write_en": In(lanes),
+        "write_addr": In(range(depth)),
+        "write": In(shape),
+        "read_en": In(1),
+        "read_addr": In(range(depth)),
+    }
 
 
 class Store(wiring.Component):
@@ -16,15 +27,10 @@ class Store(wiring.Component):
         self.shape = data.ArrayLayout(unsigned(lane_width), lanes)
         self.depth = depth
         self.table = list(table)
-        addr = range(depth)
         super().__init__({
-            "write_en": In(lanes),
-            "write_addr": In(addr),
-            "write": In(self.shape),
-            "read_en": In(1),
-            "read_addr": In(addr),
+            **store_ports(self.shape, lanes, depth),
             "read": Out(self.shape),
-            "look_addr": In(addr),
+            "look_addr": In(range(depth)),
             "look": Out(self.shape),
             "table_addr": In(range(len(self.table))),
             "entry": Out(8),
