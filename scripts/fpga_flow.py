@@ -12,7 +12,7 @@ from scripts import global_nets
 from scripts.pnr_flow import AMBITION, PLACER
 from scripts.pnr_report import overfull
 from scripts.synth.area import LUTS
-from scripts.synth.design import ROOT, undefined_reads, write_whole
+from scripts.synth.design import ROOT, for_ecp5, write_whole
 from scripts.synth.yosys import ToolError, run_yosys
 
 __all__ = ["BUILD", "TOP", "bitstream", "faster", "plan", "synthesise"]
@@ -87,7 +87,7 @@ def synthesise(target, folder):
     """
     design, constraints, device = plan(target)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f"{TOP}.il", undefined_reads(design))
+    write_whole(folder / f"{TOP}.il", for_ecp5(design))
     write_whole(folder / f"{TOP}.lpf", faster(constraints))
     write_whole(folder / "device.json", json.dumps(device))
     # Single bits are named before ABC9, which otherwise makes one name twice (Yosys issue 4349).

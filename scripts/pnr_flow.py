@@ -16,7 +16,7 @@ from scripts import global_nets
 from scripts.pnr_harness import HARNESS, harness
 from scripts.pnr_report import overfull
 from scripts.synth.area import LUTS
-from scripts.synth.design import TOP, undefined_reads, write_whole
+from scripts.synth.design import TOP, for_ecp5, write_whole
 from scripts.synth.goals import plain
 from scripts.synth.yosys import ToolError, run_yosys
 
@@ -38,7 +38,7 @@ def unit_rtlil(name):
     ValueError
         An unknown preset.
     """
-    return undefined_reads(rtlil.convert(Top(preset(name)), name=TOP, platform=Lfe5u85f()))
+    return for_ecp5(rtlil.convert(Top(preset(name)), name=TOP, platform=Lfe5u85f()))
 
 
 def find_unit(found, name):

@@ -16,8 +16,10 @@ __all__ = [
     "Module",
     "alone",
     "emit",
+    "for_ecp5",
     "memories",
     "modules",
+    "recoded_states",
     "sources_digest",
     "undefined_reads",
     "unit_name",
@@ -41,6 +43,11 @@ _UNDEFINED = re.compile(
 )
 _READ = re.compile(r'^  cell \$memrd_v2 .*\n    parameter \\MEMID "\\\\(\S+)"\n(?:    .*\n)*', re.M)
 _MASKS = re.compile(r"(TRANSPARENCY_MASK (\d+)'([01]+)\n    parameter \\COLLISION_X_MASK ).*")
+_STATE = re.compile(r"^  attribute \\init (\S+)\n(  wire width \d+ (\\\w*_state))$", re.M)
+_REGISTER = re.compile(r"connect \\D (\S+) .*\n    connect \\CLK .*\n    connect \\Q (\S+)$", re.M)
+_RESET = re.compile(
+    r"^    switch \\\w*rst \[0\]\n      case 1'1\n        assign (\S+) \[\S+\] (\S+)$", re.M
+)
 _SITE = re.compile(r"^ *attribute \\BEL .*\n", re.M)
 
 
@@ -160,7 +167,7 @@ def write_rtlil(make, folder, top, *, kind="", ecp5=False):
 
     platform = Lfe5u85f() if ecp5 else None
     text = rtlil.convert(make(), name=top, platform=platform)
-    write_whole(path, first + (undefined_reads(text) if ecp5 else text))
+    write_whole(path, first + (for_ecp5(text) if ecp5 else text))
     return path
 
 
@@ -206,6 +213,31 @@ def undefined_reads(text):
         return _READ.sub(read, found[0]) if names else found[0]
 
     return _MODULE.sub(module, text)
+
+
+def recoded_states(text):
+    """Return RTLIL in which the states of machines have no initial value, where reset sets it.
+
+    Yosys then gives each state a flip-flop: those who look at a state wait for no comparison. A
+    state with an initial value is left in its code.
+    """
+
+    def module(found):
+        inputs = {name: data for data, name in _REGISTER.findall(found[0])}
+        resets = dict(_RESET.findall(found[0]))
+
+        def state(wire):
+            init, rest, name = wire.groups()
+            return rest if resets.get(inputs.get(name)) == init else wire[0]
+
+        return _STATE.sub(state, found[0])
+
+    return _MODULE.sub(module, text)
+
+
+def for_ecp5(text):
+    """Return RTLIL as Yosys shall have it for an ECP5, from what Amaranth wrote."""
+    return recoded_states(undefined_reads(text))
 
 
 def without_sources(text):

@@ -4,7 +4,7 @@ import dataclasses
 
 from hw.spec.presets import preset
 from scripts.synth.area import LUTS, mapped
-from scripts.synth.design import BUILD, TOP, undefined_reads, without_sources
+from scripts.synth.design import BUILD, TOP, for_ecp5, without_sources
 
 __all__ = ["area_lines", "cells"]
 
@@ -24,7 +24,7 @@ def cells(config, folder=BUILD / "parity_cells"):
 
     from hw.top import Top
 
-    text = without_sources(undefined_reads(rtlil.convert(Top(config), name=TOP)))
+    text = without_sources(for_ecp5(rtlil.convert(Top(config), name=TOP)))
     return mapped("ecp5", text, TOP, folder)["cells"]
 
 
