@@ -140,9 +140,12 @@ class BurstCutter(wiring.Component):
         for index in range(self.regions.shape().length):
             region = self.regions[index]
             inside = inside | ((ended.addr >= region.base) & (end <= region.limit))
+        # From where it begins to the next multiple of max_burst beats.
+        first_room = Signal(range(self.max_burst + 1), reset_less=True)
         judge = Signal()
         with m.If(judge):
             m.d.sync += [
+                first_room.eq(self.max_burst - (ended.addr >> beat_shift)[:burst_shift]),
                 judged_full.eq(ended_full & (ended.beats != 0)),
                 judged.eq(ended),
                 good.eq(inside & (ended.addr[:beat_shift] == 0)),
@@ -166,7 +169,6 @@ class BurstCutter(wiring.Component):
 
         # Stage 3: cut at multiples of max_burst beats. How much is to the next multiple, and
         # whether that is all, is known a cycle ahead.
-        first_room = self.max_burst - (judged.addr >> beat_shift)[:burst_shift]
         m.d.comb += [
             bursts.i.valid.eq(whole_full),
             bursts.i.p.addr.eq(whole.addr),

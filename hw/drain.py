@@ -55,9 +55,9 @@ class Drain(wiring.Component):
 
     Timing
     ------
-    One beat per cycle, back to back over rows and strips; a strip's first :attr:`LATENCY` cycles
-    after ``strip_valid``. ``i_header`` is taken at once. ``strip_done`` depends combinationally on
-    ``o_act.ready``.
+    One beat per cycle, back to back over the rows of a strip; a strip's first :attr:`LATENCY`
+    cycles after ``strip_valid``. ``i_header`` is taken at once. ``strip_done`` comes from a
+    register, a cycle after the last sums were read; ``strip_valid`` is not looked at in that cycle.
     """
 
     #: Cycles from ``strip_valid`` to the offer of the strip's first beat.
@@ -108,8 +108,12 @@ class Drain(wiring.Component):
         block = Signal(10)  # first block of the head, from dst on
         advance = Signal()
         offered = Signal()
+        waits = Signal()  # a strip of which nothing, or not all, was read
+        ends = Signal()
 
         m.d.comb += [
+            # A cycle late: those who wait for a bank are far.
+            waits.eq(self.strip_valid & ~self.strip_done),
             advance.eq(~offered | i_acc.ready),
             i_acc.valid.eq(offered),
             self.sum_en.eq(advance),
@@ -126,9 +130,10 @@ class Drain(wiring.Component):
 
         shared = ~is_attention(job.dest)
         last_beat = beat == Mux(shared, cfg.own_beats, cfg.beats) - 1
-        last_row = head_row == job.head_rows - 1
-        last_head = head == job.heads - 1
-        with m.If(advance & self.strip_valid):
+        last_row = head_row == self.strip.last_row
+        last_head = head == self.strip.last_head
+        m.d.sync += self.strip_done.eq(ends)
+        with m.If(advance & waits):
             m.d.sync += beat.eq(beat + 1)
             with m.If(last_beat):
                 m.d.sync += [beat.eq(0), index.eq(index + 1), head_row.eq(head_row + 1)]
@@ -140,7 +145,7 @@ class Drain(wiring.Component):
                     ]
                     with m.If(last_head):
                         m.d.sync += [head.eq(0), index.eq(0), block.eq(0)]
-                        m.d.comb += self.strip_done.eq(1)
+                        m.d.comb += ends.eq(1)
 
         # The label of the beat whose data the memories give in the next cycle.
         label = Signal(self.label)
@@ -149,7 +154,7 @@ class Drain(wiring.Component):
         section = self.strip.section
         with m.If(advance):
             m.d.sync += [
-                offered.eq(self.strip_valid),
+                offered.eq(waits),
                 label.dest.eq(job.dest),
                 label.row.eq(job.row0 + head_row),
                 label.index.eq(score_row),
@@ -161,8 +166,8 @@ class Drain(wiring.Component):
                 label.block.eq(self.strip.block),
                 label.beat.eq(beat + Mux(shared, self.member * cfg.own_beats, 0)),
                 label.dst.eq(job.dst + block + self.strip.section_strip),
-                label.strip_end.eq(self.strip_done),
-                label.last.eq(self.strip.last & self.strip_done),
+                label.strip_end.eq(ends),
+                label.last.eq(self.strip.last & ends),
                 shift1.eq(Array([job.shift1_0, job.shift1_1, job.shift1_2])[section]),
                 shift2.eq(Array([job.shift2_0, job.shift2_1, job.shift2_2])[section]),
                 bias.eq(job.bias),

@@ -115,15 +115,15 @@ class HeadNorm(wiring.Component):
             })
         )
         label = self.i_act.p.meta
+        last_block = Signal.like(self.head_blocks)
+        m.d.sync += last_block.eq(self.head_blocks - 1)
         m.d.comb += [
             arriving.i.valid.eq(self.i_act.valid),
             self.i_act.ready.eq(arriving.i.ready),
             arriving.i.p.act.eq(self.i_act.payload),
             arriving.i.p.kept.eq(self.enable & (label.section != _VALUE)),
             arriving.i.p.begins.eq((label.block == 0) & (label.row == 0) & (label.beat == 0)),
-            arriving.i.p.completes.eq(
-                (label.block == self.head_blocks - 1) & (label.beat == cfg.beats - 1)
-            ),
+            arriving.i.p.completes.eq((label.block == last_block) & (label.beat == cfg.beats - 1)),
         ]
         i = arriving.o
         kept, begins, meta = i.p.kept, i.p.begins, i.p.act.meta
@@ -131,12 +131,13 @@ class HeadNorm(wiring.Component):
         # The first beat of a head waits for the last of the one before it, so that one label and
         # one place for each row are enough. Meanwhile the next strip is computed.
         rows_inside = Signal(range(cfg.max_rows + 1))
+        some_inside = Signal()  # rows_inside != 0
         taken = Signal()
         m.d.comb += taken.eq(i.valid & i.ready & kept)
         with m.If(kept):
-            m.d.comb += i.ready.eq(~job.valid & ~(begins & (rows_inside != 0)))
+            m.d.comb += i.ready.eq(~job.valid & ~(begins & some_inside))
         with m.Else():
-            m.d.comb += i.ready.eq((rows_inside == 0) & self.o_act.ready)
+            m.d.comb += i.ready.eq(~some_inside & self.o_act.ready)
         self._store(m, i.p.act, taken)
 
         # A row is complete with its last beat.
@@ -155,7 +156,12 @@ class HeadNorm(wiring.Component):
             m.d.sync += [job.valid.eq(1), job.p.row.eq(meta.row)]
         with m.Elif(job.ready):
             m.d.sync += job.valid.eq(0)
-        m.d.sync += rows_inside.eq(rows_inside + complete - leaves)
+        left = Signal()  # a cycle later: one that has left keeps the next head out for that long
+        m.d.sync += [
+            left.eq(leaves),
+            rows_inside.eq(rows_inside + complete - left),
+            some_inside.eq(complete | (rows_inside > 1) | (some_inside & ~left)),
+        ]
 
         # Results of the norm, or what passes.
         label = Signal(self.label)
@@ -170,7 +176,7 @@ class HeadNorm(wiring.Component):
             label.beat.eq(norm.p.beat[:beat_bits]),
             label.dst.eq(first.dst + block),
         ]
-        with m.If(rows_inside != 0):
+        with m.If(some_inside):
             m.d.comb += [
                 self.o_act.valid.eq(norm.valid),
                 self.o_act.p.data.eq(norm.p.data),

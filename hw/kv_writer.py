@@ -62,7 +62,7 @@ class KvWriter(wiring.Component):
     Timing
     ------
     Its first command is on offer five cycles after a block. Without stalls a block of K takes
-    40 cycles, of V ``2 * subs + 8``; no other is taken meanwhile. ``o_wdata`` and ``i_block.ready``
+    41 cycles, of V ``2 * subs + 9``; no other is taken meanwhile. ``o_wdata`` and ``i_block.ready``
     come from registers.
     """
 
@@ -90,6 +90,7 @@ class KvWriter(wiring.Component):
         port_bits = exact_log2(cfg.port_bytes)
         col_bits = exact_log2(cfg.cols)
         idle = Signal(init=1)  # the state of this name, for those who wait
+        free = Signal(init=1)  # idle for a cycle, and the last word has left
         item = Signal(kv_block_layout(cfg))
         place = Signal(row_place(cfg))
         pos = place.position
@@ -112,8 +113,8 @@ class KvWriter(wiring.Component):
 
         tile_bits = exact_log2(cfg.tiles)
         m.d.comb += [
-            self.busy.eq(~idle | wdata.o.valid),
-            self.i_block.ready.eq(~self.busy),
+            self.busy.eq(~free),
+            self.i_block.ready.eq(free),
             self.row.eq(item.row),
             self.page_slot.eq(place.slot),
             self.page_index.eq(pos[exact_log2(cfg.page_len) :]),
@@ -135,12 +136,13 @@ class KvWriter(wiring.Component):
             for n in range(cfg.subs)
         ]
 
+        m.d.sync += free.eq(idle & ~wdata.o.valid)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.row.eq(self.i_block.p.row)
                 m.d.sync += item.eq(self.i_block.payload)
-                with m.If(self.i_block.valid & self.i_block.ready):
-                    m.d.sync += idle.eq(0)
+                with m.If(free & self.i_block.valid):
+                    m.d.sync += [idle.eq(0), free.eq(0)]
                     m.next = "ROW"
             with m.State("ROW"):
                 # Not from `item`, which is the next block while the last word still waits.

@@ -35,8 +35,9 @@ class Matmul(wiring.Component):
     Members
     -------
     i_job : In(stream of matmul_job)
-        A job; what its rows read must be complete when it is offered. Taken when the job before has
-        fed its last row; its results may still be on their way.
+        A job; what its rows read must be complete when it is offered. Taken a cycle after the job
+        before has fed its last row; its results may still be on their way. ``ready`` comes from a
+        register.
     i_words : In(stream of cols bytes)
         The weight stream.
     o_table : Out(stream of cols bytes)

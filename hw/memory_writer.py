@@ -113,11 +113,14 @@ class MemoryWriter(wiring.Component):
         m.submodules.sent = sent = Queue(self.o_burst.p.addr.shape(), self.max_bursts)
         # As deep as `sent`, so there is always room.
         m.submodules.lengths = lengths = Queue(self.o_burst.p.beats.shape(), self.max_bursts)
+        # Between that queue's memory and the counting.
+        m.submodules.length = length = Slice(self.o_burst.p.beats.shape())
         m.submodules.beat = beat = Slice(self.o_beat.payload.shape())
         m.submodules.arriving = arriving = Slice(self.i_data.payload.shape())
         connect(m, flipped(self.i_command), cutter.i_command)
         connect(m, announced.o, flipped(self.o_burst))
         connect(m, beat.o, flipped(self.o_beat))
+        connect(m, lengths.o, length.i)
         m.d.comb += [
             cutter.regions.eq(self.regions),
             cutter.flush.eq(self.flush),
@@ -146,12 +149,12 @@ class MemoryWriter(wiring.Component):
             arriving.i.valid.eq(self.i_data.valid & ~self.drop),
             arriving.flush.eq(self.flush),
             self.i_data.ready.eq(self.flush | (arriving.i.ready & ~self.drop)),
-            moves.eq(lengths.o.valid & beat.i.ready & (arriving.o.valid | self.drop)),
-            arriving.o.ready.eq(lengths.o.valid & beat.i.ready & ~self.drop),
+            moves.eq(length.o.valid & beat.i.ready & (arriving.o.valid | self.drop)),
+            arriving.o.ready.eq(length.o.valid & beat.i.ready & ~self.drop),
             beat.i.valid.eq(moves),
             beat.i.p.data.eq(arriving.o.p.data),
-            beat.i.p.last.eq(done == lengths.o.payload),
-            lengths.o.ready.eq(moves & beat.i.p.last),
+            beat.i.p.last.eq(done == length.o.payload),
+            length.o.ready.eq(moves & beat.i.p.last),
         ]
         with m.If(~self.drop):
             m.d.comb += beat.i.p.strobe.eq(arriving.o.p.strobe)

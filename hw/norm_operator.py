@@ -99,7 +99,9 @@ class NormOperator(wiring.Component):
         entries = Signal.like(count)
         beats = Signal(range(cfg.max_dim // cfg.lanes + 1))
         row = Signal(range(cfg.max_rows + 1))
-        next_row = Signal(range(cfg.max_rows + 1))
+        # A cycle behind `row`, as `emit_row` is; the norm is busy for longer with a row.
+        is_last, settled = Signal(), Signal()
+        of_residual = Signal()  # the norm works for the operator, not for heads
         heads = self.heads
         job, result = norm.i_job, norm.o_norm
 
@@ -123,8 +125,7 @@ class NormOperator(wiring.Component):
             heads.read_row.eq(norm.read_row),
             heads.read_beat.eq(norm.read_beat),
             heads.orm_row.eq(norm.orm_row),
-            next_row.eq(Mux(job.valid & job.ready, row + 1, row)),
-            self.emit_index.eq(next_row),
+            self.emit_index.eq(row),
             self.o_norm.p.data.eq(result.p.data),
             heads.norm.p.data.eq(Cat(x[:HEAD_WIDTH] for x in result.p.data)),
             self.busy.eq(1),
@@ -138,7 +139,7 @@ class NormOperator(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(self.start)
-                self._serve_heads(m, constants)
+                self._offer_heads(m, constants)
                 m.d.sync += [count.eq(0), row.eq(0)]
                 with m.If(self.start):
                     m.next = "GAINS"
@@ -147,42 +148,57 @@ class NormOperator(wiring.Component):
                 with m.If(self.i_entry.valid):
                     m.d.sync += count.eq(count + 1)
                     with m.If(count == entries - 1):
+                        m.d.sync += of_residual.eq(~is_head_norm)
                         m.next = "ROWS"
                         with m.If(is_head_norm):
                             m.next = "IDLE"
             with m.State("ROWS"):
-                self._serve_residual(m)
                 m.d.comb += [
-                    job.valid.eq(1),
+                    job.valid.eq(settled),
                     job.p.row.eq(Mux(self.word.emit_rows, self.emit_row, row)),
                     job.p.dst_row.eq(row),
                     job.p.beats.eq(beats),
                     job.p.epsilon.eq(self.word.epsilon),
                     job.p.shift.eq(self.word.shift),
                 ]
-                with m.If(job.ready):
-                    m.d.sync += row.eq(next_row)
-                    with m.If(next_row == Mux(self.word.emit_rows, self.emits, self.rows)):
+                with m.If(settled & job.ready):
+                    m.d.sync += row.eq(row + 1)
+                    with m.If(is_last):
                         m.next = "FINISH"
             with m.State("FINISH"):
-                self._serve_residual(m)
                 with m.If(~norm.busy):
+                    m.d.sync += of_residual.eq(0)
                     m.next = "IDLE"
+        m.d.sync += [
+            is_last.eq(row + 1 == Mux(self.word.emit_rows, self.emits, self.rows)),
+            settled.eq(~(job.valid & job.ready)),
+        ]
+        self._serve(m, of_residual)
         return m
 
-    def _serve_residual(self, m):
-        """Let the norm read rows of the residual, and give their results."""
-        norm = self.norm
-        m.d.comb += [
-            self.residual_en.eq(norm.read_en),
-            norm.read_data.eq(self.residual),
-            norm.orm.eq(self.orm),
-            self.o_norm.valid.eq(norm.o_norm.valid),
-            norm.o_norm.ready.eq(self.o_norm.ready),
-        ]
+    def _serve(self, m, of_residual):
+        """Let the norm read rows of the residual or of heads, and give their results."""
+        norm, heads = self.norm, self.heads
+        with m.If(of_residual):
+            m.d.comb += [
+                self.residual_en.eq(norm.read_en),
+                norm.read_data.eq(self.residual),
+                norm.orm.eq(self.orm),
+                self.o_norm.valid.eq(norm.o_norm.valid),
+                norm.o_norm.ready.eq(self.o_norm.ready),
+            ]
+        with m.Else():
+            m.d.comb += [
+                heads.read_en.eq(norm.read_en),
+                norm.orm.eq(heads.orm),
+                heads.norm.valid.eq(norm.o_norm.valid),
+                norm.o_norm.ready.eq(heads.norm.ready),
+            ]
+            for lane in range(self.config.lanes):
+                m.d.comb += norm.read_data[lane].eq(heads.read_data[lane])
 
-    def _serve_heads(self, m, constants):
-        """Let the norm take rows of heads, and give their results."""
+    def _offer_heads(self, m, constants):
+        """Let the norm take rows of heads."""
         norm, heads = self.norm, self.heads
         job, is_key = norm.i_job, heads.job.p.is_key
         key_gain = constants.head_blocks << exact_log2(self.config.beats)
@@ -196,10 +212,4 @@ class NormOperator(wiring.Component):
             job.p.epsilon.eq(Mux(is_key, constants.epsilon_k, constants.epsilon_q)),
             job.p.shift.eq(Mux(is_key, constants.shift_k, constants.shift_q)),
             job.p.is_head.eq(1),
-            heads.read_en.eq(norm.read_en),
-            norm.orm.eq(heads.orm),
-            heads.norm.valid.eq(norm.o_norm.valid),
-            norm.o_norm.ready.eq(heads.norm.ready),
         ]
-        for lane in range(self.config.lanes):
-            m.d.comb += norm.read_data[lane].eq(heads.read_data[lane])

@@ -110,8 +110,11 @@ class ResultPath(wiring.Component):
         m.submodules.qkv = qkv = QkvProjection(cfg)
         connect(m, qkv.heads, flipped(self.heads))
         m.submodules.glu = glu = Glu(cfg)
+        # A block knows whether it goes to the cache: its readiness waits for no comparison.
         m.submodules.quantiser = quantiser = BlockQuantiser(
-            lanes=cfg.lanes, width=FFN_WIDTH, meta_shape=self.label
+            lanes=cfg.lanes,
+            width=FFN_WIDTH,
+            meta_shape=data.StructLayout({"label": self.label, "is_appended": 1}),
         )
         m.d.comb += [
             glu.gated.eq(self.gated),
@@ -127,52 +130,54 @@ class ResultPath(wiring.Component):
         ]
 
         # Between the readiness of all that results go to and that of the tiles.
-        m.submodules.arriving = arriving = Slice(self.i_act.payload.shape())
-        connect(m, flipped(self.i_act), arriving.i)
-        act = arriving.o
-
-        def offer(target):
-            m.d.comb += [
-                target.valid.eq(act.valid),
-                act.ready.eq(target.ready),
-                target.p.meta.eq(act.p.meta),
-            ]
+        # A result knows whose it is by a bit for each.
+        write, norm, into = self.o_residual, self.i_norm, quantiser.i_act
+        takers = {
+            Dest.RESIDUAL: write,
+            Dest.QKV: qkv.i_act,
+            Dest.GLU: glu.i_act,
+            Dest.LOGITS: self.o_logits,
+        }
+        m.submodules.arriving = arriving = Slice(
+            data.StructLayout({"act": self.i_act.payload.shape(), "to": len(takers) + 1})
+        )
+        of_taker = Cat(self.i_act.p.meta.dest == dest for dest in takers)
+        m.d.comb += [
+            arriving.i.valid.eq(self.i_act.valid),
+            self.i_act.ready.eq(arriving.i.ready),
+            arriving.i.p.act.eq(self.i_act.payload),
+            arriving.i.p.to.eq(Cat(of_taker, ~of_taker.any())),
+        ]
+        here, act, to = arriving.o.valid, arriving.o.p.act, arriving.o.p.to
+        meta = act.meta
+        for target in (qkv.i_act, glu.i_act, self.o_logits):
+            m.d.comb += target.p.meta.eq(meta)
             for lane in range(cfg.lanes):
-                m.d.comb += target.p.data[lane].eq(act.p.data[lane])
+                m.d.comb += target.p.data[lane].eq(act.data[lane])
+        m.d.comb += [
+            write.p.data.eq(act.data),
+            write.p.row.eq(meta.row),
+            write.p.beat.eq((meta.strip << exact_log2(cfg.beats)) + meta.beat),
+            write.p.add.eq(1),
+            write.p.first.eq((meta.strip == 0) & (meta.beat == 0)),
+        ]
 
         # The direct way to the quantiser is free when neither of the others has something.
-        direct = Signal()
-        norm = self.i_norm
-        into = quantiser.i_act
-        meta = act.p.meta
-        with m.Switch(meta.dest):
-            with m.Case(Dest.RESIDUAL):
-                write = self.o_residual
-                m.d.comb += [
-                    write.valid.eq(act.valid),
-                    act.ready.eq(write.ready),
-                    write.p.data.eq(act.p.data),
-                    write.p.row.eq(meta.row),
-                    write.p.beat.eq((meta.strip << exact_log2(cfg.beats)) + meta.beat),
-                    write.p.add.eq(1),
-                    write.p.first.eq((meta.strip == 0) & (meta.beat == 0)),
-                ]
-            with m.Case(Dest.QKV):
-                offer(qkv.i_act)
-            with m.Case(Dest.GLU):
-                offer(glu.i_act)
-            with m.Case(Dest.LOGITS):
-                offer(self.o_logits)
-            with m.Default():
-                m.d.comb += [
-                    direct.eq(act.valid),
-                    act.ready.eq(into.ready & ~qkv.o_act.valid & ~glu.o_ffn.valid & ~norm.valid),
-                ]
+        direct = here & to[-1]
+        ready = [target.ready for target in takers.values()]
+        ready.append(into.ready & ~qkv.o_act.valid & ~glu.o_ffn.valid & ~norm.valid)
+        m.d.comb += arriving.o.ready.eq((to & Cat(ready)).any())
+        for number, target in enumerate(takers.values()):
+            m.d.comb += target.valid.eq(here & to[number])
 
-        def quantise(source, label):
-            m.d.comb += [into.valid.eq(source.valid), into.p.meta.eq(label)]
+        def quantise(values, label):
+            m.d.comb += [
+                into.valid.eq(1),
+                into.p.meta.label.eq(label),
+                into.p.meta.is_appended.eq((label.dest == Dest.QKV) & (label.section != _QUERY)),
+            ]
             for lane in range(cfg.lanes):
-                m.d.comb += into.p.data[lane].eq(source.p.data[lane])
+                m.d.comb += into.p.data[lane].eq(values[lane])
 
         norm_label = Signal(self.label)
         m.d.comb += [
@@ -181,21 +186,20 @@ class ResultPath(wiring.Component):
             norm_label.dst.eq(self.norm_dst + (norm.p.beat >> exact_log2(cfg.beats))),
         ]
         with m.If(qkv.o_act.valid):
-            quantise(qkv.o_act, qkv.o_act.p.meta)
+            quantise(qkv.o_act.p.data, qkv.o_act.p.meta)
             m.d.comb += qkv.o_act.ready.eq(into.ready)
         with m.Elif(glu.o_ffn.valid):
-            quantise(glu.o_ffn, glu.o_ffn.p.meta)
+            quantise(glu.o_ffn.p.data, glu.o_ffn.p.meta)
             m.d.comb += glu.o_ffn.ready.eq(into.ready)
         with m.Elif(norm.valid):
-            quantise(norm, norm_label)
+            quantise(norm.p.data, norm_label)
             m.d.comb += norm.ready.eq(into.ready)
         with m.Elif(direct):
-            quantise(act, meta)
+            quantise(act.data, meta)
 
         # Blocks: q and all others stay on chip, k and v are appended to the cache.
         block = quantiser.o_block
-        label = block.p.meta
-        appended = (label.dest == Dest.QKV) & (label.section != _QUERY)
+        label, appended = block.p.meta.label, block.p.meta.is_appended
         out = self.o_key_value
         m.d.comb += [
             out.p.block.q.eq(block.p.q),
@@ -224,9 +228,9 @@ class ResultPath(wiring.Component):
         # What enters is counted a cycle late, and seen meanwhile.
         enters, leaves = Signal(2), Signal()
         m.d.sync += [
-            enters.eq(Cat(act.valid & act.ready & quantised, norm.valid & norm.ready)),
+            enters.eq(Cat(here & arriving.o.ready & quantised, norm.valid & norm.ready)),
             leaves.eq(block.valid & block.ready),
             inside.eq(inside + enters[0] + enters[1] - Mux(leaves, cfg.beats, 0)),
         ]
-        m.d.comb += self.busy.eq((inside != 0) | enters.any() | arriving.o.valid)
+        m.d.comb += self.busy.eq((inside != 0) | enters.any() | here)
         return m

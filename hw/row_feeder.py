@@ -20,7 +20,8 @@ def strip_info(config):
     """Return the layout of what is known of a strip when its sums are complete.
 
     ``section``, ``section_strip``: place among the outputs; ``head``, ``block``: of a fused
-    projection, KV head and block in it; ``last``: of the job.
+    projection, KV head and block in it; ``last``: of the job; ``last_row``, ``last_head``: a number
+    less than those of the job, to compare with.
     """
     return data.StructLayout({
         "job": matmul_job(config),
@@ -29,6 +30,8 @@ def strip_info(config):
         "head": unsigned(8),
         "block": unsigned(4),
         "last": 1,
+        "last_row": range(config.max_rows),
+        "last_head": range(config.max_rows),
     })
 
 
@@ -106,7 +109,8 @@ class RowFeeder(wiring.Component):
 
     Timing
     ------
-    A row each cycle, without bubbles between tiles that are ready.
+    A row each cycle, without bubbles between tiles that are ready. ``tile_ready`` is low for two
+    cycles at least after ``tile_start``, for a tile is loaded in four words or more.
     """
 
     def __init__(self, config, *, group=0):
@@ -149,7 +153,7 @@ class RowFeeder(wiring.Component):
         section_strip = Signal(16)
         section_head = Signal(8)
         head_block = Signal(4)
-        steps = Signal(range(cfg.groups))  # to the tile's next strip: a place each
+        steps = Signal(range(cfg.groups + 1))  # to the tile's next strip: a place each
         first_of_strip = Signal()  # the row fetched next is one
         # One less than the job's numbers, to compare counters with.
         last_row_of, last_head_of = Signal.like(job.head_rows), Signal.like(job.heads)
@@ -177,7 +181,10 @@ class RowFeeder(wiring.Component):
             ]
 
         is_values = job.dest == Dest.VALUES
-        bank_free = ~self.banks_used.bit_select(bank, 1)
+        # As it was a cycle ago: a bank that gets used is not asked for in the cycle after.
+        free = Signal(2)
+        m.d.sync += free.eq(~self.banks_used)
+        bank_free = free.bit_select(bank, 1)
         can_start = busy & ~in_tile & self.tile_ready & (bank_free | ~first_of_strip)
         issue = Signal()
         m.d.comb += [
@@ -192,10 +199,16 @@ class RowFeeder(wiring.Component):
         last_head = head == last_head_of
         last_plane = plane | ~is_values
         end_tile = last_row & last_head & last_plane
-        end_block = tile == cfg.tiles_per_block - 1
-        end_sub = end_block & (block == last_block_of)
-        end_strip = end_sub & (sub == job_subs(cfg, job.dest) - 1)
-        last = strip == last_strip_of
+        # Whether the tile is the last one. Known a cycle late: the next takes longer to load.
+        end_block, end_sub, end_strip, last = Signal(), Signal(), Signal(), Signal()
+        last_tile = tile == cfg.tiles_per_block - 1
+        last_block = last_tile & (block == last_block_of)
+        m.d.sync += [
+            end_block.eq(last_tile),
+            end_sub.eq(last_block),
+            end_strip.eq(last_block & (sub == job_subs(cfg, job.dest) - 1)),
+            last.eq(strip == last_strip_of),
+        ]
 
         info = Signal(strip_info(cfg))
         m.d.comb += [
@@ -204,7 +217,9 @@ class RowFeeder(wiring.Component):
             info.section_strip.eq(section_strip),
             info.head.eq(section_head),
             info.block.eq(head_block),
-            info.last.eq(last),
+            info.last.eq(strip == last_strip_of),
+            info.last_row.eq(last_row_of),
+            info.last_head.eq(last_head_of),
         ]
         m.d.comb += self.strip.eq(info)
         # A strip's place is told when it begins; there is time to find the next one until that is
@@ -213,8 +228,8 @@ class RowFeeder(wiring.Component):
             m.d.sync += steps.eq(steps - 1)
         with m.If(can_start & first_of_strip):
             m.d.comb += self.begins.eq(Mux(bank, 2, 1))
-            m.d.sync += steps.eq(Mux(is_attention(job.dest), 0, cfg.groups - 1))
-        with m.If((can_start & first_of_strip) | (steps != 0)):
+            m.d.sync += steps.eq(Mux(is_attention(job.dest), 1, cfg.groups))
+        with m.If(steps != 0):
             self._next_section(
                 m, job, last_strips, section, section_strip, section_head, head_block
             )

@@ -155,9 +155,10 @@ class RowTables(wiring.Component):
         count = Signal(16)  # entries of this table row taken
         following = Signal(16, init=1)  # one more
         # What the number of the entry that comes next says: found when the one before is taken.
-        is_first, in_table, behind, is_last = (
-            Signal(name=name) for name in ("is_first", "in_table", "behind", "is_last")
+        is_first, in_table, is_last = (
+            Signal(name=name) for name in ("is_first", "in_table", "is_last")
         )
+        at_once = Signal()  # it gives nothing to the embedding
         row_ends = Signal()
         # Of the word, a cycle after `start`: the last entry, those with elements and half of them.
         last_entry = Signal(16)
@@ -204,32 +205,25 @@ class RowTables(wiring.Component):
                 m.d.comb += row_ends.eq(1)
                 m.next = "TAKE"
             with m.State("TAKE"):
-                m.d.comb += [taking.eq(1), self.starved.eq(~self.i_entry.valid)]
-                with m.If(self.is_rope):
-                    m.d.comb += [
-                        done.eq(self.i_entry.valid),
-                        self.table_en.eq(self.i_entry.valid & in_table),
-                    ]
-                with m.Elif(is_first):
-                    m.d.comb += done.eq(self.i_entry.valid)
+                m.d.comb += [
+                    taking.eq(1),
+                    self.starved.eq(~self.i_entry.valid),
+                    done.eq(self.i_entry.valid & (at_once | (embedding.i_row.ready & high))),
+                    self.i_entry.ready.eq(done),
+                    self.table_en.eq(self.i_entry.valid & self.is_rope & in_table),
+                    embedding.i_row.valid.eq(self.i_entry.valid & ~at_once),
+                ]
+                with m.If(is_first):
                     m.d.sync += multiplier.eq(Cat(entry[0], entry[1]))
-                with m.Elif(behind):
-                    m.d.comb += done.eq(self.i_entry.valid)
-                with m.Else():
-                    m.d.comb += [
-                        embedding.i_row.valid.eq(self.i_entry.valid),
-                        done.eq(self.i_entry.valid & embedding.i_row.ready & high),
-                    ]
-                    with m.If(self.i_entry.valid & embedding.i_row.ready):
-                        m.d.sync += high.eq(~high)
-                m.d.comb += self.i_entry.ready.eq(done)
+                with m.If(embedding.i_row.valid & embedding.i_row.ready):
+                    m.d.sync += high.eq(~high)
                 with m.If(done):
                     m.d.sync += [
                         count.eq(following),
                         following.eq(following + 1),
                         is_first.eq(0),
                         in_table.eq(following < used),
-                        behind.eq(following > used_half),
+                        at_once.eq(self.is_rope | (following > used_half)),
                         is_last.eq(following == last_entry),
                     ]
                     with m.If(is_last):
@@ -248,7 +242,7 @@ class RowTables(wiring.Component):
                 following.eq(1),
                 is_first.eq(1),
                 in_table.eq(1),
-                behind.eq(0),
+                at_once.eq(1),
                 is_last.eq(last_entry == 0),
             ]
 

@@ -160,11 +160,10 @@ class Sampler(wiring.Component):
         valid, rank, last, total = self._sum(m, job, candidate.p, taken, sum_shape)
         m.d.comb += [
             sum_write.en.eq(valid),
-            sum_write.addr.eq(rank),
+            sum_write.addr.eq(rank + 1),  # of those before the next
             sum_write.data.eq(total),
-            # The sum of those before `place`.
             place.eq(chosen | half),
-            sum_read.addr.eq(place - 1),
+            sum_read.addr.eq(place),
         ]
         with m.If(valid & last):
             m.d.sync += [threshold.i_total.payload.eq(total), summed.eq(1)]

@@ -5,7 +5,7 @@ Longer than 400 lines: the states of one machine, which share what they work on.
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import enum, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from .admission import Admission
@@ -13,6 +13,7 @@ from .event_writer import event_layout
 from .fetcher import fetch_layout
 from .jobs import segment_layout
 from .lib.axi import PAGE_BYTES
+from .lib.slice import Slice
 from .pass_planner import PassPlanner, run_layout
 from .pass_rows import PassRows, pass_reads, pass_writes
 from .ring import ring_entry
@@ -215,16 +216,18 @@ class Scheduler(wiring.Component):
             self.placed_id.eq(planner.run.request_id),
         ]
         # Memory is asked by the admission, or for prompts: never both at a time.
+        m.submodules.asking = asking = Slice(fetch_layout())
+        connect(m, asking.o, flipped(self.o_fetch))
         for unit in (admission, planner):
             m.d.comb += [
-                unit.o_fetch.ready.eq(self.o_fetch.ready),
+                unit.o_fetch.ready.eq(asking.i.ready),
                 unit.i_word.valid.eq(self.i_word.valid),
                 unit.i_word.payload.eq(self.i_word.payload),
             ]
         of_planner = planner.o_fetch.valid
         m.d.comb += [
-            self.o_fetch.valid.eq(admission.o_fetch.valid | of_planner),
-            self.o_fetch.payload.eq(
+            asking.i.valid.eq(admission.o_fetch.valid | of_planner),
+            asking.i.payload.eq(
                 Mux(of_planner, planner.o_fetch.payload, admission.o_fetch.payload)
             ),
             self.i_word.ready.eq(admission.i_word.ready | planner.i_word.ready),

@@ -140,7 +140,6 @@ class Softmax(wiring.Component):
         on_way = Signal(range(3))
         divided = Signal()
         m.d.comb += [
-            last.eq(beat == last_beat),
             self.i_job.ready.eq((on_way != 2) & (~active | last)),
             divided.eq(divide.i_sum.valid & divide.i_sum.ready),
             self.score_en.eq(active),
@@ -149,12 +148,17 @@ class Softmax(wiring.Component):
         ]
         taken = Signal()
         m.d.comb += taken.eq(self.i_job.valid & self.i_job.ready)
-        m.d.sync += [on_way.eq(on_way + taken - divided), beat.eq(beat + 1)]
+        m.d.sync += [
+            on_way.eq(on_way + taken - divided),
+            beat.eq(beat + 1),
+            last.eq(beat + 1 == last_beat),
+        ]
         with m.If(~active | last):
             m.d.sync += [
                 active.eq(taken),
                 job.eq(self.i_job.p),
                 beat.eq(0),
+                last.eq(self.i_job.p.beats == 1),
                 last_beat.eq(self.i_job.p.beats - 1),
             ]
 

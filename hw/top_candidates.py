@@ -135,7 +135,10 @@ class TopCandidates(wiring.Component):
         entry = _entry_layout(self.max_vocab)
         words = self.list_len // _GROUP
         row_shape = range(self.max_rows)
-        logits = self.i_logits.p
+        # Between those who give logits and the registers that all wait for a list.
+        m.submodules.arriving = arriving = Slice(self.i_logits.payload.shape())
+        connect(m, flipped(self.i_logits), arriving.i)
+        logits = arriving.o.p
 
         # The list in registers, and whose it is.
         entries = [Signal(entry, name=f"entry_{rank}") for rank in range(self.list_len)]
@@ -157,7 +160,7 @@ class TopCandidates(wiring.Component):
         is_first = Signal()  # its list starts anew, whatever is in the beat
         hit = compared_valid & (is_first | hits.any())
         # One that was found to change its list holds up those after it before it does.
-        m.d.comb += [advance.eq(~changes & ~hit), self.i_logits.ready.eq(advance)]
+        m.d.comb += [advance.eq(~changes & ~hit), arriving.o.ready.eq(advance)]
         pipe = Pipeline(m, advance)
 
         # Count the lanes that are valid, all or fewer.
@@ -177,7 +180,7 @@ class TopCandidates(wiring.Component):
             "count",
             range(self.lanes + 1),
         )
-        counted_valid = pipe.valid(self.i_logits.valid, "counted_valid")
+        counted_valid = pipe.valid(arriving.o.valid, "counted_valid")
 
         # Mark them, and read the last entry of the row's list, again while the beat waits.
         marked = pipe.hold(counted, "marked", side_shape)
@@ -250,7 +253,9 @@ class TopCandidates(wiring.Component):
             load.addr.eq(change.row * words + word),
             store_last.addr.eq(list_row),
             store_last.data.eq(entries[-1]),
-            self.busy.eq(counted_valid | marked_valid | compared_valid | changes),
+            self.busy.eq(
+                arriving.o.valid | counted_valid | marked_valid | compared_valid | changes
+            ),
         ]
         for place in range(_GROUP):
             m.d.comb += store.data[place].eq(entries[place])

@@ -130,6 +130,8 @@ class ValueExponents(wiring.Component):
         pos = Signal(range(cfg.max_context))  # of the word's first element
         ahead = Signal(range(-cfg.max_context, cfg.max_context))
         beyond = Signal(range(-cfg.max_context, cfg.max_context + cfg.max_rows))
+        is_last = Signal()  # words_left == 1
+        is_whole = Signal()  # the word ends no row's maximum: all its rows see all of it, or none
         held, taken = Signal(part), Signal(part)
         lane, row = Signal(range(cfg.cols)), Signal.like(self.rows)
         for number in range(cfg.cols):
@@ -184,8 +186,10 @@ class ValueExponents(wiring.Component):
                 pos.eq(0),
                 row.eq(0),
                 words_left.eq(words),
+                is_last.eq(words == 1),
                 ahead.eq(first),
                 beyond.eq(end),
+                is_whole.eq(first >= cfg.cols),
             ]
 
         def next_word():
@@ -193,10 +197,12 @@ class ValueExponents(wiring.Component):
                 pos.eq(pos + cfg.cols),
                 ahead.eq(ahead - cfg.cols),
                 beyond.eq(beyond - cfg.cols),
+                is_whole.eq((ahead >= 2 * cfg.cols) | (beyond <= cfg.cols)),
                 words_left.eq(words_left - 1),
+                is_last.eq(words_left == 2),
             ]
             m.next = "TAKE"
-            with m.If(words_left == 1):
+            with m.If(is_last):
                 m.d.sync += [*begin_block(), block.eq(block + 1)]
                 with m.If(block == blocks - 1):
                     m.next = "FINISH"
@@ -229,7 +235,7 @@ class ValueExponents(wiring.Component):
                 with m.If(self.i_words.valid):
                     place = pos[: exact_log2(cfg.feed_len)] >> exact_log2(cfg.cols)
                     m.d.comb += [write.en.eq(1 << place), step.eq(1)]
-                    with m.If((ahead >= cfg.cols) | (beyond <= 0)):
+                    with m.If(is_whole):
                         next_word()
                     with m.Else():
                         m.next = "WALK"

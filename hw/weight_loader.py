@@ -25,7 +25,7 @@ class WeightLoader(wiring.Component):
     Members
     -------
     i_job : In(stream of matmul_job)
-        Taken when this unit and the feeder are at rest.
+        Taken when this unit and the feeder have been at rest for a cycle.
     i_words : In(stream of cols bytes)
         The weight stream.
     o_table : Out(stream of cols bytes)
@@ -94,7 +94,10 @@ class WeightLoader(wiring.Component):
         header_count = Signal.like(header_words)
         in_header = Signal()  # header_count != 0
         job = Signal(matmul_job(cfg))
+        # One less than the job's numbers, to compare counters with.
+        last_block_of, last_strip_of = Signal.like(job.blocks), Signal.like(job.strips)
         loading = Signal()
+        free = Signal()  # no job here nor in the feeder, as it was a cycle ago
         exponents = Signal.like(self.exponents)
 
         m.d.comb += [
@@ -152,22 +155,25 @@ class WeightLoader(wiring.Component):
         # Whether a tile is the last one. Known a cycle late: it takes four words at least.
         ends_block, ends_sub, ends_strip, ends_job = Signal(), Signal(), Signal(), Signal()
         last_tile = tile == cfg.tiles_per_block - 1
-        last_block = last_tile & (block == job.blocks - 1)
+        last_block = last_tile & (block == last_block_of)
         last_sub = last_block & (sub == job_subs(cfg, job.dest) - 1)
         m.d.sync += [
             ends_block.eq(last_tile),
             ends_sub.eq(last_block),
             ends_strip.eq(last_sub),
-            ends_job.eq(last_sub & (strip == job.strips - 1)),
+            ends_job.eq(last_sub & (strip == last_strip_of)),
         ]
         is_scores = job.dest == Dest.SCORES
 
         with m.FSM():
             with m.State("IDLE"):
                 # The feeder copies the job in the cycle after; then both run it.
-                m.d.comb += self.i_job.ready.eq(~self.feeder_busy)
+                m.d.comb += self.i_job.ready.eq(free)
                 m.d.sync += [
+                    free.eq(~self.feeder_busy),
                     job.eq(self.i_job.payload),
+                    last_block_of.eq(self.i_job.p.blocks - 1),
+                    last_strip_of.eq(self.i_job.p.strips - 1),
                     strip.eq(0),
                     sub.eq(0),
                     block.eq(0),
@@ -176,8 +182,8 @@ class WeightLoader(wiring.Component):
                     header_count.eq(0),
                     in_header.eq(0),
                 ]
-                with m.If(self.i_job.valid & ~self.feeder_busy):
-                    m.d.sync += loading.eq(1)
+                with m.If(self.i_job.valid & free):
+                    m.d.sync += [loading.eq(1), free.eq(0)]
                     with m.Switch(self.i_job.payload.dest):
                         with m.Case(Dest.SCORES):
                             m.next = "EXPONENTS"

@@ -91,12 +91,15 @@ class WeightStreamer(wiring.Component):
         m.submodules.waiting = waiting = Queue(descriptor, self.MAX_DESCRIPTORS - 2)
         # Between the queue's memory and the counting.
         m.submodules.ahead = ahead = Slice(descriptor)
-        m.submodules.asked = asked = Queue(WORDS_WIDTH, self.MAX_ASKED - 1)
+        m.submodules.asked = asked = Queue(WORDS_WIDTH, self.MAX_ASKED - 3)
+        # Between that queue's memory and the counting, too.
+        m.submodules.counted = counted = Slice(WORDS_WIDTH)
         m.submodules.gearbox = gearbox = self._gearbox
         # Between the readiness of those who take words and that of the memory.
         m.submodules.words_out = words_out = Slice(self.o_words.payload.shape())
         connect(m, flipped(self.i_descriptor), waiting.i)
         connect(m, waiting.o, ahead.i)
+        connect(m, asked.o, counted.i)
         connect(m, words_out.o, flipped(self.o_words))
         # A beat that meets halt must not become the first of what follows.
         m.d.comb += [
@@ -156,17 +159,17 @@ class WeightStreamer(wiring.Component):
         m.d.comb += [
             moves.eq(gearbox.o.valid & words_out.i.ready & counting),
             ends.eq(moves & is_end),
-            asked.o.ready.eq(ends | ~counting),
+            counted.o.ready.eq(ends | ~counting),
             gearbox.flush.eq(ends | self.halt),
             gearbox.o.ready.eq(words_out.i.ready & counting),
             words_out.i.valid.eq(gearbox.o.valid & counting),
             words_out.i.payload.eq(gearbox.o.payload),
         ]
-        with m.If(asked.o.ready):
+        with m.If(counted.o.ready):
             m.d.sync += [
-                counting.eq(asked.o.valid),
-                rest.eq(asked.o.payload),
-                is_end.eq(asked.o.payload == 0),
+                counting.eq(counted.o.valid),
+                rest.eq(counted.o.payload),
+                is_end.eq(counted.o.payload == 0),
             ]
         with m.Elif(moves):
             m.d.sync += [rest.eq(rest - 1), is_end.eq(rest == 1)]
@@ -175,12 +178,14 @@ class WeightStreamer(wiring.Component):
             waiting.flush.eq(self.halt),
             ahead.flush.eq(self.halt),
             asked.flush.eq(self.halt),
+            counted.flush.eq(self.halt),
             words_out.flush.eq(self.halt),
             self.idle.eq(
                 (waiting.level == 0)
                 & ~ahead.o.valid
                 & ~asks
                 & (asked.level == 0)
+                & ~counted.o.valid
                 & ~counting
                 & ~words_out.o.valid
             ),

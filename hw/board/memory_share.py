@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect
 
 from hw.lib.axi import Axi4
 from hw.lib.parameter import check_positive, check_power_of_two
@@ -116,17 +116,20 @@ class MemoryShare(wiring.Component):
         names = ("data", "strb", "last")
         m.submodules.waiting = waiting = self._waiting
         m.submodules.w = held = Slice(self._fields("w", names))
-        owner = waiting.o.payload
+        # Between the queue's memory and the readiness of both managers.
+        m.submodules.writing = writing = Slice(waiting.o.payload.shape())
+        connect(m, waiting.o, writing.i)
+        owner = writing.o.payload
         m.d.comb += [
             waiting.i.valid.eq(axi.awvalid & axi.awready),
             waiting.i.payload.eq(axi.awid[-1]),
-            waiting.o.ready.eq(held.i.valid & held.i.ready & held.i.p.last),
+            writing.o.ready.eq(held.i.valid & held.i.ready & held.i.p.last),
             axi.wvalid.eq(held.o.valid),
             held.o.ready.eq(axi.wready),
         ]
         for index, name in enumerate(_MANAGERS):
             manager = getattr(self, name)
-            with m.If(waiting.o.valid & (owner == index)):
+            with m.If(writing.o.valid & (owner == index)):
                 m.d.comb += [held.i.valid.eq(manager.wvalid), manager.wready.eq(held.i.ready)]
                 for field in names:
                     m.d.comb += held.i.p[field].eq(getattr(manager, f"w{field}"))

@@ -170,8 +170,8 @@ PROPERTIES = [
         11,
         10,
         Bug(what="the first burst is as long as any", file=_CUTTER,
-            old="first_room = self.max_burst - (judged.addr >> beat_shift)[:burst_shift]",
-            new="first_room = self.max_burst"),
+            old="first_room.eq(self.max_burst - (ended.addr >> beat_shift)[:burst_shift])",
+            new="first_room.eq(self.max_burst)"),
     ),
     _property(
         "regions",

@@ -125,8 +125,8 @@ PROPERTIES = [
         cover=10,
         bugs=(
             Bug(what="data are taken from whoever has some", file=_FILE,
-                old="with m.If(waiting.o.valid & (owner == index)):",
-                new="with m.If(waiting.o.valid & (manager.wvalid | (owner == index))):"),
+                old="with m.If(writing.o.valid & (owner == index)):",
+                new="with m.If(writing.o.valid & (manager.wvalid | (owner == index))):"),
             Bug(what="an answer goes to the other", file=_FILE,
                 old="owner = held.o.p.id[-1]", new="owner = ~held.o.p.id[-1]"),
         ),

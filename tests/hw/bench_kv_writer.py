@@ -94,6 +94,7 @@ async def appends(dut, memory, first_pos, items, i_stall="never", o_stall="never
     beats = cocotb.start_soon(collects(dut, "o_wdata", BEAT, counts[1], stall=stall))
     await sender
     commands, beats = await commands, await beats
+    await RisingEdge(dut.clk)
     await ReadOnly()
     assert not dut.busy.value
     before = memory.bytes.copy()
@@ -240,6 +241,7 @@ async def pages_layers_and_heads_may_lie_anywhere(dut, o_stall):
         commands = cocotb.start_soon(collects(dut, "o_write", COMMAND, counts[0], stall=stall))
         beats = cocotb.start_soon(collects(dut, "o_wdata", BEAT, counts[1], stall=stall))
         assert bytes_written(await commands, await beats) == expected
+        await RisingEdge(dut.clk)
         await ReadOnly()
         assert not dut.busy.value
         await RisingEdge(dut.clk)
@@ -291,7 +293,7 @@ async def timing_is_as_documented(dut, is_value):
     dut.o_wdata__ready.value = 1
     first = cocotb.start_soon(measures(dut, "i_block", "o_write", 1))
     _, cycles = await measures(dut, "i_block", "i_block", 10)
-    period = 8 + (2 * CONFIG.subs if is_value else BLOCK_LEN)
+    period = 9 + (2 * CONFIG.subs if is_value else BLOCK_LEN)
     assert cycles == 9 * period + 1
     assert await first == (5, 1)
     busy = 0

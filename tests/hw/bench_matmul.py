@@ -82,10 +82,13 @@ class Watch:
     async def _watches(self):
         dut = self.dut
         last = 1 << RESULT["meta"].offset + RESULT["meta"].shape["last"].offset
+        was_taking = 0  # it is at rest when the watch begins
         while True:
             await ReadOnly()
-            # The next job is taken when the words and the rows of one have been.
-            assert int(dut.taking.value) == (not int(dut.i_job__ready.value))
+            # The next job is taken when the words and the rows of one have been for a cycle.
+            taking = int(dut.taking.value)
+            assert int(dut.i_job__ready.value) == (not taking and not was_taking)
+            was_taking = taking
             assert int(dut.busy.value) == (self.inside > 0), f"busy with {self.inside} jobs inside"
             for name in self.COUNTED:
                 self.counts[name] += int(getattr(dut, name).value)

@@ -33,6 +33,7 @@ JOBS = {
     "values": (Dest.VALUES, (2, 0, 0), 2),
 }
 ATTENTION = (Dest.SCORES, Dest.VALUES)
+_LOADING = 2  # cycles after the start of a tile in which the next cannot be ready
 if GROUP:  # a group that computes no strip gets no job
     del JOBS["one gate"]
 
@@ -72,6 +73,7 @@ class Feeder:
         self.bank = 0
         self.memories = Memories(rng.getrandbits(32))
         self.pipeline = [None] * FEED_LATENCY  # rows on their way
+        self.banks = 0  # that were used a cycle ago
 
     async def run(self, name):
         """Run a job whose tiles and banks come at random; compare its strips and its rows."""
@@ -90,11 +92,14 @@ class Feeder:
             await self.step(None)
         strips, used = [], 0
         in_tile = False
+        loads = _LOADING  # cycles in which a tile cannot be ready yet
         while used < len(rows):
-            dut.tile_ready.value = ready = rng.randrange(2)
+            ready = 0 if loads else rng.randrange(2)
+            dut.tile_ready.value = ready
             dut.banks_used.value = banks = rng.choice((0, 0, 1, 2, 3))
             tag, _, begins = rows[used]
-            free = not banks >> tag["bank"] & 1
+            free = not self.banks >> tag["bank"] & 1
+            self.banks = banks
             moves = in_tile or (ready and (free or not begins))
             await ReadOnly()
             assert int(dut.busy.value) == 1
@@ -106,6 +111,7 @@ class Feeder:
             if moves and begins:
                 strips.append(unpack(STRIP, int(dut.strip.value)))
             await self.step(rows[used] if moves else None)
+            loads = _LOADING if moves and not in_tile else max(0, loads - 1)
             if moves:
                 used += 1
                 in_tile = used < len(rows) and not rows[used][0]["swap"]
@@ -193,33 +199,36 @@ def row_job(rng, dest, strips, blocks):
 
 
 async def runs_steadily(dut, job, wanted, limit=None):
-    """Run a job of one row, all or so many blocks of it, with all tiles and banks there."""
+    """Run a job of one row, all or so many blocks of it, a tile every `FEED_LATENCY` cycles."""
     dut.job.value = pack(JOB, job)
     dut.loading.value = 1
     dut.tile_ready.value = 0
     dut.banks_used.value = 0
     await RisingEdge(dut.clk)
     dut.loading.value = 0
-    await ClockCycles(dut.clk, CONFIG.groups)
-    dut.tile_ready.value = 1
+    await ClockCycles(dut.clk, CONFIG.groups + _LOADING)
     each = CONFIG.own_subs * job["blocks"]
-    behind = FEED_LATENCY // CONFIG.tiles_per_block
-    for at in range(limit or job["strips"] * each):
+    fed = None  # whether the tile before begins a sum
+    for number in range((limit or job["strips"] * each) * CONFIG.tiles_per_block):
+        at, tile = divmod(number, CONFIG.tiles_per_block)
         strip, step = divmod(at, each)
+        dut.tile_ready.value = 1
         await ReadOnly()
         assert int(dut.busy.value) == 1
         assert int(dut.tile_start.value) == 1
         assert int(dut.act_block.value) == (job["src"] + step % job["blocks"]) % 1024
-        assert int(dut.begins.value) == (not step) << (strip & 1)
-        if at >= behind:
+        assert int(dut.begins.value) == (not step and not tile) << (strip & 1)
+        if fed is not None:
             tag = unpack(TAG, int(dut.tag.value))
-            assert tag["swap"] == 1
-            assert tag["first"] == ((at - behind) % job["blocks"] == 0)
-        if not step:
+            assert (tag["swap"], tag["first"]) == (1, fed)
+        fed = step % job["blocks"] == 0 and tile == 0
+        if not step and not tile:
             info = unpack(STRIP, int(dut.strip.value))
             assert (info["section"], info["section_strip"]) == wanted[strip][:2]
             assert info["last"] == (strip == job["strips"] - 1)
-        await ClockCycles(dut.clk, CONFIG.tiles_per_block)
+        await RisingEdge(dut.clk)
+        dut.tile_ready.value = 0
+        await ClockCycles(dut.clk, FEED_LATENCY - 1)
     await ReadOnly()
     assert int(dut.busy.value) == (limit is not None)
     await RisingEdge(dut.clk)

@@ -192,9 +192,9 @@ async def beats_take_as_long_as_documented(dut, kind, row_count):
         if not int(dut.busy.value):
             break
         await RisingEdge(dut.clk)
-    # A beat is inside for four cycles beside its own, one that changes a list for three.
+    # A beat is inside for five cycles beside its own, one that changes a list for four.
     cycles, _, changed = documented_cycles(rows)
-    assert cycle() - first == cycles + 3 - changed
+    assert cycle() - first == cycles + 4 - changed
 
 
 def head_cycles(strip_cycles, drains):
