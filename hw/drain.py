@@ -112,7 +112,6 @@ class Drain(wiring.Component):
         ends = Signal()
 
         m.d.comb += [
-            # A cycle late: those who wait for a bank are far.
             waits.eq(self.strip_valid & ~self.strip_done),
             advance.eq(~offered | i_acc.ready),
             i_acc.valid.eq(offered),
@@ -132,6 +131,7 @@ class Drain(wiring.Component):
         last_beat = beat == Mux(shared, cfg.own_beats, cfg.beats) - 1
         last_row = head_row == self.strip.last_row
         last_head = head == self.strip.last_head
+        # A cycle late: those who wait for a bank are far.
         m.d.sync += self.strip_done.eq(ends)
         with m.If(advance & waits):
             m.d.sync += beat.eq(beat + 1)

@@ -12,6 +12,7 @@ __all__ = [
     "draw_layout",
     "is_attention",
     "job_subs",
+    "last_tiles",
     "matmul_job",
     "result_label",
     "row_place",
@@ -39,6 +40,17 @@ def is_attention(dest):
 def job_subs(config, dest):
     """Return the substrips that a tile computes of each strip of a job."""
     return Mux(is_attention(dest), config.subs, config.own_subs)
+
+
+def last_tiles(config, dest, *, tile, last_block, sub):
+    """Return whether a tile is the last of its block, of its substrip, and of its strip.
+
+    ``tile`` in its block, which is the ``last_block`` of a substrip or not, and ``sub`` in its
+    strip. Words and rows of a job go through its tiles in the same order.
+    """
+    ends_block = tile == config.tiles_per_block - 1
+    ends_sub = ends_block & last_block
+    return ends_block, ends_sub, ends_sub & (sub == job_subs(config, dest) - 1)
 
 
 #: Scale of an attention row, from the softmax: `numerics.md` 3.2 step 9.

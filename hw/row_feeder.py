@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .activation_memory import Block
-from .jobs import Dest, is_attention, job_subs, matmul_job
+from .jobs import Dest, is_attention, last_tiles, matmul_job
 from .lib.arithmetic import round_shift
 from .spec.formats import ACT_WIDTH, EXP_WIDTH, PROB_PLANE_SHIFT, PROB_WIDTH
 
@@ -201,13 +201,15 @@ class RowFeeder(wiring.Component):
         end_tile = last_row & last_head & last_plane
         # Whether the tile is the last one. Known a cycle late: the next takes longer to load.
         end_block, end_sub, end_strip, last = Signal(), Signal(), Signal(), Signal()
-        last_tile = tile == cfg.tiles_per_block - 1
-        last_block = last_tile & (block == last_block_of)
+        of_block, of_sub, of_strip = last_tiles(
+            cfg, job.dest, tile=tile, last_block=block == last_block_of, sub=sub
+        )
+        last_strip = strip == last_strip_of
         m.d.sync += [
-            end_block.eq(last_tile),
-            end_sub.eq(last_block),
-            end_strip.eq(last_block & (sub == job_subs(cfg, job.dest) - 1)),
-            last.eq(strip == last_strip_of),
+            end_block.eq(of_block),
+            end_sub.eq(of_sub),
+            end_strip.eq(of_strip),
+            last.eq(last_strip),
         ]
 
         info = Signal(strip_info(cfg))
@@ -217,7 +219,7 @@ class RowFeeder(wiring.Component):
             info.section_strip.eq(section_strip),
             info.head.eq(section_head),
             info.block.eq(head_block),
-            info.last.eq(strip == last_strip_of),
+            info.last.eq(last_strip),
             info.last_row.eq(last_row_of),
             info.last_head.eq(last_head_of),
         ]

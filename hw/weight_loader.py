@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .jobs import Dest, job_subs, matmul_job
+from .jobs import Dest, last_tiles, matmul_job
 from .lib.slice import Slice
 from .spec.formats import EXP_WIDTH
 
@@ -154,14 +154,14 @@ class WeightLoader(wiring.Component):
 
         # Whether a tile is the last one. Known a cycle late: it takes four words at least.
         ends_block, ends_sub, ends_strip, ends_job = Signal(), Signal(), Signal(), Signal()
-        last_tile = tile == cfg.tiles_per_block - 1
-        last_block = last_tile & (block == last_block_of)
-        last_sub = last_block & (sub == job_subs(cfg, job.dest) - 1)
+        of_block, of_sub, of_strip = last_tiles(
+            cfg, job.dest, tile=tile, last_block=block == last_block_of, sub=sub
+        )
         m.d.sync += [
-            ends_block.eq(last_tile),
-            ends_sub.eq(last_block),
-            ends_strip.eq(last_sub),
-            ends_job.eq(last_sub & (strip == last_strip_of)),
+            ends_block.eq(of_block),
+            ends_sub.eq(of_sub),
+            ends_strip.eq(of_strip),
+            ends_job.eq(of_strip & (strip == last_strip_of)),
         ]
         is_scores = job.dest == Dest.SCORES
 

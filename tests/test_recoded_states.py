@@ -4,7 +4,9 @@ import json
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
+from amaranth.hdl import ClockDomain, Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from scripts.synth.design import recoded_states
 from scripts.synth.yosys import run_yosys
@@ -12,12 +14,12 @@ from scripts.synth.yosys import run_yosys
 STATES = ("IDLE", "ASK", "WAIT", "TAKE", "FINISH")
 
 
-class Walk(Elaboratable):
+class Walk(wiring.Component):
     """Go from state to state while ``go`` is high, and light a lamp in each."""
 
     def __init__(self, *, resets=True):
         self.resets = resets
-        self.go, self.lamps = Signal(), Signal(len(STATES))
+        super().__init__({"go": In(1), "lamps": Out(len(STATES))})
 
     def elaborate(self, platform):
         m = Module()
@@ -33,8 +35,7 @@ class Walk(Elaboratable):
 
 
 def converted(name, **how):
-    walk = Walk(**how)
-    return rtlil.convert(walk, name=name, ports=[walk.go, walk.lamps])
+    return rtlil.convert(Walk(**how), name=name)
 
 
 @pytest.mark.parametrize("recoded", [False, True])
