@@ -184,7 +184,8 @@ def test_instance_with_a_number_of_its_own_is_found(tmp_path):
 def test_mutants_inside_other_units_are_theirs(tmp_path):
     job = capture("matmul")
     outside = inner("matmul", job.dut)
-    assert {"matmul.feeder", "matmul.array", "drain.requantiser"} <= outside
+    assert {"matmul.feeder", "matmul.array", "drain.requantiser", TOP} <= outside
+    assert TOP not in inner("glu", capture("glu").dut)
     assert not {"matmul", "matmul.loader"} & outside
     text = rtlil.convert(job.dut, name=TOP)
     found = {

@@ -99,8 +99,8 @@ def sample(text, folder, *, count, seed, outside=frozenset()):
     """Return so many mutations of an RTLIL text, in the order of the sample.
 
     Mutants of clocks and of resets of memories' outputs are left out, and those that replace a
-    constant by itself; so are those in ``outside``, instances as ``matmul.feeder``. The netlist
-    that they are of stays in the folder as ``plain.il``.
+    constant by itself; so are those in ``outside``, instances as ``matmul.feeder``, or `TOP`. The
+    netlist that they are of stays in the folder as ``plain.il``.
 
     Raises
     ------
@@ -178,9 +178,11 @@ class _Netlist:
 
 
 def _is_in(cell, places):
-    """Return whether a cell of the flat netlist is in one of some instances."""
+    """Return whether a cell of the flat netlist is in one of some instances; `TOP`: in none."""
     # Amaranth numbers an instance that has the name of a signal: ``activation$27``.
     name = re.sub(r"\$\d+\.", ".", cell.removeprefix("$flatten").replace("\\", ""))
+    if "." not in name:
+        return TOP in places
     return any(name.startswith(f"{place}.") for place in places)
 
 

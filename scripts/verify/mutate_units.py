@@ -6,6 +6,8 @@ from pathlib import Path
 
 from amaranth.hdl import Fragment
 
+from .mutate_netlist import TOP
+
 __all__ = ["LEFT_OUT", "UNITS", "Job", "capture", "chosen", "inner"]
 
 #: Name of a unit, that of its file in ``tests/hw``, to which row of the parameters of its test is
@@ -144,20 +146,26 @@ def capture(name):
 def inner(name, dut):
     """Return where other units of `UNITS` are in a unit's component: ``matmul.feeder``.
 
-    What is in these is measured with their own tests. A test may also hold units beside its own.
+    What is in these is measured with their own tests. A test may also hold units beside its own;
+    the logic that joins them, `TOP`, is nobody's.
     """
     found = set()
+
+    def kinds(fragment):
+        return {type(origin).__module__.rpartition(".")[2] for origin in fragment.origins or ()}
 
     def walk(fragment, place):
         for part, called, _ in fragment.subfragments:
             at = (*place, str(called))
-            kinds = {type(origin).__module__.rpartition(".")[2] for origin in part.origins or ()}
-            if kinds & UNITS.keys() - {name}:
+            if kinds(part) & UNITS.keys() - {name}:
                 found.add(".".join(at))
+            elif name in kinds(part):
+                found.add(TOP)
             walk(part, at)
 
-    walk(Fragment.get(dut, None), ())
-    return found
+    whole = Fragment.get(dut, None)
+    walk(whole, ())
+    return found - {TOP} if name in kinds(whole) else found
 
 
 def _arguments(test, row):
