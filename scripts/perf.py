@@ -19,7 +19,7 @@ from sim.perf.workloads import CLOCKS, WORKLOADS
 from sim.run.chip import ROOT, build_chip
 from sim.run.console import Console
 from sim.run.session import RunFailed
-from sim.verilate import BuildError
+from sim.verilate import BALANCED, BuildError
 
 OUT = ROOT / "build" / "perf"
 RECORDED = ROOT / "tests" / "perf_cycles.json"
@@ -33,7 +33,7 @@ def run(name, console, out=OUT):
     config = preset(name)
     with console.building() as on_step:
         # What the tests build is good enough for a few hundred thousand cycles.
-        chip = build_chip(config, fast=name != "tiny", on_step=on_step)
+        chip = build_chip(config, fast=BALANCED if name == "tiny" else True, on_step=on_step)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     rows = []

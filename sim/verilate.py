@@ -15,7 +15,20 @@ from pathlib import Path
 from sim.coverage import collect
 from sim.verilator import FST, BuildError, find_verilator, writes_fst
 
-__all__ = ["BuildError", "Result", "build", "find_verilator", "run", "writes_fst"]
+__all__ = [
+    "BALANCED",
+    "BuildError",
+    "Result",
+    "build",
+    "find_verilator",
+    "folder_of",
+    "run",
+    "writes_fst",
+]
+
+#: For ``fast``: against ``False`` the simulation is five times as fast, and the build takes the
+#: compiler four times as long (``True``: ten). It pays where a chip is simulated for half a minute.
+BALANCED = "balanced"
 
 CCACHE = Path(__file__).resolve().parents[1] / "build" / "ccache"
 
@@ -23,6 +36,11 @@ CCACHE = Path(__file__).resolve().parents[1] / "build" / "ccache"
 COVERAGE = ("--coverage-line", "--coverage-toggle", "--coverage-max-width", "1024")
 
 WARNINGS = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-MULTIDRIVEN", "-Wno-TIMESCALEMOD"]
+
+
+def folder_of(fast):
+    """Return the name of the folder in which what is built so lies beside what is not."""
+    return {True: "fast", BALANCED: BALANCED, False: "quick"}[fast]
 
 
 def find_ccache():
@@ -73,7 +91,7 @@ def build(
         Name of the top module.
     build_dir : Path
         Folder for everything that is made. May not contain spaces.
-    fast : bool
+    fast : bool or BALANCED
         Whether to optimise for the speed of the simulation or for that of the build.
     trace : bool or str
         Whether the simulator can write a waveform: a VCD, or with ``"fst"`` an FST where
@@ -132,7 +150,7 @@ def build(
         *WARNINGS,
         *(("-LDFLAGS", f"-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator") if cocotb else ()),
         *("--x-assign", "fast", "--x-initial", "fast", "--no-assert"),
-        *(("-O3", "--output-split", "20000") if fast else ("--output-split", "0")),
+        *(("-O3", "--output-split", "20000") if fast is True else ("--output-split", "0")),
         *((f"--trace-{'fst' if fst else 'vcd'}", "--trace-structs") if trace else ()),
         *(("-CFLAGS", f"-I{FST}") if fst else ()),
         *(f"-G{name}={value}" for name, value in (parameters or {}).items()),
@@ -143,11 +161,15 @@ def build(
         *([str(main)] if cocotb else ["--main"]),
         *map(str, sources),
     ]
-    optimise = ("OPT_FAST=-O3", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2")
+    optimise = {
+        True: ("OPT_FAST=-O3", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2"),
+        BALANCED: ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1"),
+        False: ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1"),
+    }[fast]
     make = [
         *("make", "-j", str(jobs), "-C", str(build_dir), "-f", "Vtop.mk"),
         *simulator.make_flags,
-        *(optimise if fast else ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")),
+        *optimise,
     ]
     if fst:
         make.append("LDLIBS=$(filter-out -llz4 -lz,$(VM_USER_LDLIBS)) $(CFG_LDLIBS_THREADS)")

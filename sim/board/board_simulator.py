@@ -84,7 +84,7 @@ def build_board(board, *, config=None, link_speedup=1, version=VERSION, fast=Tru
         By how much the serial line is faster than on the board.
     version : int
         Of the protocol, as it is told to a host.
-    fast : bool
+    fast : bool or BALANCED
         As for `sim.verilate.build`.
     on_step : callable
         Called with what is done next (str) and the folder in which that happens.
@@ -118,7 +118,7 @@ def build_board(board, *, config=None, link_speedup=1, version=VERSION, fast=Tru
 
     on_step("writing Verilog", folder)
     emit_component(make, source, name="board", settings=settings, spoiled=True)
-    build_dir = folder / ("fast" if fast else "quick")
+    build_dir = folder / verilate.folder_of(fast)
     on_step("building the simulator", build_dir)
     executable = verilate.build(
         [_TOP, source, *SOURCES, *sdram.SOURCES],

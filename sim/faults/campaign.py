@@ -78,7 +78,7 @@ def build_faulty(*, fast, config=CONFIG, on_step=print):
     executable = verilate.build(
         [*sources, source],
         harness.TOP,
-        folder / ("fast" if fast else "quick"),
+        folder / verilate.folder_of(fast),
         fast=fast,
         public=(*harness.PUBLIC, *NAMES),
         readable=harness.READABLE,

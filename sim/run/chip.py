@@ -161,8 +161,8 @@ def build_chip(config, *, waveform=False, fast=True, on_step=None):
         What to build.
     waveform : bool
         Whether it can write waveforms.
-    fast : bool
-        Whether to optimise for the speed of the simulation or for that of the build.
+    fast : bool or BALANCED
+        As for `sim.verilate.build`. One that writes waveforms is built as with ``False``.
     on_step : callable
         Called with what is done next (str) and the folder in which that happens.
 
@@ -173,13 +173,13 @@ def build_chip(config, *, waveform=False, fast=True, on_step=None):
     """
     on_step = on_step or (lambda step, folder: None)
     folder, sources = sources_of(config, on_step)
-    build_dir = folder / ("waveform" if waveform else "fast" if fast else "quick")
+    build_dir = folder / ("waveform" if waveform else verilate.folder_of(fast))
     on_step("building the simulator", build_dir)
     executable = verilate.build(
         sources,
         harness.TOP,
         build_dir,
-        fast=fast and not waveform,
+        fast=False if waveform else fast,
         trace=waveform,
         public=harness.PUBLIC,
         readable=harness.READABLE,

@@ -29,6 +29,7 @@ from sim.device.serial_channel import SerialChannel
 from sim.device.serial_transport import SerialTransport
 from sim.golden.random_model import random_model, small_shape
 from sim.run.golden_run import run_golden
+from sim.verilate import BALANCED
 
 CONFIG = preset("tiny")
 SEED = 61
@@ -37,7 +38,7 @@ SPEEDUP = fastest_link(board("ulx3s"))
 
 @pytest.fixture(scope="module")
 def simulator():
-    return build_board(board("ulx3s"), config=CONFIG, link_speedup=SPEEDUP)
+    return build_board(board("ulx3s"), config=CONFIG, link_speedup=SPEEDUP, fast=BALANCED)
 
 
 @cache

@@ -10,13 +10,14 @@ from hw.spec.presets import preset
 from scripts.rehearsal import FAULTS, OPTIONS, rehearse
 from sim.board.board_simulator import build_board, fastest_link
 from sim.bringup.ladder import RUNGS
+from sim.verilate import BALANCED
 
 
 @pytest.fixture(scope="module")
 def simulator():
-    # Fast: the ladder runs for millions of cycles.
     found = board("ulx3s")
-    return build_board(found, config=preset("tiny"), link_speedup=fastest_link(found))
+    speedup = fastest_link(found)
+    return build_board(found, config=preset("tiny"), link_speedup=speedup, fast=BALANCED)
 
 
 def test_every_rung_passes(simulator):
@@ -31,7 +32,7 @@ def test_every_rung_passes(simulator):
 def test_line_at_its_true_rate():
     """A bit of as many cycles as on the board."""
     found = board("ulx3s")
-    slow = build_board(found, config=preset("tiny"))
+    slow = build_board(found, config=preset("tiny"), fast=BALANCED)
     assert slow.bit_cycles == found.clock_hz // BAUD
     done = rehearse("ulx3s", "tiny", lambda wrong: slow, options=(*OPTIONS, "--only", "1"))
     assert done.status == 0

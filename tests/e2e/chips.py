@@ -10,6 +10,7 @@ from sim.golden.random_model import random_model, small_shape
 from sim.run.chip import build_chip
 from sim.run.golden_run import run_golden
 from sim.run.session import MemoryTiming, Request, Session
+from sim.verilate import BALANCED
 
 SEED = 5
 SIZES = {
@@ -29,6 +30,8 @@ CONFIGS = {
     ),
 }
 
+SPEED = {"4x4": BALANCED, "4x4, parity": BALANCED, "4x16, 4 tiles": BALANCED, "16x16": True}
+
 
 @cache
 def model():
@@ -44,8 +47,8 @@ def compiled(name, page_count=None):
 
 @cache
 def chip(name):
-    """Build, once a machine: `small` for speed, as `make sim` does, the others for the build."""
-    return build_chip(CONFIGS[name], fast=name == "16x16")
+    """Build, once a machine: for speed what runs often or, as `make sim` does it, for long."""
+    return build_chip(CONFIGS[name], fast=SPEED.get(name, False))
 
 
 def prompt_of(length):
