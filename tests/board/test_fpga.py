@@ -49,10 +49,15 @@ def test_boards_are_the_same_everywhere():
 
 
 def test_clocks_that_are_asked_for_are_faster():
-    line = 'FREQUENCY PORT "clk25_0__io" 25000000.0 HZ;'
-    assert fpga_flow.faster(f"BLOCK A;\n{line}\n") == (
-        'BLOCK A;\nFREQUENCY PORT "clk25_0__io" 27500000.0 HZ;\n'
-    )
+    def asked(clock_hz):
+        target = Board(name="ulx3s", preset="ulx3s", clock_hz=clock_hz, sdram="is42s16160g-7")
+        line = 'FREQUENCY PORT "clk25_0__io" 25000000.0 HZ;'
+        found = fpga_flow.faster(f"BLOCK A;\n{line}\n", target)
+        return re.fullmatch(r'BLOCK A;\nFREQUENCY PORT "clk25_0__io" (.*) HZ;\n', found)[1]
+
+    # The chip's clock is made of the pin's.
+    assert asked(125_000_000) == "27500000.0"
+    assert float(asked(40_000_000)) / 25e6 == fpga_flow.ASKED_HZ / 40e6
 
 
 def run(monkeypatch, capsys, tmp_path, *, clock_hz):
