@@ -1,6 +1,6 @@
 """Runs one attention operator."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -87,6 +87,7 @@ class Attention(wiring.Component):
         step = order.o_step
         item = step.p.item
         job = self.o_job.p
+        results_busy = Signal()  # a cycle late: who is asked is far
         begins = self.start & (word.kv_heads > self.tile)
         m.d.comb += [
             order.start.eq(self.start),
@@ -122,6 +123,7 @@ class Attention(wiring.Component):
                 *(job[name].eq(0) for name in _UNUSED),
             ]
 
+        m.d.sync += results_busy.eq(self.results_busy)
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(begins):
@@ -131,7 +133,7 @@ class Attention(wiring.Component):
                 with m.If(step.valid):
                     with m.Switch(step.p.phase):
                         with m.Case(Phase.EXPONENTS):
-                            with m.If(~self.taking & ~(step.p.alone & self.results_busy)):
+                            with m.If(~self.taking & ~(step.p.alone & results_busy)):
                                 m.d.comb += self.exponents_start.eq(1)
                                 m.next = "LOAD"
                         with m.Case(Phase.KEYS):
@@ -154,7 +156,8 @@ class Attention(wiring.Component):
                     m.d.comb += step.ready.eq(1)
                     m.next = "STEP"
             with m.State("FINISH"):
-                with m.If(~self.results_busy):
+                # For the last job `taking` rises first.
+                with m.If(~self.taking & ~results_busy):
                     m.d.sync += self.active.eq(0)
                     m.next = "IDLE"
         return m

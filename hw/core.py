@@ -145,7 +145,9 @@ class Core(wiring.Component):
         rows = scheduler.rows
         starts = {name: sequencer.start.bit_select(code, 1) for name, code in _CODE.items()}
         runs = {name: sequencer.kind.bit_select(code, 1) for name, code in _CODE.items()}
-        is_norm = runs["norm"] | runs["head_norm"]
+        # A cycle after the kind, as `start` is at the earliest.
+        is_norm, is_rope = Signal(), Signal()
+        m.d.sync += [is_norm.eq(runs["norm"] | runs["head_norm"]), is_rope.eq(runs["rope"])]
 
         # Requests and program.
         m.d.comb += [
@@ -229,7 +231,7 @@ class Core(wiring.Component):
             first.table_words.eq(word.words),
             first.table_rows.eq(Mux(is_norm, 1, rows)),
             row_tables.start.eq(starts["embed"] | starts["rope"]),
-            row_tables.is_rope.eq(runs["rope"]),
+            row_tables.is_rope.eq(is_rope),
             row_tables.word.eq(word),
             row_tables.rows.eq(rows),
             scheduler.row.eq(row_tables.row),

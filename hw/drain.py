@@ -61,7 +61,7 @@ class Drain(wiring.Component):
     """
 
     #: Cycles from ``strip_valid`` to the offer of the strip's first beat.
-    LATENCY = 1 + Requantiser.LATENCY
+    LATENCY = 2 + Requantiser.LATENCY
 
     def __init__(self, config, *, member=0):
         self.config = config
@@ -97,6 +97,9 @@ class Drain(wiring.Component):
         header = self._headers(m)
         m.submodules.requantiser = requantiser = self.requantiser
         connect(m, requantiser.o_act, flipped(self.o_act))
+        # Sums come out of block RAM, late in their cycle, and from far away: this is in between.
+        entering = Signal(requantiser.i_acc.payload.shape(), reset_less=True)
+        enters = Signal()
         i_acc = requantiser.i_acc
 
         job = self.strip.job
@@ -106,15 +109,17 @@ class Drain(wiring.Component):
         score_row = Signal(range(cfg.max_rows))
         beat = Signal(range(max(2, cfg.beats)))
         block = Signal(10)  # first block of the head, from dst on
-        advance = Signal()
-        offered = Signal()
+        moves, advance = Signal(), Signal()
+        offered = Signal()  # the memories give a beat's data
         waits = Signal()  # a strip of which nothing, or not all, was read
         ends = Signal()
 
         m.d.comb += [
             waits.eq(self.strip_valid & ~self.strip_done),
-            advance.eq(~offered | i_acc.ready),
-            i_acc.valid.eq(offered),
+            moves.eq(~enters | i_acc.ready),
+            advance.eq(~offered | moves),
+            i_acc.valid.eq(enters),
+            i_acc.payload.eq(entering),
             self.sum_en.eq(advance),
             self.sum_addr.eq(index * cfg.subs + (beat * cfg.lanes) // cfg.cols),
             header.en.eq(advance),
@@ -173,7 +178,9 @@ class Drain(wiring.Component):
                 bias.eq(job.bias),
             ]
 
-        payload = i_acc.payload
+        payload = Signal.like(entering)
+        with m.If(moves):
+            m.d.sync += [enters.eq(offered), entering.eq(payload)]
         m.d.comb += payload.meta.eq(label)
         with m.Switch(label.dest):
             for dest, width in _WIDTHS.items():
@@ -203,10 +210,9 @@ class Drain(wiring.Component):
             ]
         # Beats inside the requantiser: counted in and out.
         inside = Signal(range(2 * Requantiser.LATENCY))
-        enters = i_acc.valid & i_acc.ready
-        leaves = self.o_act.valid & self.o_act.ready
-        m.d.sync += inside.eq(inside + enters - leaves)
-        m.d.comb += self.busy.eq(offered | (inside != 0))
+        comes, leaves = i_acc.valid & i_acc.ready, self.o_act.valid & self.o_act.ready
+        m.d.sync += inside.eq(inside + comes - leaves)
+        m.d.comb += self.busy.eq(offered | enters | (inside != 0))
         return m
 
     def _headers(self, m):

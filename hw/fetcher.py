@@ -61,6 +61,7 @@ class Fetcher(wiring.Component):
         for_data = Signal()
         place = Signal(range(max(2, per_beat)))  # word in the beat
         skipped = Signal(range(per_beat + 1))
+        is_last = Signal()  # the word that is taken next is the request's last
         m.d.comb += [
             skipped.eq(request.addr[2:port_bits] if port_bits > 2 else 0),
             self.o_fetch.p.addr.eq(Cat(Signal(port_bits), request.addr[port_bits:])),
@@ -99,7 +100,7 @@ class Fetcher(wiring.Component):
                     m.next = "ASK"
             with m.State("ASK"):
                 m.d.comb += self.o_fetch.valid.eq(1)
-                m.d.sync += place.eq(skipped)
+                m.d.sync += [place.eq(skipped), is_last.eq(request.words == 1)]
                 with m.If(self.o_fetch.ready):
                     m.next = "UNPACK"
             with m.State("UNPACK"):
@@ -108,10 +109,11 @@ class Fetcher(wiring.Component):
                     m.d.sync += [
                         place.eq(place + 1),
                         request.words.eq(request.words - 1),
+                        is_last.eq(request.words == 2),
                     ]
-                    with m.If((place == per_beat - 1) | (request.words == 1)):
+                    with m.If((place == per_beat - 1) | is_last):
                         m.d.comb += beat.ready.eq(1)
                         m.d.sync += place.eq(0)
-                    with m.If(request.words == 1):
+                    with m.If(is_last):
                         m.next = "IDLE"
         return m

@@ -90,10 +90,10 @@ class MemoryController(wiring.Component):
 
     Timing
     ------
-    ``arvalid`` rises `LATENCY` cycles after a command; data is on offer two cycles (one for a
+    ``arvalid`` rises `LATENCY` cycles after a command; data is on offer three cycles (two for a
     ``fetch_depth`` of 32 or less) after its beat. Streams one beat per cycle, across bursts and
-    across commands. An error is shown one cycle after its cause. No combinational paths but from
-    ``halt``.
+    across commands. An error is shown one cycle after its cause, that of a beat two. No
+    combinational paths but from ``halt``.
 
     Raises
     ------
@@ -185,12 +185,13 @@ class MemoryController(wiring.Component):
             self.idle.eq(Cat(client.idle for client in clients).all()),
         ]
 
-        self._elaborate_reads(m, streams, fetches)
+        read = self._elaborate_reads(m, streams, fetches)
         self._elaborate_writes(m, writes)
-        self._elaborate_errors(m, streams, fetches, writes)
+        self._elaborate_errors(m, read, streams, fetches, writes)
         return m
 
     def _elaborate_reads(self, m, streams, fetches):
+        """Ask for what both clients want; return the beat that came, and whose it is."""
         burst = burst_layout(self.max_burst, addr_width=self.addr_width)
         asked = data.StructLayout({"burst": burst, "fetch": 1})
         m.submodules.asked = ask = Slice(asked)
@@ -217,12 +218,24 @@ class MemoryController(wiring.Component):
             axi.rready.eq(1),
             self.read_beat.eq(axi.rvalid),
         ]
-        for client, client_id in ((streams, _STREAM_ID), (fetches, _FETCH_ID)):
+        # Whose beat it is, before many levels and counts go by it.
+        fields = {"data": axi.rdata.shape(), "resp": 2, "last": 1}
+        beat = Signal(data.StructLayout(fields), reset_less=True)
+        of_stream, of_fetch = Signal(), Signal()
+        m.d.sync += [
+            beat.data.eq(axi.rdata),
+            beat.resp.eq(axi.rresp),
+            beat.last.eq(axi.rlast),
+            of_fetch.eq(axi.rvalid & (axi.rid == _FETCH_ID)),
+            of_stream.eq(axi.rvalid & (axi.rid == _STREAM_ID)),
+        ]
+        for client, valid in ((streams, of_stream), (fetches, of_fetch)):
             m.d.comb += [
-                client.beat_valid.eq(axi.rvalid & (axi.rid == client_id)),
-                client.beat_last.eq(axi.rlast),
-                client.beat_data.eq(axi.rdata),
+                client.beat_valid.eq(valid),
+                client.beat_last.eq(beat.last),
+                client.beat_data.eq(beat.data),
             ]
+        return beat, of_stream, of_fetch
 
     def _elaborate_writes(self, m, writes):
         axi = self.axi
@@ -252,16 +265,18 @@ class MemoryController(wiring.Component):
             getattr(axi, f"{channel}prot").eq(_PROT),
         ]
 
-    def _elaborate_errors(self, m, streams, fetches, writes):
+    def _elaborate_errors(self, m, read, streams, fetches, writes):
         axi = self.axi
+        beat, of_stream, of_fetch = read
 
         def response_cause(resp):
             return Mux(resp == RESP_DECERR, ERRORS["axi_decerr"], ERRORS["axi_slverr"])
 
         # Bit 1 tells an error from OKAY and EXOKAY.
-        read_addr = Mux(axi.rid == _FETCH_ID, fetches.burst_addr, streams.burst_addr)
+        read_addr = Mux(of_fetch, fetches.burst_addr, streams.burst_addr)
+        read_fails = (of_stream | of_fetch) & beat.resp[1]
         found = [
-            (axi.rvalid & axi.rresp[1], response_cause(axi.rresp), read_addr),
+            (read_fails, response_cause(beat.resp), read_addr),
             (axi.bvalid & axi.bresp[1], response_cause(axi.bresp), writes.burst_addr),
             *(
                 (client.refused, ERRORS["bad_address"], client.refused_addr)

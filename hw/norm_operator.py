@@ -96,7 +96,7 @@ class NormOperator(wiring.Component):
         write, read = gains.write_port(), gains.read_port()
         block_bits = exact_log2(cfg.beats)
         count = Signal(range(norm.max_gains // cfg.lanes + 1))
-        entries = Signal.like(count)
+        entries, last_entry = Signal.like(count), Signal.like(count)
         beats = Signal(range(cfg.max_dim // cfg.lanes + 1))
         row = Signal(range(cfg.max_rows + 1))
         # A cycle behind `row`, as `emit_row` is; the norm is busy for longer with a row.
@@ -108,6 +108,7 @@ class NormOperator(wiring.Component):
         # What the last head_norm word said.
         head_word = operator_layout("head_norm")(self.word.as_value())
         is_head_norm = self.word.opcode == OPERATORS["head_norm"].opcode
+        gains_are_of_heads = Signal()  # known a cycle after `start`, as `last_entry` is
         constants = Signal(operator_layout("head_norm"))
         with m.If(self.start & is_head_norm):
             m.d.sync += constants.eq(head_word)
@@ -115,7 +116,7 @@ class NormOperator(wiring.Component):
         m.d.comb += [
             beats.eq(self.word.blocks << block_bits),
             entries.eq(Mux(is_head_norm, head_word.head_blocks << (block_bits + 1), beats)),
-            write.addr.eq(Mux(is_head_norm, self._head_gain, 0) + count),
+            write.addr.eq(Mux(gains_are_of_heads, self._head_gain, 0) + count),
             write.data.eq(self.i_entry.payload),
             read.addr.eq(norm.gain_addr),
             norm.gain.eq(read.data),
@@ -147,10 +148,10 @@ class NormOperator(wiring.Component):
                 m.d.comb += [self.i_entry.ready.eq(1), write.en.eq(self.i_entry.valid)]
                 with m.If(self.i_entry.valid):
                     m.d.sync += count.eq(count + 1)
-                    with m.If(count == entries - 1):
-                        m.d.sync += of_residual.eq(~is_head_norm)
+                    with m.If(count == last_entry):
+                        m.d.sync += of_residual.eq(~gains_are_of_heads)
                         m.next = "ROWS"
-                        with m.If(is_head_norm):
+                        with m.If(gains_are_of_heads):
                             m.next = "IDLE"
             with m.State("ROWS"):
                 m.d.comb += [
@@ -170,6 +171,8 @@ class NormOperator(wiring.Component):
                     m.d.sync += of_residual.eq(0)
                     m.next = "IDLE"
         m.d.sync += [
+            gains_are_of_heads.eq(is_head_norm),
+            last_entry.eq(entries - 1),
             is_last.eq(row + 1 == Mux(self.word.emit_rows, self.emits, self.rows)),
             settled.eq(~(job.valid & job.ready)),
         ]

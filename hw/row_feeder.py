@@ -181,18 +181,18 @@ class RowFeeder(wiring.Component):
             ]
 
         is_values = job.dest == Dest.VALUES
-        # As it was a cycle ago: a bank that gets used is not asked for in the cycle after.
-        free = Signal(2)
-        m.d.sync += free.eq(~self.banks_used)
-        bank_free = free.bit_select(bank, 1)
-        can_start = busy & ~in_tile & self.tile_ready & (bank_free | ~first_of_strip)
+        # The row fetched next begins no strip, or its bank is free. As it was a cycle ago: a bank
+        # that gets used is not asked for in the cycle after.
+        has_bank = Signal()
+        wants = busy & ~in_tile & self.tile_ready
+        can_start = wants & has_bank
         issue = Signal()
         m.d.comb += [
             self.tile_start.eq(can_start),
             issue.eq(can_start | in_tile),
             self.feeding.eq(issue),
             self.starved.eq(busy & ~in_tile & ~self.tile_ready),
-            self.stalled.eq(busy & self.tile_ready & first_of_strip & ~bank_free),
+            self.stalled.eq(wants & ~has_bank),
         ]
 
         last_row = head_row == last_row_of
@@ -211,6 +211,10 @@ class RowFeeder(wiring.Component):
             end_strip.eq(of_strip),
             last.eq(last_strip),
         ]
+
+        # Looked up for the bank that is next.
+        used, other_used = (self.banks_used.bit_select(place, 1) for place in (bank, ~bank))
+        m.d.sync += has_bank.eq(Mux(issue, ~(end_strip & other_used), ~(first_of_strip & used)))
 
         info = Signal(strip_info(cfg))
         m.d.comb += [

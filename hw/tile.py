@@ -11,6 +11,7 @@ from .burst_cutter import command_layout
 from .drain import Drain
 from .jobs import matmul_job, segment_layout
 from .kv_reader import KvReader
+from .lib.slice import Slice
 from .matmul import Matmul
 from .memory_controller import STREAM_BEATS_WIDTH
 from .operator_word import operator_layout
@@ -133,7 +134,11 @@ class Tile(wiring.Component):
         units.exponents = exponents = ValueExponents(cfg)
         units.scores = scores = Scores(cfg)
         units.attention = attention = self._attention
-        self._stream(m, streamer, kv_reader, matmul, exponents, table)
+        # Between the streamer, which is near the memory, and the array.
+        units.words = words = Slice(streamer.o_words.payload.shape())
+        connect(m, streamer.o_words, words.i)
+        self._stream(m, streamer, kv_reader)
+        join_words(m, words.o, (matmul.i_words, exponents.i_words, table.i_words))
         self._table_entries(m, table, matmul, drain)
         self._jobs(m, matmul, attention)
         self._matrix(m, matmul, drain, exponents, scores)
@@ -144,11 +149,11 @@ class Tile(wiring.Component):
             self.issuing.eq(kv_reader.busy),
             self.busy.eq(matmul.busy | drain.busy | attention.busy | table.busy),
         ]
-        self._count(m, streamer, matmul, drain, attention, scores)
+        self._count(m, streamer, words.o, matmul, drain, attention, scores)
         return m
 
-    def _count(self, m, streamer, matmul, drain, attention, scores):
-        words, act, job = streamer.o_words, drain.o_act, attention.o_job
+    def _count(self, m, streamer, words, matmul, drain, attention, scores):
+        act, job = drain.o_act, attention.o_job
         clipped = sum(bit for bit in act.p.clipped)
         values = {
             "array_rows": matmul.feeding,
@@ -172,8 +177,8 @@ class Tile(wiring.Component):
         for name in self.counts.signature.members:
             m.d.comb += getattr(self.counts, name).eq(values[name])
 
-    def _stream(self, m, streamer, kv_reader, matmul, exponents, table):
-        """Descriptors of one source at a time, words to the unit that asks."""
+    def _stream(self, m, streamer, kv_reader):
+        """Beats, and descriptors of one source at a time."""
         connect(m, streamer.o_command, flipped(self.o_stream))
         connect(m, flipped(self.i_beat), streamer.i_beats)
         into = streamer.i_descriptor
@@ -184,7 +189,6 @@ class Tile(wiring.Component):
                     into.payload.eq(source.payload),
                     source.ready.eq(into.ready),
                 ]
-        join_words(m, streamer.o_words, (matmul.i_words, exponents.i_words, table.i_words))
 
     def _table_entries(self, m, table, matmul, drain):
         """Headers of strips go the way of all tables."""
