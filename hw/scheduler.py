@@ -248,6 +248,8 @@ class Scheduler(wiring.Component):
             ]
             m.next = "REPORT"
 
+        is_written = Signal()  # the event, as it was a cycle ago: who writes is far
+        m.d.sync += is_written.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(self.start)
@@ -400,7 +402,8 @@ class Scheduler(wiring.Component):
                 with m.If(room & self.o_event.ready):
                     m.next = "WRITE"
             with m.State("WRITE"):
-                with m.If(self.o_event.ready & ~self.writes_pending):
+                m.d.sync += is_written.eq(self.o_event.ready & ~self.writes_pending)
+                with m.If(is_written):
                     m.d.comb += self.token_event.eq(1)
                     m.d.sync += self.events_written.eq(self.events_written + 1)
                     m.next = "RESUME"

@@ -100,10 +100,13 @@ class BridgeReceiver(wiring.Component):
             crc.data.eq(byte),
             crc.valid.eq(byte_valid),
             crc.start.eq(flag),
+            before_crc.eq(write_at - CRC_BYTES),
+        ]
+        # A cycle late: whether there is room takes long to tell, and nobody reads so soon.
+        m.d.sync += [
             write.addr.eq(write_at),
             write.data.eq(byte),
             write.en.eq(byte_valid & ~no_room),
-            before_crc.eq(write_at - CRC_BYTES),
         ]
         with m.If(byte_valid):
             m.d.sync += tail.eq(Cat(tail[8:], byte))
