@@ -97,10 +97,12 @@ class Drain(wiring.Component):
         header = self._headers(m)
         m.submodules.requantiser = requantiser = self.requantiser
         connect(m, requantiser.o_act, flipped(self.o_act))
-        # Sums come out of block RAM, late in their cycle, and from far away: this is in between.
-        entering = Signal(requantiser.i_acc.payload.shape(), reset_less=True)
-        enters = Signal()
         i_acc = requantiser.i_acc
+        # Sums come out of block RAM, late in their cycle: into registers, and then one is chosen.
+        fields = {name: f.shape for name, f in i_acc.payload.shape() if name != "acc"}
+        entering = Signal(data.StructLayout(fields), reset_less=True)
+        sums = Signal.like(self.sum, reset_less=True)
+        enters = Signal()
 
         job = self.strip.job
         head = Signal(range(cfg.max_rows + 1))
@@ -119,7 +121,7 @@ class Drain(wiring.Component):
             moves.eq(~enters | i_acc.ready),
             advance.eq(~offered | moves),
             i_acc.valid.eq(enters),
-            i_acc.payload.eq(entering),
+            *(i_acc.p[name].eq(entering[name]) for name in fields),
             self.sum_en.eq(advance),
             self.sum_addr.eq(index * cfg.subs + (beat * cfg.lanes) // cfg.cols),
             header.en.eq(advance),
@@ -180,7 +182,7 @@ class Drain(wiring.Component):
 
         payload = Signal.like(entering)
         with m.If(moves):
-            m.d.sync += [enters.eq(offered), entering.eq(payload)]
+            m.d.sync += [enters.eq(offered), entering.eq(payload), sums.eq(self.sum)]
         m.d.comb += payload.meta.eq(label)
         with m.Switch(label.dest):
             for dest, width in _WIDTHS.items():
@@ -198,11 +200,11 @@ class Drain(wiring.Component):
             m.d.comb += [payload.shift1.eq(shift1), payload.shift2.eq(shift2)]
 
         for lane in range(cfg.lanes):
-            places = [self.sum[lane + cfg.lanes * n] for n in range(cfg.cols // cfg.lanes)]
-            part = label.beat[: exact_log2(len(places))]
+            places = [sums[lane + cfg.lanes * n] for n in range(cfg.cols // cfg.lanes)]
+            part = entering.meta.beat[: exact_log2(len(places))]
             both = Cat(header.data["low"][lane], header.data["high"][lane])
             m.d.comb += [
-                payload.acc[lane].eq(Array(places)[part]),
+                i_acc.p.acc[lane].eq(Array(places)[part]),
                 payload.multiplier[lane].eq(
                     Mux(is_values, self.scale.reciprocal, header.data["multiplier"][lane])
                 ),

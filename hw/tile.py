@@ -180,7 +180,10 @@ class Tile(wiring.Component):
     def _stream(self, m, streamer, kv_reader):
         """Beats, and descriptors of one source at a time."""
         connect(m, streamer.o_command, flipped(self.o_stream))
-        connect(m, flipped(self.i_beat), streamer.i_beats)
+        # Between the memory's readiness and that of the streamer.
+        m.submodules.beats = beats = Slice(self.i_beat.payload.shape())
+        connect(m, flipped(self.i_beat), beats.i)
+        connect(m, beats.o, streamer.i_beats)
         into = streamer.i_descriptor
         for index, source in enumerate((kv_reader.o_descriptor, self.i_descriptor)):
             with (m.If if index == 0 else m.Elif)(source.valid):
