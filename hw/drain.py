@@ -57,11 +57,12 @@ class Drain(wiring.Component):
     ------
     One beat per cycle, back to back over the rows of a strip; a strip's first :attr:`LATENCY`
     cycles after ``strip_valid``. ``i_header`` is taken at once. ``strip_done`` comes from a
-    register, a cycle after the last sums were read; ``strip_valid`` is not looked at in that cycle.
+    register, a cycle after the last sums were read; ``strip_valid`` is not looked at in that cycle,
+    and the next strip begins two cycles after it at the earliest.
     """
 
     #: Cycles from ``strip_valid`` to the offer of the strip's first beat.
-    LATENCY = 2 + Requantiser.LATENCY
+    LATENCY = 3 + Requantiser.LATENCY
 
     def __init__(self, config, *, member=0):
         self.config = config
@@ -105,7 +106,6 @@ class Drain(wiring.Component):
         enters = Signal()
 
         job = self.strip.job
-        head = Signal(range(cfg.max_rows + 1))
         head_row = Signal(range(cfg.max_rows + 1))
         index = Signal(range(cfg.max_rows))
         score_row = Signal(range(cfg.max_rows))
@@ -115,9 +115,14 @@ class Drain(wiring.Component):
         offered = Signal()  # the memories give a beat's data
         waits = Signal()  # a strip of which nothing, or not all, was read
         ends = Signal()
+        # Whether the beat is the last of its row, and so on, known beforehand; a cycle before a
+        # strip begins there is time to find out.
+        last_beat, last_row, last_head = Signal(), Signal(), Signal()
+        rows_left = Signal.like(self.strip.last_row)
+        heads_left = Signal.like(self.strip.last_head)
+        only_row = Signal()
 
         m.d.comb += [
-            waits.eq(self.strip_valid & ~self.strip_done),
             moves.eq(~enters | i_acc.ready),
             advance.eq(~offered | moves),
             i_acc.valid.eq(enters),
@@ -135,23 +140,43 @@ class Drain(wiring.Component):
         ]
 
         shared = ~is_attention(job.dest)
-        last_beat = beat == Mux(shared, cfg.own_beats, cfg.beats) - 1
-        last_row = head_row == self.strip.last_row
-        last_head = head == self.strip.last_head
+        beats = Mux(shared, cfg.own_beats, cfg.beats)
         # A cycle late: those who wait for a bank are far.
-        m.d.sync += self.strip_done.eq(ends)
-        with m.If(advance & waits):
-            m.d.sync += beat.eq(beat + 1)
+        m.d.sync += [
+            self.strip_done.eq(ends),
+            waits.eq(self.strip_valid & ~ends & ~self.strip_done),
+        ]
+        with m.If(~waits):
+            m.d.sync += [
+                last_beat.eq(beats == 1),
+                only_row.eq(self.strip.last_row == 0),
+                last_row.eq(self.strip.last_row == 0),
+                last_head.eq(self.strip.last_head == 0),
+                rows_left.eq(self.strip.last_row),
+                heads_left.eq(self.strip.last_head),
+            ]
+        with m.Elif(advance):
+            m.d.sync += [beat.eq(beat + 1), last_beat.eq(beat == beats - 2)]
             with m.If(last_beat):
-                m.d.sync += [beat.eq(0), index.eq(index + 1), head_row.eq(head_row + 1)]
+                m.d.sync += [
+                    beat.eq(0),
+                    last_beat.eq(beats == 1),
+                    index.eq(index + 1),
+                    head_row.eq(head_row + 1),
+                    rows_left.eq(rows_left - 1),
+                    last_row.eq(rows_left == 1),
+                ]
                 with m.If(last_row):
                     m.d.sync += [
                         head_row.eq(0),
-                        head.eq(head + 1),
+                        rows_left.eq(self.strip.last_row),
+                        last_row.eq(only_row),
+                        heads_left.eq(heads_left - 1),
+                        last_head.eq(heads_left == 1),
                         block.eq(block + job.head_blocks),
                     ]
                     with m.If(last_head):
-                        m.d.sync += [head.eq(0), index.eq(0), block.eq(0)]
+                        m.d.sync += [index.eq(0), block.eq(0)]
                         m.d.comb += ends.eq(1)
 
         # The label of the beat whose data the memories give in the next cycle.

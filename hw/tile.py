@@ -174,8 +174,9 @@ class Tile(wiring.Component):
             "attention_starved": attention.starved,
             "attention_stalled": job.valid & ~job.ready,
         }
+        # Those who count are far.
         for name in self.counts.signature.members:
-            m.d.comb += getattr(self.counts, name).eq(values[name])
+            m.d.sync += getattr(self.counts, name).eq(values[name])
 
     def _stream(self, m, streamer, kv_reader):
         """Beats, and descriptors of one source at a time."""

@@ -311,7 +311,7 @@ async def strips_follow_back_to_back(dut, rows):
         assert taken == [] or int(dut.busy.value)
         await RisingEdge(dut.clk)
     assert taken[0] - matrix.first_offer == Drain.LATENCY
-    assert taken[-1] - taken[0] == count  # a cycle between the strips
+    assert taken[-1] - taken[0] == count + 1  # two cycles between the strips
 
 
 @cocotb.test()
