@@ -1,7 +1,9 @@
 """Exact sums of what the systolic array puts out."""
 
+from itertools import pairwise
+
 from amaranth.hdl import C, Cat, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, enum, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -14,6 +16,15 @@ __all__ = ["SHIFT_WIDTH", "Accumulator"]
 SHIFT_WIDTH = 6  #: a partial sum's shift, the sum of two exponents: unsigned
 
 _FINE_WIDTH = 3  # bits of a shift that are done first
+
+
+class _Source(enum.Enum, shape=2):
+    """Where an update's old sum is: it is the first, in stage 5 or there before, in the memory."""
+
+    ZERO = 0
+    LAST = 1
+    RECENT = 2
+    MEMORY = 3
 
 
 class Accumulator(wiring.Component):
@@ -61,7 +72,7 @@ class Accumulator(wiring.Component):
     """
 
     #: Cycles from an update until a read, issued in that cycle, sees it.
-    LATENCY = 5
+    LATENCY = 6
 
     def __init__(self, *, cols, depth):
         if not isinstance(cols, int) or isinstance(cols, bool) or cols < 1:
@@ -88,30 +99,41 @@ class Accumulator(wiring.Component):
 
         row_width = 1 + ceil_log2(self.depth)
 
-        # Stage 1 fetches the old sum and begins to shift, stage 2 registers it and ends the shift,
-        # stage 3 adds, stage 4 writes; a read comes after that.
-        rows = [Signal(row_width, name=f"row_{n}", reset_less=True) for n in range(4)]
-        valids = [Signal(name=f"valid_{n}") for n in range(4)]
-        firsts = [Signal(name=f"first_{n}", reset_less=True) for n in range(2)]
+        # Stage 1 fetches the old sum, stage 2 registers it and begins to shift, stage 3 chooses the
+        # newest sum and ends the shift, stage 4 adds, stage 5 writes; a read comes after that.
+        rows = [Signal(row_width, name=f"row_{n}", reset_less=True) for n in range(5)]
+        valids = [Signal(name=f"valid_{n}") for n in range(5)]
+        firsts = [Signal(name=f"first_{n}", reset_less=True) for n in range(3)]
         m.d.sync += [
             rows[0].eq(Cat(self.i_addr, self.i_bank)),
             valids[0].eq(self.i_valid),
             firsts[0].eq(self.i_first),
-            firsts[1].eq(firsts[0]),
         ]
-        for stage in range(3):
-            m.d.sync += [
-                rows[stage + 1].eq(rows[stage]),
-                valids[stage + 1].eq(valids[stage]),
-            ]
-
-        # The fetch sees what is written in its own cycle; the last two updates come after that.
-        from_next = Signal(reset_less=True)  # in stage 3: the update before is in stage 4
-        from_last = Signal(reset_less=True)  # in stage 2: the one before that is in stage 4
         m.d.sync += [
-            from_next.eq(valids[2] & ~firsts[1] & (rows[2] == rows[1])),
-            from_last.eq(valids[2] & (rows[2] == rows[0])),
+            *(later.eq(stage) for stage, later in pairwise(rows)),
+            *(later.eq(stage) for stage, later in pairwise(valids)),
+            *(later.eq(stage) for stage, later in pairwise(firsts)),
         ]
+
+        # The fetch sees what was written before its own cycle; of the four updates that come after
+        # that, the newest one of the same row gives the sum.
+        from_1 = Signal(reset_less=True)  # in stage 4: the update before is in stage 5
+        source = Signal(_Source, reset_less=True)  # in stage 3: the one before that is in stage 5
+        from_3 = Signal(reset_less=True)  # in stage 2: the one before those is in stage 5
+        from_4 = Signal(reset_less=True)  # in stage 2: its predecessor was there a cycle ago
+        m.d.sync += [
+            from_1.eq(valids[3] & ~firsts[2] & (rows[3] == rows[2])),
+            from_3.eq(valids[3] & (rows[3] == rows[0])),
+            from_4.eq(valids[4] & (rows[4] == rows[0])),
+        ]
+        with m.If(firsts[1]):
+            m.d.sync += source.eq(_Source.ZERO)
+        with m.Elif(valids[3] & (rows[3] == rows[1])):
+            m.d.sync += source.eq(_Source.LAST)
+        with m.Elif(from_3 | from_4):
+            m.d.sync += source.eq(_Source.RECENT)
+        with m.Else():
+            m.d.sync += source.eq(_Source.MEMORY)
 
         # One memory for all columns: it is wide and shallow, as block RAM is.
         word = self.read_data.shape()
@@ -119,12 +141,12 @@ class Accumulator(wiring.Component):
             shape=word, depth=1 << row_width, init=[], attrs=UNDEFINED | {"ram_style": "block"}
         )
         write = sums.write_port()
-        update = sums.read_port(transparent_for=[write])
+        update = sums.read_port()
         read = sums.read_port()
         m.d.comb += [
             update.addr.eq(rows[0]),
-            write.addr.eq(rows[3]),
-            write.en.eq(valids[3]),
+            write.addr.eq(rows[4]),
+            write.en.eq(valids[4]),
             read.addr.eq(Cat(self.read_addr, self.read_bank)),
             read.en.eq(self.read_en),
             self.read_data.eq(read.data),
@@ -136,22 +158,38 @@ class Accumulator(wiring.Component):
             def register(width, name, *, j=j):
                 return Signal(signed(width), name=f"{name}_{j}", reset_less=True)
 
-            psum = register(PSUM_WIDTH, "psum")
-            shift = Signal(SHIFT_WIDTH, name=f"shift_{j}", reset_less=True)
+            psums = [register(PSUM_WIDTH, f"psum_{n}") for n in range(2)]
+            shifts = [Signal(SHIFT_WIDTH, name=f"shift_{n}_{j}", reset_less=True) for n in range(2)]
             shifted = register(coarse_width, "shifted")
             coarse = Signal(SHIFT_WIDTH - _FINE_WIDTH, name=f"coarse_{j}", reset_less=True)
             addend = register(ACC_WIDTH, "addend")
+            fetched = register(ACC_WIDTH, "fetched")  # block RAM is late in its cycle
+            recent = register(ACC_WIDTH, "recent")
             old = register(ACC_WIDTH, "old")
             total = register(ACC_WIDTH, "total")
+            total_before = register(ACC_WIDTH, "total_before")
             m.d.sync += [
-                psum.eq(self.i_psum[j]),
-                shift.eq(self.i_shift[j]),
-                shifted.eq(shift_left(psum, shift[:_FINE_WIDTH], coarse_width)),
-                coarse.eq(shift[_FINE_WIDTH:]),
+                psums[0].eq(self.i_psum[j]),
+                shifts[0].eq(self.i_shift[j]),
+                psums[1].eq(psums[0]),
+                shifts[1].eq(shifts[0]),
+                shifted.eq(shift_left(psums[1], shifts[1][:_FINE_WIDTH], coarse_width)),
+                coarse.eq(shifts[1][_FINE_WIDTH:]),
                 addend.eq(shift_left(shifted, Cat(C(0, _FINE_WIDTH), coarse), ACC_WIDTH)),
-                old.eq(Mux(firsts[1], 0, Mux(from_last, total, update.data[j]))),
-                total.eq(Mux(from_next, total, old) + addend),
+                fetched.eq(update.data[j]),
+                recent.eq(Mux(from_3, total, total_before)),
+                total.eq(Mux(from_1, total, old) + addend),
+                total_before.eq(total),
             ]
+            with m.Switch(source):
+                with m.Case(_Source.ZERO):
+                    m.d.sync += old.eq(0)
+                with m.Case(_Source.LAST):
+                    m.d.sync += old.eq(total)
+                with m.Case(_Source.RECENT):
+                    m.d.sync += old.eq(recent)
+                with m.Case(_Source.MEMORY):
+                    m.d.sync += old.eq(fetched)
             m.d.comb += write.data[j].eq(total)
 
         return m

@@ -100,6 +100,7 @@ class PassPlanner(wiring.Component):
             last_context.eq(most_context),
             late.eq(run.position >= last_context),
             missing.eq(run.position >= run.limit),
+            rows.emit.eq(chunk >= run.left),  # old when the segment joins
         ]
         m.d.comb += [
             self.busy.eq(1),
@@ -111,7 +112,6 @@ class PassPlanner(wiring.Component):
             rows.new_token.eq(Mux(prompts, self.i_word.payload, run.token)),
             rows.count.eq(chunk),
             rows.sampling.eq(run.sampling),
-            rows.emit.eq(chunk >= run.left),
         ]
 
         def fail(cause, detail):
