@@ -4,13 +4,12 @@ import json
 import os
 import random
 
-from amaranth.hdl import Shape, unsigned
-from amaranth.lib import data, enum
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 from cocotb.utils import get_sim_time
 
 from tests.support import coverage
+from tests.support.payload import pack, unpack
 
 __all__ = [
     "STALLS",
@@ -60,52 +59,6 @@ def at_random(seed=1):
 
 
 STALLS = {"never": never, "one_in_four": one_in_four, "at_random": at_random}
-
-
-def _shape(shape):
-    return unsigned(shape) if isinstance(shape, int) else shape
-
-
-def pack(shape, payload):
-    """Return the bits, as a non-negative integer, of a payload of a shape.
-
-    Integers are taken modulo the width; anything else goes through ``shape.const``.
-    """
-    shape = _shape(shape)
-    width = Shape.cast(shape).width
-    if isinstance(payload, int) or hasattr(payload, "__index__"):
-        value = int(payload)
-        low, high = -(1 << max(width - 1, 0)), 1 << width
-        if not low <= value < high:
-            raise ValueError(f"payload {value} does not fit {width} bits")
-        return value & ((1 << width) - 1)
-    value = shape.const(payload)
-    value = getattr(value, "as_value", lambda: value)()
-    return value.value & ((1 << width) - 1)
-
-
-def unpack(shape, bits):
-    """Return the payload of a shape that has these bits: an int, a dict or a list."""
-    shape = _shape(shape)
-    bits = int(bits)
-    if isinstance(shape, data.ArrayLayout):
-        step = Shape.cast(shape.elem_shape).width
-        mask = (1 << step) - 1
-        return [unpack(shape.elem_shape, bits >> step * i & mask) for i in range(shape.length)]
-    if isinstance(shape, type) and issubclass(shape, data.Struct):
-        shape = data.Layout.cast(shape)
-    if isinstance(shape, data.Layout):
-        return {
-            name: unpack(field.shape, bits >> field.offset & ((1 << field.width) - 1))
-            for name, field in shape
-        }
-    if isinstance(shape, enum.EnumType):
-        return int(bits)
-    cast = Shape.cast(shape)
-    bits &= (1 << cast.width) - 1
-    if cast.signed and bits >> (cast.width - 1):
-        bits -= 1 << cast.width
-    return bits
 
 
 def _differences(expected, got, path=""):
