@@ -446,8 +446,9 @@ class Core(wiring.Component):
             "scheduler_starved": scheduler.i_word.ready & ~scheduler.i_word.valid,
             "scheduler_stalled": scheduler.stalled,
         }
+        # Those who count are far.
         for name, value in values.items():
-            m.d.comb += getattr(self.counts, name).eq(value)
+            m.d.sync += getattr(self.counts, name).eq(value)
 
     def _trace(self, m, scheduler, word, results, residual, label):
         trace = self.trace

@@ -111,8 +111,9 @@ class Drain(wiring.Component):
         score_row = Signal(range(cfg.max_rows))
         beat = Signal(range(max(2, cfg.beats)))
         block = Signal(10)  # first block of the head, from dst on
-        moves, advance = Signal(), Signal()
+        advance = Signal()  # all stages move, or none
         offered = Signal()  # the memories give a beat's data
+        begun = Signal()
         waits = Signal()  # a strip of which nothing, or not all, was read
         ends = Signal()
         # Whether the beat is the last of its row, and so on, known beforehand; a cycle before a
@@ -123,8 +124,9 @@ class Drain(wiring.Component):
         only_row = Signal()
 
         m.d.comb += [
-            moves.eq(~enters | i_acc.ready),
-            advance.eq(~offered | moves),
+            # From a register. Bubbles stay: nothing is gained where all stages could move.
+            advance.eq(i_acc.ready),
+            waits.eq(begun & ~self.strip_done),
             i_acc.valid.eq(enters),
             *(i_acc.p[name].eq(entering[name]) for name in fields),
             self.sum_en.eq(advance),
@@ -144,7 +146,7 @@ class Drain(wiring.Component):
         # A cycle late: those who wait for a bank are far.
         m.d.sync += [
             self.strip_done.eq(ends),
-            waits.eq(self.strip_valid & ~ends & ~self.strip_done),
+            begun.eq(self.strip_valid & ~self.strip_done),
         ]
         with m.If(~waits):
             m.d.sync += [
@@ -206,7 +208,7 @@ class Drain(wiring.Component):
             ]
 
         payload = Signal.like(entering)
-        with m.If(moves):
+        with m.If(advance):
             m.d.sync += [enters.eq(offered), entering.eq(payload), sums.eq(self.sum)]
         m.d.comb += payload.meta.eq(label)
         with m.Switch(label.dest):

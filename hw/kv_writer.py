@@ -61,8 +61,8 @@ class KvWriter(wiring.Component):
 
     Timing
     ------
-    Its first command is on offer five cycles after a block. Without stalls a block of K takes
-    41 cycles, of V ``2 * subs + 9``; no other is taken meanwhile. ``o_wdata`` and ``i_block.ready``
+    Its first command is on offer six cycles after a block. Without stalls a block of K takes
+    42 cycles, of V ``2 * subs + 10``; no other is taken meanwhile. ``o_wdata`` and ``i_block.ready``
     come from registers.
     """
 
@@ -124,11 +124,13 @@ class KvWriter(wiring.Component):
         step = cfg.page_len * self.head_blocks  # bytes of one byte for each position and block
         exponents, values = Signal(32), Signal(32)  # places of V's in a head
         strides = [Signal(24, name=f"stride_{n}") for n in range(2)]  # to the head: two halves
+        groups = Signal(16)  # blocks of the groups of positions before this one
         m.d.sync += [
             exponents.eq(step * _WORDS),
             values.eq(step * (_WORDS + 1)),
             strides[0].eq((item.head >> tile_bits) * self.head_stride[:16]),
             strides[1].eq((item.head >> tile_bits) * self.head_stride[16:]),
+            groups.eq((offset >> col_bits) * self.head_blocks),
         ]
         value_place = item.index * (cfg.subs * cfg.page_len * cfg.cols) + (offset << col_bits)
         vectors = [
@@ -147,11 +149,13 @@ class KvWriter(wiring.Component):
             with m.State("ROW"):
                 # Not from `item`, which is the next block while the last word still waits.
                 m.d.sync += [place.eq(self.place), self.channel.eq(item.head[:tile_bits])]
+                m.next = "MULTIPLY"
+            with m.State("MULTIPLY"):
                 m.next = "LOOK_UP"
             with m.State("LOOK_UP"):
                 m.d.sync += [
                     head_offset.eq(self.kv_offset + strides[0] + (strides[1] << 16)),
-                    group_blocks.eq((offset >> col_bits) * self.head_blocks + item.index),
+                    group_blocks.eq(groups + item.index),
                 ]
                 m.next = "PLACE"
             with m.State("PLACE"):
