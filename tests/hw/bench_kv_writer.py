@@ -293,9 +293,9 @@ async def timing_is_as_documented(dut, is_value):
     dut.o_wdata__ready.value = 1
     first = cocotb.start_soon(measures(dut, "i_block", "o_write", 1))
     _, cycles = await measures(dut, "i_block", "i_block", 10)
-    period = 9 + (2 * CONFIG.subs if is_value else BLOCK_LEN)
+    period = 10 + (2 * CONFIG.subs if is_value else BLOCK_LEN)
     assert cycles == 9 * period + 1
-    assert await first == (5, 1)
+    assert await first == (6, 1)
     busy = 0
     while True:
         await RisingEdge(dut.clk)
