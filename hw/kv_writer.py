@@ -62,8 +62,8 @@ class KvWriter(wiring.Component):
     Timing
     ------
     Its first command is on offer six cycles after a block. Without stalls a block of K takes
-    42 cycles, of V ``2 * subs + 10``; no other is taken meanwhile. ``o_wdata`` and ``i_block.ready``
-    come from registers.
+    42 cycles, of V ``2 * subs + 10``; no other is taken meanwhile. ``o_wdata`` and
+    ``i_block.ready`` come from registers.
     """
 
     def __init__(self, config):

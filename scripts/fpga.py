@@ -47,13 +47,14 @@ def text(target, cells, report, seed):
 def run(options):
     """Build the bitstream, write the report; return what is wrong, or None."""
     target = board(options.board)
+    seed = target.seed if options.seed is None else options.seed
     if first := notice():
         print(first)
     folder = BUILD / target.name
     (folder / "report.md").unlink(missing_ok=True)
     cells = synthesise(target, folder)
-    report, path = bitstream(target, folder, seed=options.seed)
-    body = text(target, cells, report, options.seed)
+    report, path = bitstream(target, folder, seed=seed)
+    body = text(target, cells, report, seed)
     write_whole(folder / "report.md", body)
     print(body, end="")
     reached, wanted = frequency(report), target.clock_hz / 1e6
@@ -66,7 +67,7 @@ def run(options):
     print(f"bitstream: {path}")
     if options.accept:
         update("fpga", target.name, body, DOCS)
-        summary.record(_row(target, cells, report, options.seed))
+        summary.record(_row(target, cells, report, seed))
     return None
 
 
@@ -84,7 +85,7 @@ def main(arguments=None):
     """Run the command; return its exit status."""
     parser = Parser(prog="fpga", description=__doc__)
     parser.add_argument("--board", default="ulx3s", help=f"{', '.join(BOARDS)} (default: ulx3s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the placer (default: 1)")
+    parser.add_argument("--seed", type=int, help="of the placer (default: the board's own)")
     parser.add_argument(
         "--accept", action="store_true", help="record the result in docs/board.md and docs/pnr.md"
     )

@@ -26,6 +26,8 @@ class Board:
         As for `SdramController`: cycles that registers in the pins take, out and in.
     loader : tuple of str
         What openFPGALoader is told of the board and of the cable to it; by default nothing.
+    seed : int
+        Of the placer, where no other is asked for: one with which the router ends.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Board:
     sdram: str
     capture_delay: int = 1
     loader: tuple = ()
+    seed: int = 3
 
 
 BOARDS = {

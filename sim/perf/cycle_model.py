@@ -34,7 +34,8 @@ _DESCRIPTOR = 3  # cycles from one descriptor of a unit to the next
 _TABLE_DESCRIPTOR = 5  # ... of `RowTables`
 _KEY_WORDS = BLOCK_LEN + 1
 _WRITE_CYCLES = 7  # from a single write to the next: the writer waits for the burst to begin
-_KEY_CYCLES = _KEY_WORDS + 5 + _WRITE_CYCLES - 1  # `KvWriter`: a block of K
+_PLACE_CYCLES = 6  # `KvWriter`: from a block to its first write
+_KEY_CYCLES = _KEY_WORDS + _PLACE_CYCLES + _WRITE_CYCLES - 1  # a block of K
 _REQUEST = 50  # besides two fetches: page table and prompt before the first pass
 _FIRST_STEP = 6  # `AttentionOrder`: from the start of an attention operator
 
@@ -247,7 +248,7 @@ class _Pass:
 
     def _value_cycles(self):
         """`KvWriter`: a block of V is an exponent and a word for each substrip."""
-        return 5 + _WRITE_CYCLES * (1 + self.config.subs)
+        return _PLACE_CYCLES + _WRITE_CYCLES * (1 + self.config.subs)
 
     def _write_port_cycles(self):
         """Cycles of the port that a block of K and one of V take from a busy stream."""

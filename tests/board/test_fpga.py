@@ -60,11 +60,11 @@ def test_clocks_that_are_asked_for_are_faster():
     assert float(asked(40_000_000)) / 25e6 == fpga_flow.ASKED_HZ / 40e6
 
 
-def run(monkeypatch, capsys, tmp_path, *, clock_hz):
+def run(monkeypatch, capsys, tmp_path, *, clock_hz, arguments=("--seed", "3")):
     """Run the command on a report of another design; return (status, output, errors, folder)."""
     path = tmp_path / "board.bit"
     path.write_bytes(b"bits")
-    target = Board(name="ulx3s", preset="ulx3s", clock_hz=clock_hz, sdram="is42s16160g-7")
+    target = Board(name="ulx3s", preset="ulx3s", clock_hz=clock_hz, sdram="is42s16160g-7", seed=7)
     monkeypatch.setattr(fpga, "BUILD", tmp_path / "build")
     monkeypatch.setattr(fpga, "board", lambda name: target)
     monkeypatch.setattr(
@@ -72,7 +72,7 @@ def run(monkeypatch, capsys, tmp_path, *, clock_hz):
     )
     monkeypatch.setattr(fpga, "bitstream", lambda *_, seed: (REPORT | {"utilization": USED}, path))
     monkeypatch.setattr(fpga, "versions", lambda: "yosys 1, nextpnr 2")  # may not be installed
-    status = fpga.main(["--seed", "3"])
+    status = fpga.main(list(arguments))
     return status, *capsys.readouterr(), path
 
 
@@ -86,6 +86,12 @@ def test_report_names_speed_size_and_slowest_path(monkeypatch, capsys, tmp_path)
     assert "`make fpga BOARD=ulx3s SEED=3` with yosys 1, nextpnr 2\n" in output
     assert output.endswith(f"bitstream: {path}\n")
     assert (tmp_path / "build" / "ulx3s" / "report.md").read_text() in output
+
+
+def test_a_board_has_a_seed_of_its_own(monkeypatch, capsys, tmp_path):
+    status, output, *_ = run(monkeypatch, capsys, tmp_path, clock_hz=1_000_000, arguments=())
+    assert status == 0
+    assert "`make fpga BOARD=ulx3s SEED=7` with" in output
 
 
 def test_missed_timing_is_one_line_and_leaves_no_bitstream(monkeypatch, capsys, tmp_path):

@@ -121,7 +121,7 @@ PROPERTIES = [
         depth=Accumulator.LATENCY + 6,
         induction=False,
         cover=Accumulator.LATENCY + 7,
-        solver="boolector",
+        solver="yices",
         bugs=(
             Bug(what="an update right after another of its row is lost", file="hw/accumulator.py",
                 old="valids[3] & ~firsts[2] & (rows[3] == rows[2])", new="0"),
