@@ -102,8 +102,12 @@ class BoardTop(wiring.Component):
         reset = Signal(init=1)
         resets = DomainRenamer("chip")
         add_reset_domain(m, "chip", reset)
-        m.submodules.uart = uart = self._uart
-        m.submodules.bridge = bridge = self._bridge
+        # A register of their own: lamps, which have that of `sync`, are on the device's other side.
+        link_reset = Signal(init=1)
+        m.d.sync += link_reset.eq(0)
+        add_reset_domain(m, "link", link_reset)
+        m.submodules.uart = uart = DomainRenamer("link")(self._uart)
+        m.submodules.bridge = bridge = DomainRenamer("link")(self._bridge)
         m.submodules.chip = chip = resets(self._chip)
         m.submodules.share = share = resets(self._share)
         m.submodules.controller = controller = resets(self._controller)
