@@ -49,7 +49,7 @@ class MemoryReader(wiring.Component):
     flush : In(1)
         Forget all commands.
     drop : In(1)
-        Ask for nothing, and drop data.
+        Ask for nothing from the next cycle on, and drop data.
     full : Out(1)
         A burst waits for room in the FIFO.
     outstanding : Out(1)
@@ -128,7 +128,8 @@ class MemoryReader(wiring.Component):
             self.full.eq(burst.valid & ~fits & ~self.drop),
             self.o_burst.p.addr.eq(burst.p.addr),
             self.o_burst.p.beats.eq(burst.p.beats),
-            self.o_burst.valid.eq(goes & sent.i.ready & ~self.drop),
+            # That of the cycle in which `drop` rises still goes, and is dropped as those before it.
+            self.o_burst.valid.eq(goes & sent.i.ready),
             burst.ready.eq(self.o_burst.valid & self.o_burst.ready),
             sent.i.payload.eq(burst.p.addr),
             sent.i.valid.eq(self.o_burst.valid & self.o_burst.ready),

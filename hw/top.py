@@ -151,12 +151,13 @@ class Top(wiring.Component):
                 | core.stalled  # the host's turn
             ),
             csr.stalled.eq(core.stalled),
+            # What was idle while it was told to halt stays so.
+            control.idle.eq(Cat(memory.idle for memory in memories).all()),
         ]
         m.d.comb += [
             core.writes_pending.eq(Cat(memory.writes_pending for memory in memories).any()),
             control.start.eq(csr.start if guard is None else guard.o_start),
             control.stop.eq(csr.stop),
-            control.idle.eq(Cat(memory.idle for memory in memories).all()),
             control.watchdog.eq(csr.watchdog),
             csr.busy.eq(control.busy if guard is None else control.busy | guard.waiting),
             csr.done.eq(control.done & ~control.busy),
