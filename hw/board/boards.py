@@ -36,7 +36,7 @@ class Board:
     sdram: str
     capture_delay: int = 1
     loader: tuple = ()
-    seed: int = 3
+    seed: int = 1
 
 
 BOARDS = {
