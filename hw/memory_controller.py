@@ -78,9 +78,9 @@ class MemoryController(wiring.Component):
     error_addr : Out(addr_width)
         Address of the refused command, or of the burst, in bytes.
     halt : In(1)
-        Begin nothing; take and drop commands and data of all clients; finish what is on the bus,
-        without writing. Offers on ``o_stream`` and ``o_fetch`` are withdrawn. When it falls,
-        commands are taken at once and begun when the bus is quiet.
+        From the next cycle on begin nothing; take and drop commands and data of all clients; finish
+        what is on the bus, without writing. Offers on ``o_stream`` and ``o_fetch`` are withdrawn.
+        When it falls, commands are taken at once and begun when the bus is quiet.
     idle : Out(1)
         Nothing is inside or on its way. (An offer that waits inside one of the queues counts.)
     read_beat, write_beat : Out(1)
