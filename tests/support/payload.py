@@ -1,6 +1,6 @@
 """Payloads of streams as integers and back, quickly: benches do it in every cycle."""
 
-from amaranth.hdl import Const, Shape, Value, ValueCastable, unsigned
+from amaranth.hdl import Const, Shape, Value, ValueCastable
 from amaranth.lib import data, enum
 
 __all__ = ["pack", "unpack"]
@@ -10,7 +10,7 @@ def pack(shape, payload):
     """Return the bits, as a non-negative integer, of a payload of a shape.
 
     Integers are taken modulo the width. Lists, arrays and dicts go into the fields of a layout, of
-    which those that are missing are 0. Anything else goes through ``shape.const``.
+    which those that are missing are 0. Anything else is left to Amaranth's ``Const``.
 
     Raises
     ------
@@ -42,12 +42,12 @@ class _Number:
         self.sign = 1 << (cast.width - 1) if cast.signed and cast.width else 0
 
     def pack(self, payload):
-        if _is_number(payload):
-            value = int(payload)
-            if not -(1 << max(self.width - 1, 0)) <= value < 1 << self.width:
-                raise ValueError(f"payload {value} does not fit {self.width} bits")
-            return value & self.mask
-        return self._const(payload)
+        if not _is_number(payload):
+            return self.pack_field(payload)
+        value = int(payload)
+        if not -(1 << max(self.width - 1, 0)) <= value < 1 << self.width:
+            raise ValueError(f"payload {value} does not fit {self.width} bits")
+        return value & self.mask
 
     def pack_field(self, payload):
         """As `pack`, but an integer that does not fit is cut."""
@@ -97,9 +97,6 @@ class _Array(_Number):
             bits = bits << step | pack_field(element)
         return bits
 
-    def pack(self, payload):
-        return super().pack(payload) if _is_number(payload) else self.pack_field(payload)
-
     def unpack(self, bits):
         element, step = self.element.unpack, self.step
         mask = (1 << step) - 1
@@ -122,9 +119,6 @@ class _Fields(_Number):
             bits |= plan.pack_field(value) << offset
         return bits
 
-    def pack(self, payload):
-        return super().pack(payload) if _is_number(payload) else self.pack_field(payload)
-
     def unpack(self, bits):
         return {name: plan.unpack(bits >> offset) for name, (offset, plan) in self.fields.items()}
 
@@ -142,8 +136,6 @@ def _plan(shape):
 
 
 def _make_plan(shape):
-    if isinstance(shape, int):
-        return _Number(unsigned(shape))
     layout = shape
     if isinstance(shape, type) and issubclass(shape, data.Struct):
         layout = data.Layout.cast(shape)
