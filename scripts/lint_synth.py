@@ -43,7 +43,6 @@ def _style():
 
 def lint(looked):
     """Return what all checks of one target find, waived or not."""
-    say(f"{looked.name}: RTLIL")
     path, found = looked.rtlil(), looked.modules()
     say(f"{looked.name}: Verilator")
     findings = lint_verilog(looked.verilog(), looked.top)
@@ -52,30 +51,57 @@ def lint(looked):
     return findings + netlist.constant_inputs(found)
 
 
-def measure(looked):
-    """Synthesise a target and write its report; return unit to figures, and misplaced memories."""
+def begin(looked, pool):
+    """Begin to synthesise a target; return a function that waits and writes its report.
+
+    That returns unit to figures, and misplaced memories.
+    """
     name, texts = looked.name, [looked.rtlil(ecp5=ecp5).read_text() for ecp5 in (False, True)]
     found, mapped = (design.modules(text) for text in texts)
-    results = area.synthesise(found, mapped, lambda text: say(f"{name}: {text}"))
-    units = looked.without_box(area.subtrees(mapped, results))
-    say(f"{name}: as one")
-    bits = units[report.root(units)]["memory_bits"]
-    units[report.WHOLE] = area.figures(area.whole(*texts, looked.top), bits)
-    written = report.write_report(name, units, version())
-    plots = save_plot(name, report.shown(units), looked.folder)
-    print(report.table(report.shown(units)))
-    say(f"{written}, {', '.join(path.name for path in plots)}")
-    return units, area.misplaced(mapped, results)
+    whole = area.begin_whole(pool, *texts, looked.top)
+    modules = area.begin_modules(pool, found, mapped, lambda text: say(f"{name}: {text}"))
+
+    def end():
+        results = modules()
+        units = looked.without_box(area.subtrees(mapped, results))
+        bits = units[report.root(units)]["memory_bits"]
+        units[report.WHOLE] = area.figures(whole(), bits)
+        written = report.write_report(name, units, version())
+        plots = save_plot(name, report.shown(units), looked.folder)
+        print(report.table(report.shown(units)))
+        say(f"{written}, {', '.join(path.name for path in plots)}")
+        return units, area.misplaced(mapped, results)
+
+    return end
 
 
-def _run(names, accept):
+def _look(targets):
+    """Return findings, and name to unit to figures of each target.
+
+    Yosys synthesises in the background; RTLIL is written and lint done beside it.
+    """
+    findings, figures = [], {}
+    with area.workers() as pool:
+        ends = []
+        for looked in targets:
+            say(f"{looked.name}: RTLIL")
+            ends.append(begin(looked, pool))
+        for looked in targets:
+            findings += lint(looked)
+        say("reset from random states")
+        findings += check_reset()
+        for looked, end in zip(targets, ends, strict=True):
+            figures[looked.name], misplaced = end()
+            findings += misplaced
+    return findings, figures
+
+
+def _run(targets, accept):
     """Return the lines that say what is wrong."""
-    waivers, findings, lines = Waivers(), [], []
-    for name in names:
-        looked = target(name)
-        findings += lint(looked)
-        units, misplaced = measure(looked)
-        findings += misplaced
+    waivers, lines = Waivers(), []
+    findings, figures = _look(targets)
+    for looked in targets:
+        name, units = looked.name, figures[looked.name]
         lines += array_goals(name, looked.config, units)
         units = report.shown(units)
         if accept:
@@ -84,10 +110,8 @@ def _run(names, accept):
             summary.record(summary.areas(name, units, version()))
         else:
             lines += budget.exceeded(budget.load(), name, units)
-    say("reset from random states")
-    findings += check_reset()
     lines = [str(finding) for finding in waivers.left(findings)] + lines
-    if set(names) >= set(DEFAULTS):
+    if {looked.name for looked in targets} >= set(DEFAULTS):
         lines += [f"{waivers.path.name}: {match!r} matches nothing" for match in waivers.unused()]
     return lines
 
@@ -97,13 +121,11 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
     start = time.monotonic()
     try:
-        names = tuple(dict.fromkeys(options.preset or DEFAULTS))
-        for name in names:
-            target(name)
+        targets = [target(name) for name in dict.fromkeys(options.preset or DEFAULTS)]
         command()
         if notice():
             say(notice())
-        lines = _style() + _run(names, options.accept)
+        lines = _style() + _run(targets, options.accept)
     except (ValueError, OSError) as error:
         print(f"lint-synth: {error}", file=sys.stderr)
         return BAD_INPUT

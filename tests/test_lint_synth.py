@@ -1,5 +1,6 @@
 import dataclasses
 import re
+import threading
 
 import pytest
 from amaranth.back import rtlil
@@ -286,6 +287,31 @@ def test_area_of_a_hierarchy_is_that_of_all_it_holds(tmp_path):
     assert area.mapped("ecp5", text, design.TOP, tmp_path)["cells"]["TRELLIS_FF"] == 8
 
 
+def test_design_as_one_is_synthesised_beside_its_modules(tmp_path, monkeypatch):
+    monkeypatch.setattr(area, "BUILD", tmp_path)
+    text = rtlil.convert(TwoAdders(True), name=design.TOP)
+    with area.workers() as pool:
+        whole = area.begin_whole(pool, text, text)
+        results = area.begin_modules(pool, design.modules(text))
+    units = area.subtrees(design.modules(text), results())
+    figures = area.figures(whole(), 0)
+    assert units["top"]["ff"] == figures["ff"] == figures["gate_ff"] == 8
+
+
+def test_nothing_more_is_begun_when_something_went_wrong():
+    jobs, go = [], threading.Event()
+
+    def fails():
+        with area.workers() as pool:
+            jobs.extend(pool.submit(go.wait, 60) for _ in range(area.JOBS + 2))
+            jobs[-1].add_done_callback(lambda job: go.set())
+            raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        fails()
+    assert all(job.cancelled() for job in jobs[area.JOBS :])
+
+
 def test_large_memory_in_luts_is_found():
     found = modules(Store())
     name = next(name for name, module in found.items() if module.memories)
@@ -304,7 +330,7 @@ def test_unknown_preset_is_one_line(capsys):
 
 @pytest.fixture
 def nothing_found(monkeypatch):
-    monkeypatch.setattr(lint_synth, "_run", lambda names, accept: [])
+    monkeypatch.setattr(lint_synth, "_run", lambda targets, accept: [])
 
 
 def test_missing_ruff_is_a_line(nothing_found, capsys, monkeypatch):

@@ -4,14 +4,28 @@ import hashlib
 import json
 import re
 import shutil
+import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 from .design import BUILD, TOP, alone, memories, without_sources, write_whole
 from .finding import Finding
 from .yosys import run_yosys, version
 
-__all__ = ["DEVICE", "FIGURES", "figures", "mapped", "misplaced", "subtrees", "synthesise", "whole"]
+__all__ = [
+    "DEVICE",
+    "FIGURES",
+    "begin_modules",
+    "begin_whole",
+    "figures",
+    "mapped",
+    "misplaced",
+    "subtrees",
+    "synthesise",
+    "workers",
+]
 
 #: What a table shows of a unit, as (name, heading).
 FIGURES = {
@@ -114,8 +128,9 @@ def mapped(label, text, top, folder, *, flat=False):
     kept = folder / f"{key}.json"
     if kept.exists():
         return json.loads(kept.read_text())
-    work = folder / f"{key}.work"
-    work.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Presets share modules: two jobs may be at the same one.
+    work = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder))
     (work / "in.il").write_text(text)
     log = run_yosys(["read_rtlil in.il", f"hierarchy -top {top}", *script], work)
     result = {"cells": _cells(work / "stat.json", top), "memories": _became(log)}
@@ -124,22 +139,63 @@ def mapped(label, text, top, folder, *, flat=False):
     return result
 
 
-def _measured(portable, ecp5, top, flat, folder):
-    """Return the cells of both mappings of RTLIL, and what its memories became on ECP5.
+@contextmanager
+def workers():
+    """Give a pool of `JOBS` threads; what waits in it is dropped when something went wrong."""
+    pool = ThreadPoolExecutor(JOBS)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
-    A text that is None is not mapped, and has no cells.
-    """
-    none = {"cells": {}, "memories": {}}
-    texts = {"ecp5": ecp5, "gates": portable}
-    found = {
-        label: none if text is None else mapped(label, text, top, folder, flat=flat)
-        for label, text in texts.items()
-    }
+
+def _result(ecp5=None, gates=None):
+    """Return the result of what `mapped` gave; a mapping that was not done has no cells."""
     return {
-        "ecp5": found["ecp5"]["cells"],
-        "gates": found["gates"]["cells"],
-        "memories": found["ecp5"]["memories"],
+        "ecp5": ecp5["cells"] if ecp5 else {},
+        "gates": gates["cells"] if gates else {},
+        "memories": ecp5["memories"] if ecp5 else {},
     }
+
+
+def begin_modules(pool, found, ecp5=None, on_step=lambda text: None):
+    """Begin to synthesise modules; return a function that waits for what `synthesise` returns.
+
+    Parameters
+    ----------
+    pool : ThreadPoolExecutor
+        Takes one job a module, the longest text first.
+    found, ecp5, on_step
+        As of `synthesise`.
+    """
+    ecp5 = found if ecp5 is None else ecp5
+    mappings = {"ecp5": ecp5, "gates": found}
+    texts = {
+        name: tuple(
+            (label, alone(modules[name], modules))
+            for label, modules in mappings.items()
+            if name in modules
+        )
+        for name in {**found, **ecp5}
+    }
+    different = sorted(set(texts.values()), key=lambda pairs: -max(len(text) for _, text in pairs))
+    done = 0
+
+    def measure(pairs):
+        nonlocal done
+        folder = BUILD / "modules"
+        result = {label: mapped(label, text, "unit", folder) for label, text in pairs}
+        done += 1
+        on_step(f"{done} of {len(different)} modules")
+        return pairs, _result(**result)
+
+    measured = pool.map(measure, different)
+
+    def results():
+        known = dict(measured)
+        return {name: known[pairs] for name, pairs in texts.items()}
+
+    return results
 
 
 def synthesise(found, ecp5=None, on_step=lambda text: None):
@@ -150,30 +206,31 @@ def synthesise(found, ecp5=None, on_step=lambda text: None):
     found : dict
         Of `design.modules`, for the gates.
     ecp5 : dict
-        The same with the cells of an ECP5, for its mapping; by default the portable modules.
+        The same with the cells of an ECP5, for its mapping; by default the portable modules. A
+        module that only one of them has counts in that one's mapping.
     on_step : callable
         Is told how many modules are done.
     """
-    ecp5 = found if ecp5 is None else ecp5
-    texts = {
-        name: tuple(
-            alone(modules[name], modules) if name in modules else None for modules in (found, ecp5)
-        )
-        for name in {**found, **ecp5}
+    with workers() as pool:
+        return begin_modules(pool, found, ecp5, on_step)()
+
+
+def begin_whole(pool, portable, ecp5, top=TOP):
+    """Begin to synthesise a design as one; return a function that waits for its cells.
+
+    Parameters
+    ----------
+    pool : ThreadPoolExecutor
+        Takes two jobs, by far the longest of a target: begin them before its modules.
+    portable, ecp5 : str
+        Its two RTLIL texts.
+    """
+    folder = BUILD / "whole"
+    jobs = {
+        label: pool.submit(mapped, label, without_sources(text), top, folder, flat=True)
+        for label, text in (("ecp5", ecp5), ("gates", portable))
     }
-    different = sorted(set(texts.values()), key=lambda pair: -max(len(t or "") for t in pair))
-    done = 0
-
-    def measure(pair):
-        nonlocal done
-        result = _measured(*pair, "unit", False, BUILD / "modules")
-        done += 1
-        on_step(f"{done} of {len(different)} modules")
-        return pair, result
-
-    with ThreadPoolExecutor(JOBS) as pool:
-        results = dict(pool.map(measure, different))
-    return {name: results[pair] for name, pair in texts.items()}
+    return lambda: _result(**{label: job.result() for label, job in jobs.items()})
 
 
 def misplaced(found, results):
@@ -186,12 +243,6 @@ def misplaced(found, results):
                 size = f"{memory.depth} x {memory.width}"
                 findings.append(Finding("memory", module.unit, f"{memory.name} {size} in {kind}"))
     return findings
-
-
-def whole(portable, ecp5, top=TOP):
-    """Return the cells of a design synthesised as one, from its two RTLIL texts."""
-    texts = (without_sources(text) for text in (portable, ecp5))
-    return _measured(*texts, top, True, BUILD / "whole")
 
 
 def figures(result, bits):
