@@ -6,7 +6,7 @@ import sys
 import time
 
 from scripts.command import BAD_INPUT, FAILED, Parser, say
-from scripts.synth import area, budget, design, netlist, report, summary
+from scripts.synth import area, budget, design, mapping, netlist, report, summary
 from scripts.synth.area_plot import save_plot
 from scripts.synth.finding import Waivers
 from scripts.synth.goals import array_goals
@@ -81,7 +81,7 @@ def _look(targets):
     Yosys synthesises in the background; RTLIL is written and lint done beside it.
     """
     findings, figures = [], {}
-    with area.workers() as pool:
+    with mapping.workers() as pool:
         ends = []
         for looked in targets:
             say(f"{looked.name}: RTLIL")

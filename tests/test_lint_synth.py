@@ -12,7 +12,7 @@ from hw.ecp5.device import Lfe5u85f
 from hw.ecp5.mult18x18d import Mult18x18d
 from hw.spec.presets import PRESETS
 from scripts import lint_synth
-from scripts.synth import area, design, netlist, random_state, target, yosys
+from scripts.synth import area, design, mapping, netlist, random_state, target, yosys
 from scripts.synth.finding import Finding, Waivers
 from scripts.synth.lint_verilog import lint_verilog
 from scripts.synth.random_state import without_initial_values
@@ -270,7 +270,7 @@ def test_areas_are_counted_and_kept(tmp_path, monkeypatch):
     units = area.subtrees(found, area.synthesise(found))
     assert units["top"]["bram"] == 1
     assert units["top"]["memory_bits"] == 8 * 1024
-    monkeypatch.setattr(area, "run_yosys", None)
+    monkeypatch.setattr(mapping, "run_yosys", None)
     assert area.subtrees(found, area.synthesise(found)) == units
 
 
@@ -284,13 +284,13 @@ def test_area_of_a_unit_is_that_of_its_parts(tmp_path, monkeypatch):
 
 def test_area_of_a_hierarchy_is_that_of_all_it_holds(tmp_path):
     text = design.without_sources(rtlil.convert(TwoAdders(True), name=design.TOP))
-    assert area.mapped("ecp5", text, design.TOP, tmp_path)["cells"]["TRELLIS_FF"] == 8
+    assert mapping.mapped({"ecp5": text}, design.TOP, tmp_path)["ecp5"]["TRELLIS_FF"] == 8
 
 
 def test_design_as_one_is_synthesised_beside_its_modules(tmp_path, monkeypatch):
     monkeypatch.setattr(area, "BUILD", tmp_path)
     text = rtlil.convert(TwoAdders(True), name=design.TOP)
-    with area.workers() as pool:
+    with mapping.workers() as pool:
         whole = area.begin_whole(pool, text, text)
         results = area.begin_modules(pool, design.modules(text))
     units = area.subtrees(design.modules(text), results())
@@ -302,14 +302,14 @@ def test_nothing_more_is_begun_when_something_went_wrong():
     jobs, go = [], threading.Event()
 
     def fails():
-        with area.workers() as pool:
-            jobs.extend(pool.submit(go.wait, 60) for _ in range(area.JOBS + 2))
+        with mapping.workers() as pool:
+            jobs.extend(pool.submit(go.wait, 60) for _ in range(mapping.JOBS + 2))
             jobs[-1].add_done_callback(lambda job: go.set())
             raise ValueError("wrong")
 
     with pytest.raises(ValueError, match="wrong"):
         fails()
-    assert all(job.cancelled() for job in jobs[area.JOBS :])
+    assert all(job.cancelled() for job in jobs[mapping.JOBS :])
 
 
 def test_large_memory_in_luts_is_found():

@@ -3,14 +3,14 @@
 import hashlib
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import cell_netlist
-from .area import JOBS, LIMITS
+from .area import LIMITS
 from .design import alone, modules, write_whole
 from .fanout import buffered
+from .mapping import workers
 from .yosys import run_yosys, version
 
 __all__ = ["Mapped", "map_modules"]
@@ -144,7 +144,7 @@ def map_modules(found, names, library, folder, on_step=lambda text: None):
         on_step(f"{done} of {len(different)} modules")
         return text, result
 
-    with ThreadPoolExecutor(JOBS) as pool:
+    with workers() as pool:
         results = dict(pool.map(work, different))
     driven = {text: buffered(result, library) for text, result in results.items()}
     return {name: driven[text] for name, text in texts.items()}

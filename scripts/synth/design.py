@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.spec.presets import preset
+from sim.emission import uncollected
 
 __all__ = [
     "BUILD",
@@ -166,7 +167,8 @@ def write_rtlil(make, folder, top, *, kind="", ecp5=False):
     from hw.ecp5.device import Lfe5u85f
 
     platform = Lfe5u85f() if ecp5 else None
-    text = rtlil.convert(make(), name=top, platform=platform)
+    with uncollected():
+        text = rtlil.convert(make(), name=top, platform=platform)
     write_whole(path, first + (for_ecp5(text) if ecp5 else text))
     return path
 

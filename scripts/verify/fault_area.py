@@ -3,8 +3,9 @@
 import dataclasses
 
 from hw.spec.presets import preset
-from scripts.synth.area import LUTS, mapped
+from scripts.synth.area import LUTS
 from scripts.synth.design import BUILD, TOP, for_ecp5, without_sources
+from scripts.synth.mapping import mapped
 
 __all__ = ["area_lines", "cells"]
 
@@ -25,7 +26,7 @@ def cells(config, folder=BUILD / "parity_cells"):
     from hw.top import Top
 
     text = without_sources(for_ecp5(rtlil.convert(Top(config), name=TOP)))
-    return mapped("ecp5", text, TOP, folder)["cells"]
+    return mapped({"ecp5": text}, TOP, folder)["ecp5"]
 
 
 def area_lines():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sim import verilate
 from sim.coverage import collect
+from sim.emission import uncollected
 from sim.harness import harness
 
 __all__ = [
@@ -123,15 +124,17 @@ def emit_component(make, path, *, name, settings, spoiled=False):
 
     path.parent.mkdir(parents=True, exist_ok=True)
     key_path.unlink(missing_ok=True)
-    if collect.folder() is not None:
-        from sim.coverage.emit import convert
+    with uncollected():
+        if collect.folder() is not None:
+            from sim.coverage.emit import convert
 
-        path.write_text(convert(make(), name))
-    else:
-        from hw.lib.collision import Spoiled
+            text = convert(make(), name)
+        else:
+            from hw.lib.collision import Spoiled
 
-        component = Spoiled(make()) if spoiled else make()
-        path.write_text(verilog.convert(component, name=name, strip_internal_attrs=True))
+            component = Spoiled(make()) if spoiled else make()
+            text = verilog.convert(component, name=name, strip_internal_attrs=True)
+    path.write_text(text)
     key_path.write_text(key)
 
 

@@ -13,6 +13,7 @@ from amaranth.back import verilog
 from hw.lib.collision import Spoiled
 from sim import verilate
 from sim.coverage import collect, emit
+from sim.emission import uncollected
 
 __all__ = ["BenchFailed", "ports", "run_bench"]
 
@@ -71,7 +72,8 @@ def run_bench(
     name = name or type(dut).__name__.lower()
     kept = collect.folder()
     if kept is None:
-        text = verilog.convert(Spoiled(dut), name="dut", strip_internal_attrs=True)
+        with uncollected():
+            text = verilog.convert(Spoiled(dut), name="dut", strip_internal_attrs=True)
     else:
         text = emit.convert(dut, "dut")
         stamp = kept / "passed" / f"{name}-{_bench_digest(text, bench, params, tests)}"
