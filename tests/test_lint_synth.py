@@ -290,11 +290,10 @@ def test_area_of_a_hierarchy_is_that_of_all_it_holds(tmp_path):
 def test_design_as_one_is_synthesised_beside_its_modules(tmp_path, monkeypatch):
     monkeypatch.setattr(area, "BUILD", tmp_path)
     text = rtlil.convert(TwoAdders(True), name=design.TOP)
+    found = design.modules(text)
     with mapping.workers() as pool:
-        whole = area.begin_whole(pool, text, text)
-        results = area.begin_modules(pool, design.modules(text))
-    units = area.subtrees(design.modules(text), results())
-    figures = area.figures(whole(), 0)
+        whole, results = area.begin_whole(pool, text, text), area.begin_modules(pool, found)
+        units, figures = area.subtrees(found, results()), area.figures(whole(), 0)
     assert units["top"]["ff"] == figures["ff"] == figures["gate_ff"] == 8
 
 
