@@ -289,12 +289,13 @@ def test_area_of_a_hierarchy_is_that_of_all_it_holds(tmp_path):
 
 def test_design_as_one_is_synthesised_beside_its_modules(tmp_path, monkeypatch):
     monkeypatch.setattr(area, "BUILD", tmp_path)
-    text = rtlil.convert(TwoAdders(True), name=design.TOP)
+    text = rtlil.convert(Store(), name=design.TOP)
     found = design.modules(text)
     with mapping.workers() as pool:
         whole, results = area.begin_whole(pool, text, text), area.begin_modules(pool, found)
         units, figures = area.subtrees(found, results()), area.figures(whole(), 0)
-    assert units["top"]["ff"] == figures["ff"] == figures["gate_ff"] == 8
+    assert units["top"] == figures | {"memory_bits": 8 * 1024}
+    assert (figures["bram"], figures["memory_bits"]) == (1, 0)
 
 
 def test_nothing_more_is_begun_when_something_went_wrong():
