@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.spec.presets import preset
-from sim.emission import uncollected
+from sim.collector import uncollected
 
 __all__ = [
     "BUILD",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim import verilate
+from sim.collector import uncollected
 from sim.coverage import collect
-from sim.emission import uncollected
 from sim.harness import harness
 
 __all__ = [

@@ -12,8 +12,8 @@ from amaranth.back import verilog
 
 from hw.lib.collision import Spoiled
 from sim import verilate
+from sim.collector import uncollected
 from sim.coverage import collect, emit
-from sim.emission import uncollected
 
 __all__ = ["BenchFailed", "ports", "run_bench"]
 
