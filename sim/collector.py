@@ -1,9 +1,9 @@
-"""Python's search for garbage in cycles, where it takes long and finds little."""
+"""Python's search for garbage in cycles, where it finds nothing."""
 
 import contextlib
 import gc
 
-__all__ = ["collect_seldom", "uncollected"]
+__all__ = ["uncollected"]
 
 
 @contextlib.contextmanager
@@ -20,12 +20,3 @@ def uncollected():
     finally:
         if enabled:
             gc.enable()
-
-
-def collect_seldom():
-    """Search after 200,000 new objects, not after 700, from now on.
-
-    For processes that look at each cycle of a simulation: a bench of the matrix unit takes two
-    thirds of the time.
-    """
-    gc.set_threshold(200_000, 10, 10)

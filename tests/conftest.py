@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-from sim.collector import collect_seldom
 from tests.support import coverage
 
 # It notes what chips run, where that is asked for.
@@ -11,6 +10,3 @@ assert coverage
 
 # Benches and simulators are named relative to the repository.
 os.chdir(Path(__file__).resolve().parents[1])
-
-# Of what they make little is garbage, and most is small.
-collect_seldom()

@@ -8,7 +8,6 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 from cocotb.utils import get_sim_time
 
-from sim.collector import collect_seldom
 from tests.support import coverage
 from tests.support.payload import pack, unpack
 
@@ -30,9 +29,6 @@ __all__ = [
 ]
 
 PERIOD_NS = 10
-
-# Whoever imports this is inside of a simulator, and wakes at each cycle.
-collect_seldom()
 
 
 def params():
