@@ -3,7 +3,7 @@
 import sys
 
 from hw.board.boards import BOARDS, board
-from scripts.command import Parser
+from scripts.command import Parser, say
 from scripts.fpga_flow import BUILD, bitstream, synthesise
 from scripts.pnr_flow import versions
 from scripts.pnr_report import critical_path, frequency, update
@@ -52,7 +52,9 @@ def run(options):
         print(first)
     folder = BUILD / target.name
     (folder / "report.md").unlink(missing_ok=True)
+    say(f"{target.name}: synthesis, of minutes")
     cells = synthesise(target, folder)
+    say(f"{target.name}: place and route, half an hour; log {folder / 'nextpnr.log'}")
     report, path = bitstream(target, folder, seed=seed)
     body = text(target, cells, report, seed)
     write_whole(folder / "report.md", body)
