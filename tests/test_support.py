@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.activation_memory import Block
 from hw.jobs import Dest
+from sim import verilate
 from tests.bench_support import I_PAIR, O_SUM
 from tests.support.bench import pack, unpack
 from tests.support.runner import BenchFailed, run_bench
@@ -53,6 +54,17 @@ def test_wrong_component_fails(flaw, message):
     with pytest.raises(BenchFailed, match=message) as error:
         run_bench(Adder(flaw), "tests.bench_support")
     assert "waveform: " in str(error.value)
+
+
+def test_bench_is_compiled_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(verilate, "BYTECODE", tmp_path)
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    run_bench(Adder(), "tests.bench_support")
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pyc")}
+    assert [path for path in kept if path.match("tests/bench_support.*pytest*.pyc")]
+    run_bench(Adder(), "tests.bench_support")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pyc")} == kept
 
 
 def test_wrong_expectation_fails():
