@@ -8,7 +8,7 @@ from hw.spec.presets import PRESETS, preset
 from scripts.command import BAD_INPUT, FAILED, Parser
 from scripts.pnr_flow import find_unit
 from scripts.synth import cell_report, design
-from scripts.synth.cell_netlist import joined
+from scripts.synth.cell_netlist import is_clock, joined
 from scripts.synth.cells import map_modules
 from scripts.synth.liberty import read_library
 from scripts.synth.sta import sta_version, timing
@@ -58,7 +58,7 @@ def _timing(found, top, mapped, library, folder, kept):
     """Return the timing, or None, and why there is none."""
     if sta_version() is None:
         return None, "not known: OpenSTA (`sta`) is not installed"
-    clock = next((port for port in mapped[top].ports if port.partition("$")[0] == "clk"), None)
+    clock = next(filter(is_clock, mapped[top].ports), None)
     if clock is None:
         return None, "none: the unit has no registers"
     design.write_whole(folder / "netlist.v", joined(top, found, mapped))

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-__all__ = ["joined", "netlist"]
+__all__ = ["is_clock", "joined", "netlist"]
 
 _BOX = re.compile(r"box\d+")
 _BOX_CELL = re.compile(r"^  (box\d+) (\S+ )(.*)$", re.M)
@@ -11,6 +11,12 @@ _PIN = re.compile(r"\.p(\d+)\(")
 #: What Yosys appends to the name of a flip-flop's signal, and Amaranth's numbers.
 _MADE = re.compile(r"_?\$_[A-Z].*|\$\d+")
 _CONSTANTS = {"0": "1'b0", "1": "1'b1", "x": "1'b0", "z": "1'b0"}
+
+
+def is_clock(net):
+    """Return whether a port or net is a clock: ``clk``, or ``<domain>_clk``."""
+    name = net.partition("$")[0]
+    return name == "clk" or name.endswith("_clk")
 
 
 def _plain(name):

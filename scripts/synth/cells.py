@@ -9,7 +9,7 @@ from pathlib import Path
 from . import cell_netlist
 from .area import LIMITS
 from .design import alone, modules, write_whole
-from .fanout import buffered
+from .fanout import driven
 from .mapping import workers
 from .yosys import run_yosys, version
 
@@ -146,5 +146,4 @@ def map_modules(found, names, library, folder, on_step=lambda text: None):
 
     with workers() as pool:
         results = dict(pool.map(work, different))
-    driven = {text: buffered(result, library) for text, result in results.items()}
-    return {name: driven[text] for name, text in texts.items()}
+    return driven(found, {name: results[text] for name, text in texts.items()}, library)

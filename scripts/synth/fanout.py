@@ -4,16 +4,20 @@ import re
 from collections import defaultdict
 from dataclasses import replace
 
-__all__ = ["LIMIT", "buffered"]
+from .cell_netlist import is_clock
 
-#: Cells of its own module that anything drives at most, but the clock.
+__all__ = ["LIMIT", "buffered", "driven", "loads"]
+
+#: Cells that anything drives at most, but the clock: those of its module, and in what that holds
+#: those that a port drives there.
 LIMIT = 24
 
 #: Of the buffers by area, the one that is taken: a strong one, and not yet a dear one.
 CHOICE = 2
 
 _INSTANCE = re.compile(r"  (\w+) (\S+) \((.*)\);")
-_PIN = re.compile(r"\.(\w+)\(([^(){}]*)\)")
+_PIN = re.compile(r"\.(\w+)\((\{[^{}]*\}|[^(){}]*)\)")
+_INPUT = re.compile(r"^  input (?:\[(\d+):0\] )?(\S+);$", re.M)
 
 
 def _buffer(library):
@@ -27,46 +31,153 @@ def _buffer(library):
     return name, library.cells[name].inputs[0], library.cells[name].outputs[0]
 
 
-def _chunks(items, limit):
-    """Return as few parts as it takes, of about the same length."""
-    count = -(-len(items) // limit)
-    return [items[number::count] for number in range(count)]
+def _parts(places, limit):
+    """Return places, the last of each its load, as about as few parts of about the same load."""
+    count = -(-sum(place[-1] for place in places) // limit)
+    parts, sums = [[] for _ in range(count)], [0] * count
+    for place in sorted(places, key=lambda place: -place[-1]):
+        number = sums.index(min(sums))
+        if parts[number] and sums[number] + place[-1] > limit:
+            number = len(parts)
+            parts.append([])
+            sums.append(0)
+        parts[number].append(place)
+        sums[number] += place[-1]
+    return [part for part in parts if part]
 
 
-def buffered(mapped, library, limit=LIMIT):
+def _instances(lines, library, below):
+    """Return number of a line to (type, name, pins) of the instance there.
+
+    A pin is its name and a list of nets, the highest bit first.
+    """
+    found = {}
+    for number, line in enumerate(lines):
+        match = _INSTANCE.fullmatch(line)
+        if match and (match[1] in library.cells or match[1] in below):
+            pins = [(pin, nets.strip("{}").split(", ")) for pin, nets in _PIN.findall(match[3])]
+            found[number] = match[1], match[2], pins
+    return found
+
+
+def _sinks(instances, library, below):
+    """Return net to its places: (line, number of the pin, number of the net there, load).
+
+    Clocks and constants have none.
+    """
+    sinks, still = defaultdict(list), set()
+    for line, (kind, _, pins) in instances.items():
+        if kind in below:
+            weights = {f"p{number}": bits for number, bits in below[kind].items()}
+        else:
+            weights = dict.fromkeys(library.cells[kind].inputs, [1])
+            if not weights:  # a constant may take its time
+                still |= {net for _, nets in pins for net in nets}
+        for index, (pin, nets) in enumerate(pins):
+            for bit, (net, load) in enumerate(zip(nets, weights.get(pin, ()), strict=False)):
+                if load and net and "'" not in net and not is_clock(net):
+                    sinks[net].append((line, index, bit, load))
+    return {net: places for net, places in sinks.items() if net not in still}
+
+
+def loads(mapped, library, below=None):
+    """Return what inputs of a `cells.Mapped` drive: number of the port to cells behind each bit.
+
+    The highest bit comes first. ``below`` is as of `buffered`.
+    """
+    below = below or {}
+    text = mapped.verilog
+    sinks = _sinks(_instances(text.splitlines(), library, below), library, below)
+    behind = {}
+    for high, name in _INPUT.findall(text):
+        bits = [f"{name}[{bit}]" for bit in reversed(range(int(high) + 1))] if high else [name]
+        behind[mapped.ports.index(name)] = [
+            sum(place[-1] for place in sinks.get(bit, ())) for bit in bits
+        ]
+    return behind
+
+
+def buffered(mapped, library, limit=LIMIT, below=None):
     """Return a `cells.Mapped` in which nothing drives more cells than ``limit``.
 
     The clock and constants may.
+
+    Parameters
+    ----------
+    mapped : cells.Mapped
+    library : liberty.Library
+    limit : int
+        2 or more.
+    below : dict
+        ``box<n>`` to what `loads` says of the module there; by default none is looked into.
     """
-    buffer = _buffer(library)
+    below, buffer = below or {}, _buffer(library)
     if buffer is None:
         return mapped
     kind, into, out = buffer
-    lines, sinks, still = mapped.verilog.splitlines(), defaultdict(list), set()
-    for number, line in enumerate(lines):
-        instance = _INSTANCE.fullmatch(line)
-        if instance and instance[1] in library.cells:
-            inputs = library.cells[instance[1]].inputs
-            if not inputs:  # a constant may take its time
-                still |= {net for _, net in _PIN.findall(instance[3])}
-            for pin, net in _PIN.findall(instance[3]):
-                if pin in inputs and "'" not in net and net.partition("$")[0] != "clk":
-                    sinks[net].append((number, pin))
-    wires, first = [], len(lines)
-    for net, places in sinks.items():
-        while len(places) > limit and net not in still:
+    lines = mapped.verilog.splitlines()
+    instances = _instances(lines, library, below)
+    wires, first, changed = [], len(lines), set()
+    for net, places in _sinks(instances, library, below).items():
+        while sum(place[-1] for place in places) > limit:
             trunk = []
-            for part in _chunks(places, limit):
+            for part in _parts(places, limit):
                 branch = f"fanout${len(wires)}"
                 wires.append(f"  wire {branch};")
-                for number, pin in part:
-                    lines[number] = lines[number].replace(f".{pin}({net})", f".{pin}({branch})")
-                trunk.append((len(lines), into))
-                lines.append(f"  {kind} {branch}_buffer (.{into}({net}), .{out}({branch}));")
+                for line, index, bit, _ in part:
+                    instances[line][2][index][1][bit] = branch
+                    changed.add(line)
+                trunk.append((len(lines), 0, 0, 1))
+                changed.add(len(lines))
+                instances[len(lines)] = (
+                    kind, f"{branch}_buffer", [(into, [net]), (out, [branch])]
+                )  # fmt: skip
+                lines.append("")
             places = trunk
+    for line in changed:
+        cell, name, pins = instances[line]
+        written = ", ".join(
+            f".{pin}({nets[0] if len(nets) == 1 else '{' + ', '.join(nets) + '}'})"
+            for pin, nets in pins
+        )
+        lines[line] = f"  {cell} {name} ({written});"
     cells = dict(mapped.cells)
     if wires:
         cells[kind] = cells.get(kind, 0) + len(wires)
     last = lines.pop(first - 1)
     text = "\n".join([lines[0], *wires, *lines[1:], last]) + "\n"
     return replace(mapped, cells=cells, verilog=text)
+
+
+def driven(found, mapped, library, limit=LIMIT):
+    """Return modules `buffered`, in which a net counts what it drives further down.
+
+    Parameters
+    ----------
+    found : dict
+        From `design.modules`.
+    mapped : dict
+        Name to `cells.Mapped`. What others hold and is not in it is not looked into.
+    library : liberty.Library
+    limit : int
+        2 or more.
+    """
+    results, below, known = {}, {}, {}
+
+    def drive(name):
+        boxes = {}
+        for number, child in enumerate(dict.fromkeys(found[name].children)):
+            if child in mapped:
+                if child not in results:
+                    drive(child)
+                boxes[f"box{number}"] = below[child]
+        key = mapped[name].verilog, repr(boxes)
+        if key not in known:
+            result = buffered(mapped[name], library, limit, boxes)
+            known[key] = result, loads(result, library, boxes)
+        results[name], below[name] = known[key]
+
+    for name in mapped:
+        if name not in results:
+            drive(name)
+    return results
