@@ -177,10 +177,10 @@ def test_constants_get_no_buffers():
 
 def test_clocks_get_no_buffers():
     library = read_library([FEW_CELLS])
-    cells = "".join(f"  DFF r{n} (.D(d), .C(core_clk$2), .Q(q{n}));\n" for n in range(9))
+    cells = "".join(f"  DFF r{n} (.D(d), .CK(core_clk$2), .Q(q{n}));\n" for n in range(9))
     text = f"module unit (core_clk$2, d);\n  input core_clk$2;\n  input d;\n{cells}endmodule\n"
     clocked = Mapped({"DFF": 9}, [], ["core_clk$2", "d"], text)
-    assert library.cells["DFF"].inputs
+    assert "CK" in library.cells["DFF"].inputs
     assert buffered(clocked, library, limit=3).cells["BUF"] == 3
     assert loads(clocked, library) == {0: [0], 1: [9]}
 
@@ -198,6 +198,19 @@ def test_what_a_port_drives_further_down_counts():
     assert after.cells["BUF"] == 2
     assert loads(after, library, below) == {0: [2, 1], 1: [1]}
     assert ".p0({fanout$" in after.verilog
+
+
+def test_nothing_in_a_hierarchy_drives_more_cells_than_the_limit(pair):
+    found, units, library = pair
+    children = list(dict.fromkeys(found["serrano"].children))
+
+    def most(units):
+        below = {f"box{n}": loads(units[child], library) for n, child in enumerate(children)}
+        return max(max(bits) for bits in loads(units["serrano"], library, below).values())
+
+    alone = {name: buffered(unit, library, limit=2) for name, unit in units.items()}
+    assert most(alone) > 2
+    assert most(driven(found, units, library, limit=2)) == 2
 
 
 @pytest.mark.parametrize("limit", [2, 100])
