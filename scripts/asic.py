@@ -2,10 +2,9 @@
 
 import argparse
 import sys
-import time
 
 from hw.spec.presets import PRESETS, preset
-from scripts.command import BAD_INPUT, FAILED, Parser
+from scripts.command import BAD_INPUT, FAILED, Parser, say
 from scripts.pnr_flow import find_unit
 from scripts.synth import cell_report, design
 from scripts.synth.cell_netlist import is_clock, joined
@@ -74,7 +73,7 @@ def _command(options, unit):
     return " ".join(words)
 
 
-def run(options, say):
+def run(options):
     """Map a unit and write its report; return what is wrong, or None.
 
     Raises
@@ -130,12 +129,8 @@ def run(options, say):
 def main(arguments=None):
     """Run the command; return its exit status."""
     options = _parser().parse_args(arguments)
-
-    def say(text):
-        print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
-
     try:
-        wrong = run(options, say)
+        wrong = run(options)
     except (ValueError, OSError) as error:
         print(f"asic: {error}", file=sys.stderr)
         return BAD_INPUT

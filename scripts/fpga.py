@@ -52,7 +52,7 @@ def run(options):
         print(first)
     folder = BUILD / target.name
     (folder / "report.md").unlink(missing_ok=True)
-    say(f"{target.name}: synthesis, of minutes")
+    say(f"{target.name}: synthesis, some minutes")
     cells = synthesise(target, folder)
     say(f"{target.name}: place and route, half an hour; log {folder / 'nextpnr.log'}")
     report, path = bitstream(target, folder, seed=seed)

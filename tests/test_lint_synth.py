@@ -1,6 +1,5 @@
 import dataclasses
 import re
-import threading
 
 import pytest
 from amaranth.back import rtlil
@@ -190,6 +189,11 @@ def test_board_has_no_chip_in_it(tmp_path, monkeypatch):
     assert looked.without_box(units) == {"board": 3, "board.uart": 1}
 
 
+def synthesised(found, ecp5=None):
+    with mapping.workers() as pool:
+        return area.begin_modules(pool, found, ecp5)()
+
+
 def test_cell_in_place_of_its_twin_is_what_is_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(area, "BUILD", tmp_path)
     sites = {}
@@ -200,7 +204,7 @@ def test_cell_in_place_of_its_twin_is_what_is_measured(tmp_path, monkeypatch):
             for platform in (None, Lfe5u85f())
         )
         sites[site] = design.alone(cells["serrano"], cells)
-        units = area.subtrees(cells, area.synthesise(found, cells))
+        units = area.subtrees(cells, synthesised(found, cells))
         assert units["top"]["dsp"] == 1
         assert units["top"]["ff"] == 0
         assert units["top"]["gate_ff"] == 48
@@ -267,17 +271,17 @@ def test_module_by_itself_does_not_tell_where_it_was_written():
 def test_areas_are_counted_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(area, "BUILD", tmp_path)
     found = modules(Store())
-    units = area.subtrees(found, area.synthesise(found))
+    units = area.subtrees(found, synthesised(found))
     assert units["top"]["bram"] == 1
     assert units["top"]["memory_bits"] == 8 * 1024
     monkeypatch.setattr(mapping, "run_yosys", None)
-    assert area.subtrees(found, area.synthesise(found)) == units
+    assert area.subtrees(found, synthesised(found)) == units
 
 
 def test_area_of_a_unit_is_that_of_its_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(area, "BUILD", tmp_path)
     found = modules(TwoAdders(True))
-    units = area.subtrees(found, area.synthesise(found))
+    units = area.subtrees(found, synthesised(found))
     assert units["first"]["ff"] == 4
     assert units["top"]["ff"] == 8
 
@@ -296,20 +300,6 @@ def test_design_as_one_is_synthesised_beside_its_modules(tmp_path, monkeypatch):
         units, figures = area.subtrees(found, results()), area.figures(whole(), 0)
     assert units["top"] == figures | {"memory_bits": 8 * 1024}
     assert (figures["bram"], figures["memory_bits"]) == (1, 0)
-
-
-def test_nothing_more_is_begun_when_something_went_wrong():
-    jobs, go = [], threading.Event()
-
-    def fails():
-        with mapping.workers() as pool:
-            jobs.extend(pool.submit(go.wait, 60) for _ in range(mapping.JOBS + 2))
-            jobs[-1].add_done_callback(lambda job: go.set())
-            raise ValueError("wrong")
-
-    with pytest.raises(ValueError, match="wrong"):
-        fails()
-    assert all(job.cancelled() for job in jobs[mapping.JOBS :])
 
 
 def test_large_memory_in_luts_is_found():

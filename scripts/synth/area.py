@@ -2,7 +2,7 @@
 
 from .design import BUILD, TOP, alone, memories, without_sources
 from .finding import Finding
-from .mapping import mapped, workers
+from .mapping import mapped, side_by_side
 
 __all__ = [
     "DEVICE",
@@ -14,7 +14,6 @@ __all__ = [
     "figures",
     "misplaced",
     "subtrees",
-    "synthesise",
 ]
 
 #: What a table shows of a unit, as (name, heading).
@@ -42,14 +41,21 @@ _EMPTY = {"ecp5": {}, "gates": {}, "memories": {}}
 
 
 def begin_modules(pool, found, ecp5=None, on_step=lambda text: None):
-    """Begin to synthesise modules; return a function that waits for what `synthesise` returns.
+    """Begin to synthesise modules; return a function that waits for them.
+
+    That returns name to cells of each module, what it holds not counted.
 
     Parameters
     ----------
     pool : ThreadPoolExecutor
         Takes one job a module, the longest text first.
-    found, ecp5, on_step
-        As of `synthesise`.
+    found : dict
+        Of `design.modules`, for the gates.
+    ecp5 : dict
+        The same with the cells of an ECP5, for its mapping; by default the portable modules. A
+        module that only one of them has counts in that one's mapping.
+    on_step : callable
+        Is told how many modules are done.
     """
     designs = {"ecp5": found if ecp5 is None else ecp5, "gates": found}
     texts = {
@@ -61,39 +67,17 @@ def begin_modules(pool, found, ecp5=None, on_step=lambda text: None):
         for name in {**found, **designs["ecp5"]}
     }
     different = sorted(set(texts.values()), key=lambda pairs: -max(len(text) for _, text in pairs))
-    done = 0
 
     def measure(pairs):
-        nonlocal done
-        result = mapped(dict(pairs), "unit", BUILD / "modules")
-        done += 1
-        on_step(f"{done} of {len(different)} modules")
-        return pairs, _EMPTY | result
+        return _EMPTY | mapped(dict(pairs), "unit", BUILD / "modules")
 
-    measured = pool.map(measure, different)
+    measured = side_by_side(pool, measure, different, on_step)
 
     def results():
-        known = dict(measured)
+        known = measured()
         return {name: known[pairs] for name, pairs in texts.items()}
 
     return results
-
-
-def synthesise(found, ecp5=None, on_step=lambda text: None):
-    """Return name to cells of each module, what it holds not counted.
-
-    Parameters
-    ----------
-    found : dict
-        Of `design.modules`, for the gates.
-    ecp5 : dict
-        The same with the cells of an ECP5, for its mapping; by default the portable modules. A
-        module that only one of them has counts in that one's mapping.
-    on_step : callable
-        Is told how many modules are done.
-    """
-    with workers() as pool:
-        return begin_modules(pool, found, ecp5, on_step)()
 
 
 def begin_whole(pool, portable, ecp5, top=TOP):

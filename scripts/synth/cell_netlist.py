@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-__all__ = ["is_clock", "joined", "netlist"]
+__all__ = ["bus", "is_clock", "joined", "netlist"]
 
 _BOX = re.compile(r"box\d+")
 _BOX_CELL = re.compile(r"^  (box\d+) (\S+ )(.*)$", re.M)
@@ -123,7 +123,7 @@ def netlist(module, ports, library):
         else:
             raise ValueError(f"the library {library.name} has no cell for {kind}")
         connected = ", ".join(
-            f".{pins[pin]}({_bus([nets[bit] for bit in bits])})"
+            f".{pins[pin]}({bus([nets[bit] for bit in bits])})"
             for pin, bits in cell["connections"].items()
             if bits
         )
@@ -139,7 +139,8 @@ def netlist(module, ports, library):
     return dict(counts), memories, listed, "\n".join(lines) + "\n"
 
 
-def _bus(nets):
+def bus(nets):
+    """Return nets, the lowest bit first, as Verilog connects them."""
     return nets[0] if len(nets) == 1 else "{" + ", ".join(reversed(nets)) + "}"
 
 

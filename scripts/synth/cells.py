@@ -10,7 +10,7 @@ from . import cell_netlist
 from .area import LIMITS
 from .design import alone, modules, write_whole
 from .fanout import driven
-from .mapping import workers
+from .mapping import side_by_side, workers
 from .yosys import run_yosys, version
 
 __all__ = ["Mapped", "map_modules"]
@@ -135,15 +135,6 @@ def map_modules(found, names, library, folder, on_step=lambda text: None):
     write_whole(folder / "abc.script", ABC)
     texts = {name: alone(found[name], found) for name in names}
     different = sorted(set(texts.values()), key=len, reverse=True)
-    done = 0
-
-    def work(text):
-        nonlocal done
-        result = _map(text, library, folder)
-        done += 1
-        on_step(f"{done} of {len(different)} modules")
-        return text, result
-
     with workers() as pool:
-        results = dict(pool.map(work, different))
+        results = side_by_side(pool, lambda text: _map(text, library, folder), different, on_step)()
     return driven(found, {name: results[text] for name, text in texts.items()}, library)

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from dataclasses import replace
 
-from .cell_netlist import is_clock
+from .cell_netlist import bus, is_clock
 
 __all__ = ["LIMIT", "buffered", "driven", "loads"]
 
@@ -136,10 +136,7 @@ def buffered(mapped, library, limit=LIMIT, below=None):
             places = trunk
     for line in changed:
         cell, name, pins = instances[line]
-        written = ", ".join(
-            f".{pin}({nets[0] if len(nets) == 1 else '{' + ', '.join(nets) + '}'})"
-            for pin, nets in pins
-        )
+        written = ", ".join(f".{pin}({bus(nets[::-1])})" for pin, nets in pins)
         lines[line] = f"  {cell} {name} ({written});"
     cells = dict(mapped.cells)
     if wires:
@@ -165,11 +162,12 @@ def driven(found, mapped, library, limit=LIMIT):
     results, below, known = {}, {}, {}
 
     def drive(name):
+        if name in results:
+            return
         boxes = {}
         for number, child in enumerate(dict.fromkeys(found[name].children)):
             if child in mapped:
-                if child not in results:
-                    drive(child)
+                drive(child)
                 boxes[f"box{number}"] = below[child]
         key = mapped[name].verilog, repr(boxes)
         if key not in known:
@@ -178,6 +176,5 @@ def driven(found, mapped, library, limit=LIMIT):
         results[name], below[name] = known[key]
 
     for name in mapped:
-        if name not in results:
-            drive(name)
+        drive(name)
     return results

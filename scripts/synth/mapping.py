@@ -13,7 +13,7 @@ from pathlib import Path
 from .design import write_whole
 from .yosys import run_yosys, version
 
-__all__ = ["JOBS", "MAPPINGS", "mapped", "workers"]
+__all__ = ["JOBS", "MAPPINGS", "TO_GATES", "mapped", "side_by_side", "workers"]
 
 #: Jobs side by side: a large module takes half a gigabyte.
 JOBS = 2
@@ -23,16 +23,20 @@ ECP5 = (
     "rename -hide",
     "synth_ecp5 -top {top} -noflatten -run begin:check",
 )
-# Without ABC, which takes a hundred times as long over a multiplier and finds no fewer gates in it.
-GATES = (
-    "rename -hide",  # opt_clean keeps what has a name, and every pass after it takes longer
-    "synth -top {top} -run begin:fine",
+#: From what ``synth -run begin:fine`` leaves to gates of two inputs, multiplexers and flip-flops.
+#: Without ABC, which takes a hundred times as long over a multiplier and finds no fewer gates.
+TO_GATES = (
     "opt -fast -full",
     "techmap",
     "simplemap",
     "opt_expr -full",
     "opt_merge",
     "opt_clean",
+)
+GATES = (
+    "rename -hide",  # opt_clean keeps what has a name, and every pass after it takes longer
+    "synth -top {top} -run begin:fine",
+    *TO_GATES,
 )
 
 MAPPINGS = {"ecp5": ECP5, "gates": GATES}
@@ -51,6 +55,24 @@ def workers():
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def side_by_side(pool, work, items, on_step):
+    """Begin ``work`` on items; return a function that waits for item to result.
+
+    ``on_step`` is told how many modules, which the items are, are done.
+    """
+    done = 0
+
+    def one(item):
+        nonlocal done
+        result = work(item)
+        done += 1
+        on_step(f"{done} of {len(items)} modules")
+        return item, result
+
+    finished = pool.map(one, items)
+    return lambda: dict(finished)
 
 
 def _script(labels, top, flat):

